@@ -1,0 +1,154 @@
+"""The config is checked before anything runs: by its schema, then for what spans several keys."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from minituner.errors import UserError
+
+
+def check_config(config: Mapping[str, Any], schema_path: str | Path) -> None:
+    """Refuse a config that does not fit its schema or contradicts itself.
+
+    Raises:
+        UserError: Naming the first key that is wrong, what was found and what was expected.
+    """
+    import jsonschema  # 0.1 s, so only where a config is read
+    import yaml
+
+    schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(dict(config))
+    first = min(errors, key=lambda error: [str(part) for part in error.path], default=None)
+    if first is not None:
+        raise _user_error(first)
+    _check_ranks(config)
+    _check_verbs(config)
+    _check_own_base(config)
+
+
+def _user_error(error: Any) -> UserError:
+    """One error of jsonschema in our words."""
+    where = f"config.yaml: {'.'.join(map(str, error.absolute_path)) or 'top level'}"
+    if error.validator == "additionalProperties":
+        known = list(error.schema["properties"])
+        unknown = next(key for key in error.instance if key not in known)
+        return UserError(
+            where,
+            f"unknown key {unknown!r}",
+            found=unknown,
+            expected=f"one of {', '.join(known)}",
+            mend=nearest(str(unknown), known) or f"remove {unknown!r}",
+        )
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        return UserError(
+            where,
+            f"the key {missing!r} is missing",
+            found=f"only {', '.join(map(str, error.instance)) or 'nothing'}",
+            expected=f"{missing!r} as well",
+            mend="take it from the config.yaml that the project ships",
+        )
+    wording: dict[str, Callable[[Any], str]] = {
+        "type": lambda value: f"of type {value if isinstance(value, str) else ' or '.join(value)}",
+        "minimum": lambda value: f"at least {value}",
+        "maximum": lambda value: f"at most {value}",
+        "exclusiveMinimum": lambda value: f"above {value}",
+        "exclusiveMaximum": lambda value: f"below {value}",
+        "minItems": lambda value: f"a list of at least {value}",
+        "minLength": lambda _value: "some text",
+        "uniqueItems": lambda _value: "no value twice",
+        "enum": lambda value: f"one of {', '.join(map(str, value))}",
+    }
+    expected = wording[error.validator](error.validator_value)
+    suggestion = nearest(str(error.instance), error.schema.get("enum", ()))
+    return UserError(
+        where,
+        "the value cannot be used",
+        found=f"{error.instance!r} ({type(error.instance).__name__})",
+        expected=expected,
+        mend=suggestion or "change it in config.yaml, or in the overlay given by --configfile",
+    )
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """A suggestion for a mistyped word, or ``None`` if nothing is near it."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else None
+
+
+def _check_ranks(config: Mapping[str, Any]) -> None:
+    model, lora = config["base"]["model"], config["lora"]
+    if lora["rank"] not in config["ranks"]:
+        raise UserError(
+            "config.yaml: lora.rank",
+            "the headline rank is not in the sweep",
+            found=lora["rank"],
+            expected=f"one of the ranks {config['ranks']}",
+            mend="add it to ranks, or choose another headline rank",
+        )
+    too_large = [rank for rank in config["ranks"] if rank > model["d_model"]]
+    if too_large and config["base"]["checkpoint"] is None:
+        raise UserError(
+            "config.yaml: ranks",
+            "a rank is larger than the layers it adapts",
+            found=too_large[0],
+            expected=f"at most base.model.d_model = {model['d_model']}",
+            mend="remove it from ranks",
+        )
+    if model["d_model"] % model["n_heads"]:
+        raise UserError(
+            "config.yaml: base.model.n_heads",
+            "does not divide d_model",
+            found=f"{model['n_heads']} heads, d_model {model['d_model']}",
+            expected="a divisor of d_model",
+            mend=f"e.g. {_divisor_near(model['d_model'], model['n_heads'])}",
+        )
+
+
+def _divisor_near(number: int, wanted: int) -> int:
+    divisors = (d for d in range(1, number + 1) if number % d == 0)
+    return min(divisors, key=lambda d: abs(d - wanted))
+
+
+def _check_verbs(config: Mapping[str, Any]) -> None:
+    both = set(config["data"]["irregular_verbs"]) & set(config["data"]["regular_verbs"])
+    if both:
+        raise UserError(
+            "config.yaml: data",
+            "a verb is both taught and in the control set",
+            found=", ".join(sorted(both)),
+            expected="irregular_verbs and regular_verbs to share none",
+            mend="remove it from one of the two",
+        )
+
+
+def _check_own_base(config: Mapping[str, Any]) -> None:
+    base = config["base"]
+    if (base["checkpoint"] is None) != (base["tokenizer"] is None):
+        raise UserError(
+            "config.yaml: base",
+            "a base of your own needs both its files",
+            found=f"checkpoint: {base['checkpoint']}, tokenizer: {base['tokenizer']}",
+            expected="both paths, or null for both",
+            mend="name the tokenizer.json that the checkpoint was trained with",
+        )
+    if base["checkpoint"] is None and base["corpus"] is None:
+        raise UserError(
+            "config.yaml: base.corpus",
+            "there is nothing to pretrain the base on",
+            found="null",
+            expected="a folder of *.jsonl, or a checkpoint of your own",
+            mend="e.g. data/processed/base-corpus",
+        )
+    for key in ("checkpoint", "tokenizer"):
+        if base[key] is not None and not Path(base[key]).is_file():
+            raise UserError(
+                f"config.yaml: base.{key}",
+                "there is no such file",
+                found=base[key],
+                expected="a file, its path relative to the project's folder",
+                mend="mend the path, or set null to pretrain a base",
+            )

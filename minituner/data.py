@@ -1,0 +1,377 @@
+"""From corpus rows to fill-in pairs: filter, split, control and probe sets, overlap checks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from minituner.corpus import Row, Verb
+from minituner.errors import UserError
+from minituner.files import read_jsonl
+
+FORMS = ("past_simple", "past_participle")
+SPLITS = ("train", "val", "test", "control", "probe")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A prompt with one blank, the form that fills it and the wrong form it is weighed against."""
+
+    id: str
+    verb: str
+    form: str  # one of FORMS
+    frame: str
+    complement: str
+    prompt: str
+    english: str
+    spanish: str  # "" where the corpus gives none
+    wrong: str
+    source: str  # file:line, for messages
+
+    @property
+    def sentence(self) -> str:
+        """The prompt with its blank filled in."""
+        return self.prompt.replace("__", self.english)
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """How the pairs are divided.
+
+    The shares are of the irregular pairs and sum to 1; the counts are of the regular ones.
+    ``max_frame_distance`` bounds the total variation distance between the frame types of the
+    control and the irregular pairs, ``max_length_difference_words`` the difference between their
+    mean prompt lengths.
+    """
+
+    train_share: float = 0.8
+    val_share: float = 0.1
+    test_share: float = 0.1
+    control_pairs: int = 100
+    probe_sentences: int = 20
+    max_frame_distance: float = 0.1
+    max_length_difference_words: float = 0.5
+
+
+# --- filter -------------------------------------------------------------------------------------
+
+
+def filter_rows(
+    rows: Iterable[Row],
+    verbs: Mapping[str, Verb],
+    irregular_verbs: Sequence[str],
+    regular_verbs: Sequence[str],
+) -> tuple[list[Pair], list[Pair], dict[str, Any]]:
+    """Keep the past simple and participle rows of the study's verbs.
+
+    Returns:
+        The irregular pairs, the regular pairs, and how many rows were kept and dropped, by reason.
+        Pairs come sorted by content: the order of the rows means nothing.
+    """
+    group = dict.fromkeys(irregular_verbs, "irregular") | dict.fromkeys(regular_verbs, "regular")
+    kept: dict[str, list[Pair]] = {"irregular": [], "regular": []}
+    dropped: Counter[str] = Counter()
+    for row in rows:
+        if row.tense not in FORMS:
+            dropped[f"tense {row.tense}"] += 1
+        elif row.verb_lemma not in group:
+            dropped["verb outside the study"] += 1
+        elif row.prompt is None:
+            dropped["no prompt to fill in"] += 1
+        else:
+            kept[group[row.verb_lemma]].append(pair_of_row(row, verbs))
+    for name, pairs in kept.items():
+        pairs.sort(key=lambda p: (p.verb, p.form, p.prompt, p.english, p.id))
+        dropped[f"duplicate {name}"] = len(pairs)
+        kept[name] = without_duplicates(pairs)
+        dropped[f"duplicate {name}"] -= len(kept[name])
+    summary = {
+        "kept": {name: len(pairs) for name, pairs in kept.items()},
+        "dropped": dict(sorted(dropped.items())),
+    }
+    return kept["irregular"], kept["regular"], summary
+
+
+def pair_of_row(row: Row, verbs: Mapping[str, Verb]) -> Pair:
+    """The fill-in pair of one row: the target is the correct form, whichever side was written.
+
+    A mis-conjugated row (the wrong half of a correction pair) thus gives the same pair as its
+    correct half.
+    """
+    assert row.prompt is not None
+    return Pair(
+        id=row.id,
+        verb=row.verb_lemma,
+        form=row.tense,
+        frame=row.frame or "unspecified",
+        complement=row.complement or "",
+        prompt=row.prompt,
+        english=row.correct_english,
+        spanish=row.target_spanish or "",
+        wrong=verbs[row.verb_lemma].wrong(row.tense),
+        source=f"{row.path}:{row.line}",
+    )
+
+
+def without_duplicates(pairs: Iterable[Pair]) -> list[Pair]:
+    """The first of all pairs with the same prompt and target."""
+    first: dict[tuple[str, str, str], Pair] = {}
+    for pair in pairs:
+        first.setdefault((pair.prompt, pair.english, pair.spanish), pair)
+    return list(first.values())
+
+
+# --- split --------------------------------------------------------------------------------------
+
+
+def split_pairs(
+    irregular: Sequence[Pair], regular: Sequence[Pair], settings: SplitSettings, seed: int
+) -> dict[str, list[Pair]]:
+    """Divide the irregular pairs into train, val and test, the regular ones into control and probe.
+
+    Raises:
+        UserError: The shares do not sum to 1, or there are fewer pairs than a split needs.
+    """
+    splits = split_irregular(irregular, settings, seed)
+    frames = Counter(pair.frame for pair in irregular)
+    splits["control"] = draw_control(regular, frames, settings.control_pairs, seed)
+    control = {pair.prompt for pair in splits["control"]}
+    rest = [pair for pair in regular if pair.prompt not in control]
+    splits["probe"] = round_robin_by_verb(seeded_shuffle(rest, seed))[: settings.probe_sentences]
+    if len(splits["probe"]) < settings.probe_sentences:
+        raise _too_few("probe", len(splits["probe"]), settings.probe_sentences, "regular")
+    return splits
+
+
+def split_irregular(
+    pairs: Sequence[Pair], settings: SplitSettings, seed: int
+) -> dict[str, list[Pair]]:
+    """A seeded shuffle within each verb and form; each pair goes where most is owing to its share.
+
+    Pairs with the same prompt form a group and stay together. The strata are laid end to end and
+    the accounts run on through them, so the totals are exact and every stratum is near its share.
+    """
+    if abs(settings.train_share + settings.val_share + settings.test_share - 1) > 1e-9:
+        raise UserError(
+            "config.yaml: data.split",
+            "the shares do not sum to 1",
+            found=settings.train_share + settings.val_share + settings.test_share,
+            expected="train_share + val_share + test_share = 1",
+            mend="e.g. 0.8, 0.1 and 0.1",
+        )
+    groups = defaultdict(list)
+    for pair in pairs:
+        groups[pair.prompt].append(pair)
+    strata = defaultdict(list)
+    for group in groups.values():
+        strata[group[0].verb, group[0].form].append(group[0])
+    ordered = [pair for key in sorted(strata) for pair in seeded_shuffle(strata[key], seed)]
+
+    shares = {
+        "train": settings.train_share,
+        "val": settings.val_share,
+        "test": settings.test_share,
+    }
+    splits: dict[str, list[Pair]] = {name: [] for name in shares}
+    groups_in = dict.fromkeys(shares, 0)
+    for position, first in enumerate(ordered, start=1):
+        name = max(shares, key=lambda split: shares[split] * position - groups_in[split])
+        groups_in[name] += 1
+        splits[name] += groups[first.prompt]
+    for name, members in splits.items():
+        if not members:
+            raise _too_few(name, 0, 1, "irregular")
+    return splits
+
+
+def seeded_shuffle(pairs: Iterable[Pair], seed: int) -> list[Pair]:
+    """A shuffle by a seeded hash of each prompt: editing one pair moves no other."""
+
+    def key(pair: Pair) -> tuple[str, str]:
+        return hashlib.sha256(f"{seed}/{pair.prompt}".encode()).hexdigest(), pair.english
+
+    return sorted(pairs, key=key)
+
+
+def draw_control(
+    regular: Sequence[Pair], frames: Mapping[str, int], count: int, seed: int
+) -> list[Pair]:
+    """``count`` regular pairs with the irregular pairs' mix of frame types, verbs in turn.
+
+    Args:
+        frames: How many irregular pairs have each frame type.
+    """
+    by_frame = defaultdict(list)
+    for pair in seeded_shuffle(regular, seed):
+        by_frame[pair.frame].append(pair)
+    chosen: list[Pair] = []
+    for frame, quota in _apportion(frames, count).items():
+        chosen += round_robin_by_verb(by_frame[frame])[:quota]
+    if len(chosen) < count:  # a frame type ran short: fill up; the likeness check has the last word
+        taken = {pair.prompt for pair in chosen}
+        left = [pair for pair in seeded_shuffle(regular, seed) if pair.prompt not in taken]
+        chosen += round_robin_by_verb(left)[: count - len(chosen)]
+    if len(chosen) < count:
+        raise _too_few("control", len(chosen), count, "regular")
+    return chosen
+
+
+def _apportion(weights: Mapping[str, int], total: int) -> dict[str, int]:
+    """Whole numbers in proportion to ``weights`` that sum to ``total`` (largest remainders)."""
+    exact = {key: total * weights[key] / sum(weights.values()) for key in sorted(weights)}
+    whole = {key: int(value) for key, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda key: (whole[key] - exact[key], key))
+    for key in by_remainder[: total - sum(whole.values())]:
+        whole[key] += 1
+    return whole
+
+
+def round_robin_by_verb(pairs: Iterable[Pair]) -> list[Pair]:
+    """One pair of every verb, then a second of every verb, and so on; order within a verb stays."""
+    by_verb: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        by_verb[pair.verb].append(pair)
+    rounds = zip_longest(*(by_verb[verb] for verb in sorted(by_verb)))
+    return [pair for one_round in rounds for pair in one_round if pair is not None]
+
+
+def _too_few(split: str, found: int, needed: int, kind: str) -> UserError:
+    return UserError(
+        "data/processed/verb-corpus",
+        f"too few {kind} rows for the {split} split",
+        found=f"{found} pairs",
+        expected=f"at least {needed}, in the past simple or past participle, each with a prompt",
+        mend="add rows to the corpus, or ask for fewer under data.split in config.yaml",
+    )
+
+
+# --- checks -------------------------------------------------------------------------------------
+
+
+def check_splits(
+    splits: Mapping[str, Sequence[Pair]], base_rows: Iterable[Row], settings: SplitSettings
+) -> dict[str, Any]:
+    """Fail loudly if the splits leak into each other or the base, or are not alike.
+
+    Returns:
+        The distributions that were compared (:func:`compare_distributions`).
+
+    Raises:
+        UserError: A prompt stands in two splits, train and control share a verb, the base corpus
+            holds a prompt or sentence of the study, or control and irregular pairs are not alike.
+    """
+    check_prompts_apart(splits)
+    check_verbs_apart(splits["train"], splits["control"])
+    check_base_apart(splits, base_rows)
+    distributions = compare_distributions(
+        [*splits["train"], *splits["val"], *splits["test"]], splits["control"]
+    )
+    check_alike(distributions, settings)
+    return distributions
+
+
+def check_prompts_apart(splits: Mapping[str, Sequence[Pair]]) -> None:
+    """No prompt stands in two splits."""
+    seen: dict[str, tuple[str, Pair]] = {}
+    for name, pairs in splits.items():
+        for pair in pairs:
+            other_name, other = seen.setdefault(pair.prompt, (name, pair))
+            if other_name != name:
+                raise UserError(
+                    pair.source,
+                    f"its prompt stands in the splits {other_name} and {name}",
+                    found=f"{pair.prompt!r}, also at {other.source}",
+                    expected="every prompt in one split only",
+                    mend="change or remove one of the two rows",
+                )
+
+
+def check_verbs_apart(train: Sequence[Pair], control: Sequence[Pair]) -> None:
+    """No verb is both taught and used to measure forgetting."""
+    shared = {pair.verb for pair in train} & {pair.verb for pair in control}
+    if shared:
+        pair = next(pair for pair in control if pair.verb in shared)
+        raise UserError(
+            pair.source,
+            "a verb is both trained on and in the control split",
+            found=", ".join(sorted(shared)),
+            expected="control verbs that the training split does not hold",
+            mend="keep data.irregular_verbs and data.regular_verbs apart in config.yaml",
+        )
+
+
+def check_base_apart(splits: Mapping[str, Sequence[Pair]], base_rows: Iterable[Row]) -> None:
+    """No prompt and no filled-in sentence of the study is in the base corpus."""
+    study = {pair.prompt: pair for pairs in splits.values() for pair in pairs}
+    study |= {pair.sentence: pair for pairs in splits.values() for pair in pairs}
+    for row in base_rows:
+        for text in (row.prompt, row.text):
+            if text is not None and text in study:
+                raise UserError(
+                    f"{row.path}:{row.line}",
+                    "the base corpus holds a sentence of the study",
+                    found=f"{text!r}, also at {study[text].source}",
+                    expected="no prompt and no sentence in both corpora",
+                    mend="remove one of the two rows",
+                )
+
+
+def compare_distributions(irregular: Sequence[Pair], control: Sequence[Pair]) -> dict[str, Any]:
+    """Frame types and prompt lengths (in words) of both sets, and how far apart they are."""
+
+    def describe(pairs: Sequence[Pair]) -> dict[str, Any]:
+        return {
+            "pairs": len(pairs),
+            "frames": _counts(pairs, lambda pair: pair.frame),
+            "prompt_words": _counts(pairs, lambda pair: f"{len(pair.prompt.split()):02d}"),
+            "mean_prompt_words": sum(len(p.prompt.split()) for p in pairs) / len(pairs),
+        }
+
+    left, right = describe(irregular), describe(control)
+    frames = left["frames"].keys() | right["frames"].keys()
+    distance = 0.5 * sum(
+        abs(left["frames"].get(f, 0) / left["pairs"] - right["frames"].get(f, 0) / right["pairs"])
+        for f in sorted(frames)
+    )
+    return {
+        "irregular": left,
+        "control": right,
+        "frame_distance": round(distance, 6),
+        "length_difference_words": round(right["mean_prompt_words"] - left["mean_prompt_words"], 6),
+    }
+
+
+def _counts(pairs: Sequence[Pair], key: Callable[[Pair], str]) -> dict[str, int]:
+    return dict(sorted(Counter(key(pair) for pair in pairs).items()))
+
+
+def check_alike(distributions: Mapping[str, Any], settings: SplitSettings) -> None:
+    """The control pairs must resemble the irregular ones, or drift would measure the frames."""
+    for key, limit in (
+        ("frame_distance", settings.max_frame_distance),
+        ("length_difference_words", settings.max_length_difference_words),
+    ):
+        if abs(distributions[key]) > limit:
+            raise UserError(
+                "data/processed/verb-corpus",
+                "the regular control pairs do not resemble the irregular ones",
+                found=f"{key} {distributions[key]} (irregular: {distributions['irregular']}; "
+                f"control: {distributions['control']})",
+                expected=f"at most {limit}",
+                mend=f"even out the corpus, or raise data.split.max_{key} in config.yaml",
+            )
+
+
+def read_pair_rows(path: str | Path) -> list[Pair]:
+    """Read pairs as ``filter`` and ``split`` wrote them."""
+    return [Pair(**row) for row in read_jsonl(path)]
+
+
+def pair_rows(pairs: Iterable[Pair]) -> list[dict[str, str]]:
+    """Pairs as JSON objects."""
+    return [asdict(pair) for pair in pairs]

@@ -1,0 +1,60 @@
+"""Which of the project's own modules a script imports, directly or through others."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from importlib.util import resolve_name
+from pathlib import Path
+
+PACKAGE = "minituner"
+
+
+def import_closure(script: str | Path, root: str | Path = ".") -> list[str]:
+    """``script`` and every module of the package that running it can import, sorted.
+
+    The source is parsed, not run, so imports inside functions count too.
+
+    Args:
+        script: A Python file, relative to ``root``.
+        root: The folder that holds the package.
+
+    Returns:
+        Paths relative to ``root``.
+    """
+    root = Path(root)
+    found: set[str] = set()
+    waiting = [str(script)]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += _direct_imports(root / path, root)
+    return sorted(found)
+
+
+@cache
+def _direct_imports(path: Path, root: Path) -> tuple[str, ...]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level:
+                module = resolve_name("." * node.level + module, PACKAGE)
+            names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return tuple(
+        str(file.relative_to(root))
+        for name in sorted(names)
+        if name.split(".")[0] == PACKAGE
+        for file in _files_of(name, root)
+    )
+
+
+def _files_of(module: str, root: Path) -> list[Path]:
+    """The files that importing ``module`` runs: those of its packages and its own."""
+    parts = module.split(".")
+    packages = [root.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
+    own = root.joinpath(*parts[:-1], f"{parts[-1]}.py")
+    return [file for file in (*packages, own) if file.is_file()]

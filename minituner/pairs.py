@@ -1,0 +1,111 @@
+"""Tokenized pairs: how a fill-in pair is written for the model, and which tokens are scored.
+
+    <bos> He __ to school yesterday. => went / fue <eos>
+    |---------- prompt_ids ----------| |- target_ids --|
+                                        went /            correct_ids: the form and what ends it
+                                        goed /            wrong_ids
+
+The token that ends the form is scored with it: otherwise ``come`` would beat ``comed`` for free,
+being its prefix. The Spanish after the slash never enters a comparison of forms.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from minituner.data import Pair
+from minituner.errors import UserError
+from minituner.files import read_jsonl
+from minituner.prompts import SEPARATOR, answer_text, prompt_text
+from minituner.tokenizer import BOS, EOS, encode, special_id
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedPair:
+    """A pair and its token ids; concatenated, ``prompt_ids + target_ids`` are the whole text."""
+
+    id: str
+    verb: str
+    form: str
+    frame: str
+    complement: str
+    prompt: str
+    english: str
+    spanish: str
+    wrong: str
+    prompt_ids: list[int]
+    target_ids: list[int]
+    correct_ids: list[int]
+    wrong_ids: list[int]
+
+
+def tokenize_pair(pair: Pair, tokenizer: Tokenizer, context_length: int) -> TokenizedPair:
+    """Encode one pair.
+
+    Raises:
+        UserError: The text is longer than the context.
+    """
+    bos, eos = special_id(tokenizer, BOS), special_id(tokenizer, EOS)
+    end = encode(tokenizer, SEPARATOR) if pair.spanish else [eos]
+    tokenized = TokenizedPair(
+        id=pair.id,
+        verb=pair.verb,
+        form=pair.form,
+        frame=pair.frame,
+        complement=pair.complement,
+        prompt=pair.prompt,
+        english=pair.english,
+        spanish=pair.spanish,
+        wrong=pair.wrong,
+        prompt_ids=[bos, *encode(tokenizer, prompt_text(pair.prompt))],
+        target_ids=[*encode(tokenizer, answer_text(pair.english, pair.spanish)), eos],
+        correct_ids=encode(tokenizer, f" {pair.english}") + end,
+        wrong_ids=encode(tokenizer, f" {pair.wrong}") + end,
+    )
+    tokens = len(tokenized.prompt_ids) + max(
+        len(tokenized.target_ids), len(tokenized.correct_ids), len(tokenized.wrong_ids)
+    )
+    if tokens > context_length:
+        raise UserError(
+            pair.source,
+            "the sentence is longer than the model's context",
+            found=f"{tokens} tokens: {pair.prompt!r}",
+            expected=f"at most {context_length} tokens, answer included",
+            mend="shorten the sentence, or raise base.model.context_length (retrains the base)",
+        )
+    return tokenized
+
+
+def tokenized_rows(pairs: Iterable[TokenizedPair]) -> list[dict[str, Any]]:
+    """Tokenized pairs as JSON objects."""
+    return [asdict(pair) for pair in pairs]
+
+
+def read_pairs(path: str | Path) -> list[TokenizedPair]:
+    """Read one split as ``tokenize`` wrote it."""
+    return [TokenizedPair(**row) for row in read_jsonl(path)]
+
+
+def summarize_pairs(
+    splits: Mapping[str, Sequence[TokenizedPair]], distributions: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the report says of the data: sizes by verb and form, tokens, and the likeness check."""
+    return {
+        "splits": {
+            name: {
+                "pairs": len(pairs),
+                "by_verb": dict(sorted(Counter(pair.verb for pair in pairs).items())),
+                "by_form": dict(sorted(Counter(pair.form for pair in pairs).items())),
+                "target_tokens": sum(len(pair.target_ids) for pair in pairs),
+                "tokens": sum(len(pair.prompt_ids) + len(pair.target_ids) for pair in pairs),
+            }
+            for name, pairs in splits.items()
+        },
+        "distributions": dict(distributions),
+    }

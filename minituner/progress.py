@@ -1,0 +1,38 @@
+"""Progress of a long loop: a bar on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+def progress_bar(total_steps: int, title: str | None) -> tqdm[Any]:
+    """A bar with steps, rate and time left; without a title, none is shown."""
+    on_terminal = sys.stderr.isatty()
+    return tqdm(
+        total=total_steps,
+        desc=title,
+        unit="step",
+        disable=title is None,
+        mininterval=0.2 if on_terminal else SECONDS_BETWEEN_LINES,
+        maxinterval=10.0,
+        file=sys.stderr if on_terminal else _Lines(),
+        dynamic_ncols=on_terminal,
+        ncols=None if on_terminal else 100,
+    )
+
+
+class _Lines:
+    """A stand-in for standard error where a carriage return would leave one endless line."""
+
+    def write(self, text: str) -> None:
+        text = text.strip("\r\n")
+        if text.strip():
+            sys.stderr.write(text + "\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()

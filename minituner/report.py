@@ -1,0 +1,245 @@
+"""REPORT.md: results files in, Markdown out. The words follow the outcome."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+PREDICTIONS_SHOWN = 5
+
+# Where the figures lie, as seen from REPORT.md.
+FIGURES = {
+    "accuracy": "experiments/28-lora-ablate-rank/accuracy_vs_rank.png",
+    "drift": "experiments/28-lora-ablate-rank/drift_vs_rank.png",
+    "loss": "experiments/28-lora-finetune/loss_curve.png",
+    "base_loss": "experiments/17-minigpt-train/loss_curve.png",
+}
+
+
+def render_report(
+    template: str | Path, results: Mapping[str, Any], settings: Mapping[str, Any]
+) -> str:
+    """Fill the template.
+
+    Args:
+        results: The contents of the results files: ``pairs``, ``sweep``, ``base_metrics``,
+            ``metrics``, ``gates``, ``manifest``, ``training`` and ``pretraining`` (or ``None``).
+        settings: The parts of the config that the report quotes.
+
+    Raises:
+        jinja2.UndefinedError: The template asks for something that no results file holds.
+    """
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
+    )
+    environment.filters.update(FILTERS)
+    text = Path(template).read_text(encoding="utf-8")
+    return environment.from_string(text).render(report_context(results, settings))
+
+
+def report_context(results: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything the template may name."""
+    sweep, metrics, gates = results["sweep"], results["metrics"], results["gates"]
+    before, after = metrics["before"], metrics["after"]
+    row = next(row for row in sweep["ranks"] if row["rank"] == metrics["rank"])
+    distributions = results["pairs"]["distributions"]
+    tested = {row["verb"] for row in sweep["by_verb_and_form"]}
+    ranks = [row["rank"] for row in sweep["ranks"]]
+    return {
+        **results,
+        **settings,
+        "before": before,
+        "after": after,
+        "ranks": ranks,
+        "seeds": sweep["seeds"],
+        "confidence": f"{100 * sweep['confidence']:g}",
+        "elbow": sweep["elbow"],
+        "mcnemar": row["mcnemar_headline_seed"],
+        "paths": FIGURES,
+        "failed_gates": gates_sentence(gates),
+        "outcome_clause": OUTCOME_CLAUSES[sweep["elbow"]["outcome"]].format(**sweep["elbow"]),
+        "interpretation": interpret(sweep),
+        "expected_rank": compare_with_expected(sweep["elbow"]),
+        "predictions": first_predictions(before["predictions"], after["predictions"]),
+        "example": after["predictions"][0],
+        "frames": sorted(distributions["irregular"]["frames"] | distributions["control"]["frames"]),
+        "missing_verbs": [verb for verb in settings["irregular_verbs"] if verb not in tested],
+        "control_verbs": len(results["pairs"]["splits"]["control"]["by_verb"]),
+        "probe_failures": {
+            "before": [row for row in before["probe"] if row["failed"]],
+            "after": [row for row in after["probe"] if row["failed"]],
+        },
+        "smallest_probe_margin": min(row["margin_nats"] for row in after["probe"]),
+    }
+
+
+def first_predictions(
+    before: Sequence[Mapping[str, str]], after: Sequence[Mapping[str, str]]
+) -> list[dict[str, str]]:
+    """The first prompt of each of the first few verbs, with both answers."""
+    chosen: dict[str, dict[str, str]] = {}
+    for old, new in zip(before, after, strict=True):
+        chosen.setdefault(new["verb"], {**new, "before": old["answer"], "after": new["answer"]})
+    return list(chosen.values())[:PREDICTIONS_SHOWN]
+
+
+def gates_sentence(gates: Mapping[str, Mapping[str, Any]]) -> str:
+    """Whether the gates hold, in one sentence."""
+    failed = [f"`{name}`" for name, gate in gates.items() if not gate["pass"]]
+    if failed:
+        return f"**The run fails {', '.join(failed)}.**"
+    return f"All {len(gates)} gates pass."
+
+
+# --- the words for the sweep's outcome ----------------------------------------------------------
+
+OUTCOME_CLAUSES = {
+    "flat": "the rank made no difference that this study can see",
+    "elbow": "accuracy rises up to r = {rank} and no further",
+    "rising": "accuracy still rises at the largest rank, r = {rank}",
+    "floor": "no adapter beats the base",
+    "ceiling": "every rank is at the top of the scale, so they cannot be told apart",
+}
+
+
+def interpret(sweep: Mapping[str, Any]) -> str:
+    """A paragraph on the accuracy and one sentence on the drift, for any outcome."""
+    elbow, rows = sweep["elbow"], sweep["ranks"]
+    first, last = rows[0], rows[-1]
+    best = next(row for row in rows if row["rank"] == elbow["best_rank"])
+    gap = interval_pp(elbow["largest_minus_smallest"])
+    text = {
+        "flat": f"**The curve is flat: there is no elbow to report.** Accuracy is "
+        f"{pct(first['accuracy']['mean'])} at r = {first['rank']} and "
+        f"{pct(last['accuracy']['mean'])} at r = {last['rank']}, a difference of {gap} points "
+        f"whose interval includes zero. The smallest rank already buys what there is to buy, with "
+        f"{thousands(first['adapter_parameters'])} weights instead of "
+        f"{thousands(last['adapter_parameters'])}.",
+        "elbow": f"**The elbow is at r = {elbow['rank']}**: the smallest rank that is not "
+        f"significantly worse than the best, r = {best['rank']} "
+        f"({pct(best['accuracy']['mean'])}). From r = {first['rank']} to r = {last['rank']} "
+        f"accuracy changes by {gap} points.",
+        "rising": f"**Accuracy still rises at the largest rank, r = {last['rank']}: no plateau "
+        f"inside this sweep.** From r = {first['rank']} it gains {gap} points, and every smaller "
+        "rank is significantly worse. Larger ranks would have to be tried.",
+        "floor": "**Nothing was learnt at any rank:** even the best, "
+        f"r = {best['rank']}, gains {interval_pp(best['gain'])} points over the base, an interval "
+        "that does not exclude zero. There is no curve to find an elbow on.",
+        "ceiling": "**Every rank is at the top of the scale, so there is no elbow to report.** "
+        f"From r = {first['rank']} ({pct(first['accuracy']['mean'])}) on the adapters get nearly "
+        "every sentence right, and accuracy can no longer tell them apart; the margin in nats, "
+        f"{interval(first['margin_nats'])} at r = {first['rank']} and "
+        f"{interval(last['margin_nats'])} at r = {last['rank']}, still can. For this task the "
+        f"smallest rank, {thousands(first['adapter_parameters'])} weights, is enough.",
+    }[elbow["outcome"]]
+    return text + " " + _on_drift(first, last)
+
+
+def _on_drift(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
+    low, high = first["text_drift"], last["text_drift"]
+    apart = low["high"] < high["low"] or high["high"] < low["low"]
+    verdict = "depends on the rank" if apart else "hardly depends on the rank either"
+    return (
+        f"What it breaks {verdict}: the control perplexity changes by "
+        f"{signed_pct(low['mean'], 2)} at r = {first['rank']} and by "
+        f"{signed_pct(high['mean'], 2)} at r = {last['rank']}."
+    )
+
+
+def compare_with_expected(elbow: Mapping[str, Any], expected: int = 8) -> str:
+    """How the outcome stands to the rank that folklore expects."""
+    if elbow["outcome"] in ("elbow", "rising"):
+        found = elbow["rank"]
+        if found == expected:
+            return f"the elbow is there, at r = {expected}."
+        side = "below" if found < expected else "above"
+        return f"this sweep puts it at r = {found}, {side} it."
+    return "this sweep neither confirms nor contradicts it, since no rank stands out."
+
+
+# --- numbers in words ---------------------------------------------------------------------------
+
+
+def pct(value: float, digits: int = 1) -> str:
+    """A share as a percentage: 0.981 -> 98.1 %"""
+    return f"{100 * value:.{digits}f} %"
+
+
+def signed_pct(value: float, digits: int = 1) -> str:
+    """A relative change: 0.012 -> +1.2 %"""
+    return f"{100 * value:+.{digits}f} %"
+
+
+def signed_pp(value: float) -> str:
+    """A difference of two shares in percentage points: 0.25 -> +25.0 pp"""
+    return f"{100 * value:+.1f} pp"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with its sign: 1.4 -> +1.40"""
+    return f"{value:+.{digits}f}"
+
+
+def fixed(value: float, digits: int) -> str:
+    """A number to so many digits."""
+    return f"{value:.{digits}f}"
+
+
+def number(value: float) -> str:
+    """A number as short as four significant digits allow: 0.0083750 -> 0.008375"""
+    return f"{value:.4g}"
+
+
+def thousands(value: int) -> str:
+    """A whole number with its thousands apart: 61440 -> 61,440"""
+    return f"{value:,}"
+
+
+def p_value(value: float) -> str:
+    """= 0.031, or < 0.001"""
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+
+
+def interval(estimate: Mapping[str, float], digits: int = 2, scale: float = 1) -> str:
+    """A mean and its interval: +1.48 [+1.40, +1.55]"""
+    mean, low, high = (scale * estimate[key] for key in ("mean", "low", "high"))
+    return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def interval_pct(estimate: Mapping[str, float], digits: int = 1) -> str:
+    """A mean share and its interval, in percent: 98.1 % [96.2, 100.0]"""
+    mean, low, high = (100 * estimate[key] for key in ("mean", "low", "high"))
+    return f"{mean:.{digits}f} % [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def interval_pp(estimate: Mapping[str, float]) -> str:
+    """A mean difference of shares and its interval, in percentage points."""
+    return interval(estimate, digits=1, scale=100)
+
+
+def flow_yaml(value: Mapping[str, Any]) -> str:
+    """A mapping on one line of YAML."""
+    return "{" + ", ".join(f"{key}: {json.dumps(item)}" for key, item in value.items()) + "}"
+
+
+FILTERS = {
+    function.__name__: function
+    for function in (
+        pct,
+        signed_pct,
+        signed_pp,
+        signed,
+        fixed,
+        number,
+        thousands,
+        p_value,
+        interval,
+        interval_pct,
+        interval_pp,
+        flow_yaml,
+    )
+}

@@ -1,0 +1,75 @@
+"""The base: needs the base corpus, makes experiments/17-minigpt-train/{tokenizer.json, best.pt}.
+
+Not in the graph when config.yaml names a checkpoint of its own.
+"""
+
+
+rule train_tokenizer:
+    """Byte-level BPE on the base corpus."""
+    input:
+        corpus=BASE_CORPUS,
+        verbs=VERBS,
+        code=source("train_tokenizer"),
+    output:
+        tokenizer=f"{PRETRAINED}/tokenizer.json",
+        manifest=f"{PRETRAINED}/train_tokenizer.manifest.json",
+    params:
+        vocab_size=config["base"]["vocab_size"],
+    log:
+        "logs/train_tokenizer.log",
+    conda:
+        "../envs/minituner.yaml"
+    script:
+        "../workflow_scripts/train_tokenizer.py"
+
+
+rule pretrain_base:
+    """MiniGPT on the base corpus; the weights with the lowest validation loss are kept."""
+    input:
+        corpus=BASE_CORPUS,
+        verbs=VERBS,
+        tokenizer=f"{PRETRAINED}/tokenizer.json",
+        code=source("pretrain_base"),
+    output:
+        base=f"{PRETRAINED}/best.pt",
+        log=f"{PRETRAINED}/train_log.csv",
+        summary=f"{PRETRAINED}/pretraining.json",
+        manifest=f"{PRETRAINED}/manifest.json",
+    params:
+        model=config["base"]["model"],
+        pretrain=config["base"]["pretrain"],
+        seed=config["base"]["pretrain"]["seed"],
+        torch_threads=config["threads"]["pretrain"],
+    threads: config["threads"]["pretrain"]
+    log:
+        "logs/pretrain_base.log",
+    benchmark:
+        "logs/pretrain_base.benchmark.tsv"
+    conda:
+        "../envs/minituner.yaml"
+    script:
+        "../workflow_scripts/pretrain_base.py"
+
+
+rule plot_pretraining:
+    """The base's loss curve."""
+    input:
+        log=f"{PRETRAINED}/train_log.csv",
+        code=source("plot_pretraining"),
+    output:
+        figure=report(
+            f"{PRETRAINED}/loss_curve.png",
+            caption="captions/loss_curve_base.rst",
+            category="Base",
+            labels={"figure": "Pretraining loss"},
+        ),
+        manifest=f"{PRETRAINED}/plot_pretraining.manifest.json",
+    log:
+        "logs/plot_pretraining.log",
+    conda:
+        "../envs/minituner.yaml"
+    script:
+        "../workflow_scripts/plot_pretraining.py"
+
+
+base_figure = [] if OWN_BASE else [f"{PRETRAINED}/loss_curve.png"]

@@ -1,0 +1,64 @@
+"""Paths and helpers that the rules share. No rules here, and nothing that is slow to import."""
+
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from minituner.config import check_config
+from minituner.corpus import corpus_files
+from minituner.errors import UserError
+from minituner.imports import import_closure
+
+
+def or_stop(function, *arguments):
+    """Call ``function``; a user's mistake ends Snakemake with its message and no traceback."""
+    try:
+        return function(*arguments)
+    except UserError as error:
+        raise WorkflowError(f"minituner cannot go on.\n\n{error}\n")
+
+
+or_stop(check_config, config, workflow.source_path("config.schema.yaml"))
+
+VERBS = config["data"]["verbs"]
+CORPUS = or_stop(corpus_files, config["data"]["corpus"])
+BASE_CORPUS = or_stop(corpus_files, config["base"]["corpus"]) if config["base"]["corpus"] else []
+
+PRETRAINED = "experiments/17-minigpt-train"
+HEADLINE = "experiments/28-lora-finetune"
+SWEEP = "experiments/28-lora-ablate-rank"
+
+BASE = config["base"]["checkpoint"] or f"{PRETRAINED}/best.pt"
+TOKENIZER = config["base"]["tokenizer"] or f"{PRETRAINED}/tokenizer.json"
+OWN_BASE = config["base"]["checkpoint"] is not None
+
+SPLITS = ["train", "val", "test", "control", "probe"]
+
+
+wildcard_constraints:
+    rank=r"\d+",
+
+
+def source(script):
+    """The script of a rule and every module of ours that it imports, so that an edit to any of
+    them reruns the rule: Snakemake itself looks at the script alone."""
+    return import_closure(f"workflow_scripts/{script}.py")
+
+
+def tokenized(split):
+    return f"data/tokenized/{split}.jsonl"
+
+
+def gated(split):
+    """A tokenized split that is looked at again once ``tokenize`` has run. One such input a rule
+    is what lets an edit without effect on the pairs stop there, in the same invocation."""
+
+    def pairs(wildcards):
+        return checkpoints.tokenize.get().output[split]
+
+    return pairs
+
+
+def adapters(rank):
+    """The adapter of every seed at one rank."""
+    return expand(f"{SWEEP}/rank-{rank}/seed-{{seed}}/adapter_final.pt", seed=config["seeds"])

@@ -1,0 +1,67 @@
+"""The study's data: needs the verb corpus, makes data/filtered, data/splits and data/tokenized."""
+
+
+rule filter:
+    """Keep the past simple and participle rows of the study's verbs."""
+    input:
+        corpus=CORPUS,
+        verbs=VERBS,
+        code=source("filter"),
+    output:
+        irregular="data/filtered/irregular.jsonl",
+        regular="data/filtered/regular.jsonl",
+        summary="data/filtered/summary.json",
+        manifest="data/filtered/manifest.json",
+    params:
+        irregular_verbs=config["data"]["irregular_verbs"],
+        regular_verbs=config["data"]["regular_verbs"],
+    log:
+        "logs/filter.log",
+    conda:
+        "../envs/minituner.yaml"
+    script:
+        "../workflow_scripts/filter.py"
+
+
+rule split:
+    """Train, val and test of the irregular pairs, control and probe of the regular ones; checked."""
+    input:
+        irregular="data/filtered/irregular.jsonl",
+        regular="data/filtered/regular.jsonl",
+        base_corpus=BASE_CORPUS,
+        verbs=VERBS,
+        code=source("split"),
+    output:
+        **{name: f"data/splits/{name}.jsonl" for name in SPLITS},
+        distributions="data/splits/distributions.json",
+        manifest="data/splits/manifest.json",
+    params:
+        split=config["data"]["split"],
+        seed=config["data"]["seed"],
+    log:
+        "logs/split.log",
+    conda:
+        "../envs/minituner.yaml"
+    script:
+        "../workflow_scripts/split.py"
+
+
+checkpoint tokenize:
+    """Write the pairs as token ids. A checkpoint: see `gated` in common.smk."""
+    input:
+        **{name: f"data/splits/{name}.jsonl" for name in SPLITS},
+        distributions="data/splits/distributions.json",
+        tokenizer=TOKENIZER,
+        code=source("tokenize"),
+    output:
+        **{name: tokenized(name) for name in SPLITS},
+        summary="data/tokenized/summary.json",
+        manifest="data/tokenized/manifest.json",
+    params:
+        context_length=config["base"]["model"]["context_length"],
+    log:
+        "logs/tokenize.log",
+    conda:
+        "../envs/minituner.yaml"
+    script:
+        "../workflow_scripts/tokenize.py"

@@ -1,0 +1,85 @@
+"""The report: needs the evaluations, makes the figures and REPORT.md."""
+
+
+def of_every_rank(file):
+    return expand(f"{SWEEP}/rank-{{rank}}/{file}", rank=config["ranks"])
+
+
+rule plot:
+    """Put the sweep together, find its elbow, draw the figures."""
+    input:
+        metrics=of_every_rank("metrics.json"),
+        per_item=of_every_rank("items.csv"),
+        base_per_item=f"{SWEEP}/base/items.csv",
+        headline_log=f"{HEADLINE}/train_log.csv",
+        # Not read. They are not committed either, so a figure asked for on a fresh clone is drawn
+        # from a run and not found lying there.
+        adapters=[path for rank in config["ranks"] for path in adapters(rank)],
+        code=source("plot"),
+    output:
+        summary=f"{SWEEP}/summary.json",
+        accuracy=report(
+            f"{SWEEP}/accuracy_vs_rank.png",
+            caption="captions/accuracy_vs_rank.rst",
+            category="Rank sweep",
+            labels={"figure": "Accuracy against rank"},
+        ),
+        drift=report(
+            f"{SWEEP}/drift_vs_rank.png",
+            caption="captions/drift_vs_rank.rst",
+            category="Rank sweep",
+            labels={"figure": "Control drift against rank"},
+        ),
+        loss=report(
+            f"{HEADLINE}/loss_curve.png",
+            caption="captions/loss_curve_headline.rst",
+            category="Headline run",
+            labels={"figure": "Fine-tuning loss"},
+        ),
+        manifest=f"{SWEEP}/manifest.json",
+    params:
+        gates=config["gates"],
+        statistics=config["statistics"],
+        seeds=config["seeds"],
+    log:
+        "logs/plot.log",
+    conda:
+        "../envs/minituner.yaml"
+    script:
+        "../workflow_scripts/plot.py"
+
+
+rule render:
+    """REPORT.md from its template; every number in it comes from a results file."""
+    input:
+        pairs=gated("summary"),
+        sweep=f"{SWEEP}/summary.json",
+        base_metrics=f"{SWEEP}/base/metrics.json",
+        metrics=f"{HEADLINE}/metrics.json",
+        gates=f"{HEADLINE}/gates.json",
+        manifest=f"{HEADLINE}/manifest.json",
+        training=f"{HEADLINE_RUN}/training.json",
+        pretraining=[] if OWN_BASE else f"{PRETRAINED}/pretraining.json",
+        figures=[
+            f"{SWEEP}/accuracy_vs_rank.png",
+            f"{SWEEP}/drift_vs_rank.png",
+            f"{HEADLINE}/loss_curve.png",
+            *base_figure,
+        ],
+        template="minituner/templates/REPORT.md.j2",
+        code=source("render"),
+    output:
+        report="REPORT.md",
+        manifest="experiments/report.manifest.json",
+    params:
+        base_path=BASE,
+        lora=config["lora"],
+        train=config["train"],
+        regular_verbs=config["data"]["regular_verbs"],
+        irregular_verbs=config["data"]["irregular_verbs"],
+    log:
+        "logs/render.log",
+    conda:
+        "../envs/minituner.yaml"
+    script:
+        "../workflow_scripts/render.py"

@@ -1,0 +1,15 @@
+from minituner.checkpoint import load_base
+from minituner.evaluate import EVALUATED, evaluate_model, write_items
+from minituner.files import write_json
+from minituner.manifest import run_stage
+from minituner.pairs import read_pairs
+from minituner.seeding import seed_everything
+from minituner.tokenizer import load_tokenizer
+
+with run_stage(snakemake) as job:
+    seed_everything(0, job.params.torch_threads)
+    splits = {name: read_pairs(job.input[name]) for name in EVALUATED}
+    model, tokenizer = load_base(job.input.base), load_tokenizer(job.input.tokenizer)
+    metrics, items = evaluate_model(model, tokenizer, splits)
+    write_json(job.output.metrics, metrics)
+    write_items(job.output.per_item, items)

@@ -1,0 +1,16 @@
+from minituner.corpus import iter_files, load_verbs
+from minituner.data import filter_rows, pair_rows
+from minituner.files import write_json, write_jsonl
+from minituner.manifest import run_stage
+
+with run_stage(snakemake) as job:
+    verbs = load_verbs(job.input.verbs)
+    irregular, regular, summary = filter_rows(
+        iter_files(job.input.corpus, verbs),
+        verbs,
+        job.params.irregular_verbs,
+        job.params.regular_verbs,
+    )
+    write_jsonl(job.output.irregular, pair_rows(irregular))
+    write_jsonl(job.output.regular, pair_rows(regular))
+    write_json(job.output.summary, summary)

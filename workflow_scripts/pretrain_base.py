@@ -1,0 +1,18 @@
+from minituner.checkpoint import save_base
+from minituner.corpus import load_verbs, read_rows
+from minituner.files import write_json
+from minituner.loop import write_log
+from minituner.manifest import run_stage
+from minituner.pretrain import PretrainConfig, pretrain_on_rows
+from minituner.seeding import seed_everything
+from minituner.tokenizer import load_tokenizer
+
+with run_stage(snakemake) as job:
+    seed_everything(job.params.seed, job.params.torch_threads)
+    rows = read_rows(job.input.corpus, load_verbs(job.input.verbs))
+    tokenizer = load_tokenizer(job.input.tokenizer)
+    config = PretrainConfig(**job.params.pretrain)
+    model, log, summary = pretrain_on_rows(rows, tokenizer, job.params.model, config)
+    save_base(job.output.base, model)
+    write_log(job.output.log, log)
+    write_json(job.output.summary, summary)

@@ -1,0 +1,25 @@
+from pathlib import Path
+
+from minituner.checkpoint import load_base
+from minituner.files import write_json
+from minituner.manifest import run_stage
+from minituner.pairs import read_pairs
+from minituner.seeding import seed_everything
+from minituner.tokenizer import PAD, load_tokenizer, special_id
+from minituner.train import LoRATrainConfig, train_rank
+
+with run_stage(snakemake) as job:
+    seed_everything(job.params.seeds[0], job.params.torch_threads)
+    summary = train_rank(
+        load_base(job.input.base),
+        {name: read_pairs(job.input[name]) for name in ("train", "val", "control")},
+        r=int(job.wildcards.rank),
+        alpha=job.params.alpha,
+        dropout=job.params.dropout,
+        target_modules=job.params.target_modules,
+        config=LoRATrainConfig(**job.params.train),
+        seeds=job.params.seeds,
+        pad_id=special_id(load_tokenizer(job.input.tokenizer), PAD),
+        out_dir=Path(job.output.summary).parent,
+    )
+    write_json(job.output.summary, summary)
