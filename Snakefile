@@ -32,17 +32,3 @@ rule report:
         headline=f"{HEADLINE}/adapter_final.pt",
         adapters=[path for rank in config["ranks"] for path in adapters(rank)],
         base=BASE,
-
-
-rule gates:
-    """Fails, naming it, if a gate of the headline run fails."""
-    input:
-        gates=f"{HEADLINE}/gates.json",
-        adapter=f"{HEADLINE}/adapter_final.pt",
-        code=source("gates"),
-    log:
-        "logs/gates.log",
-    conda:
-        "../envs/minituner.yaml"
-    script:
-        "workflow_scripts/gates.py"

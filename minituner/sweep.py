@@ -276,7 +276,7 @@ def by_verb_and_form(
         {
             "verb": verb,
             "form": form,
-            "items": int(size),
+            "sentences": int(size),
             "base": float(mean),
             "ranks": {str(r): float(tuned[r][verb, form]) for r in tuned},
         }

@@ -83,3 +83,17 @@ rule render:
         "../envs/minituner.yaml"
     script:
         "../workflow_scripts/render.py"
+
+
+rule gates:
+    """Fails, naming it, if a gate of the headline run fails."""
+    input:
+        gates=f"{HEADLINE}/gates.json",
+        adapter=f"{HEADLINE}/adapter_final.pt",
+        code=source("gates"),
+    log:
+        "logs/gates.log",
+    conda:
+        "../envs/minituner.yaml"
+    script:
+        "../workflow_scripts/gates.py"
