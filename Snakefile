@@ -28,7 +28,7 @@ rule report:
     default_target: True
     input:
         "REPORT.md",
-        base_figure,
+        BASE_FIGURE,
         headline=f"{HEADLINE}/adapter_final.pt",
         adapters=[path for rank in config["ranks"] for path in adapters(rank)],
         base=BASE,

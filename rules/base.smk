@@ -70,6 +70,3 @@ rule plot_pretraining:
         "../envs/minituner.yaml"
     script:
         "../workflow_scripts/plot_pretraining.py"
-
-
-base_figure = [] if OWN_BASE else [f"{PRETRAINED}/loss_curve.png"]

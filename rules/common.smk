@@ -27,10 +27,12 @@ BASE_CORPUS = or_stop(corpus_files, config["base"]["corpus"]) if config["base"][
 PRETRAINED = "experiments/17-minigpt-train"
 HEADLINE = "experiments/28-lora-finetune"
 SWEEP = "experiments/28-lora-ablate-rank"
+HEADLINE_RUN = f"{SWEEP}/rank-{config['lora']['rank']}"
 
 BASE = config["base"]["checkpoint"] or f"{PRETRAINED}/best.pt"
 TOKENIZER = config["base"]["tokenizer"] or f"{PRETRAINED}/tokenizer.json"
 OWN_BASE = config["base"]["checkpoint"] is not None
+BASE_FIGURE = [] if OWN_BASE else [f"{PRETRAINED}/loss_curve.png"]
 
 SPLITS = ["train", "val", "test", "control", "probe"]
 
@@ -62,3 +64,8 @@ def gated(split):
 def adapters(rank):
     """The adapter of every seed at one rank."""
     return expand(f"{SWEEP}/rank-{rank}/seed-{{seed}}/adapter_final.pt", seed=config["seeds"])
+
+
+def of_every_rank(file):
+    """One file from the folder of each rank."""
+    return expand(f"{SWEEP}/rank-{{rank}}/{file}", rank=config["ranks"])

@@ -87,9 +87,6 @@ rule evaluate:
         "../workflow_scripts/evaluate.py"
 
 
-HEADLINE_RUN = f"{SWEEP}/rank-{config['lora']['rank']}"
-
-
 rule headline:
     """The run at the headline rank and first seed, taken out of the sweep, with its gates."""
     input:

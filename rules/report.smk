@@ -1,10 +1,6 @@
 """The report: needs the evaluations, makes the figures and REPORT.md."""
 
 
-def of_every_rank(file):
-    return expand(f"{SWEEP}/rank-{{rank}}/{file}", rank=config["ranks"])
-
-
 rule plot:
     """Put the sweep together, find its elbow, draw the figures."""
     input:
@@ -64,7 +60,7 @@ rule render:
             f"{SWEEP}/accuracy_vs_rank.png",
             f"{SWEEP}/drift_vs_rank.png",
             f"{HEADLINE}/loss_curve.png",
-            *base_figure,
+            *BASE_FIGURE,
         ],
         template="minituner/templates/REPORT.md.j2",
         code=source("render"),

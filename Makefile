@@ -1,0 +1,53 @@
+# `make report` and `make test` do all their own set-up in .venv; nothing else need be installed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := envs/requirements.lock
+
+.PHONY: report test lint check corpus lock dag clean
+
+report: $(VENV)/.installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 4 report
+
+test: $(VENV)/.installed-test lint
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+# Fails, naming it, if a gate of the headline run fails.
+check: $(VENV)/.installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake gates
+
+# Writes data/processed anew from data/raw; refuses to overwrite edits (see its --force).
+corpus: $(VENV)/.installed
+	$(BIN)/python -m minituner.generate
+
+# The picture of the graph in the README (needs graphviz's dot).
+dag: $(VENV)/.installed
+	$(BIN)/snakemake --forceall --rulegraph report | dot -Tsvg > docs/dag.svg
+
+# Pins everything that the direct dependencies in pyproject.toml pull in.
+lock: $(VENV)/.installed-test
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu//' > $(LOCK)
+
+clean:
+	rm -rf $(VENV) .snakemake logs .pytest_cache .mypy_cache .ruff_cache *.egg-info
+
+$(VENV)/.python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "minituner needs Python 3.11 or newer: make PYTHON=python3.11 report")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.installed: pyproject.toml $(LOCK) | $(VENV)/.python
+	$(BIN)/pip install --quiet --constraint $(LOCK) --editable .
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml $(LOCK) | $(VENV)/.python
+	$(BIN)/pip install --quiet --constraint $(LOCK) --editable '.[test]'
+	touch $@ $(VENV)/.installed
