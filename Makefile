@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := envs/requirements.lock
 
-.PHONY: report test lint check corpus lock dag clean
+.PHONY: report test lint check verify corpus lock dag clean
 
 report: $(VENV)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 4 report
@@ -23,6 +23,10 @@ lint: $(VENV)/.installed-test
 # Fails, naming it, if a gate of the headline run fails.
 check: $(VENV)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake gates
+
+# Recomputes every hash in every manifest and says what is not current.
+verify: $(VENV)/.installed
+	$(BIN)/python -m minituner verify
 
 # Writes data/processed anew from data/raw; refuses to overwrite edits (see its --force).
 corpus: $(VENV)/.installed

@@ -1,7 +1,7 @@
 """minituner: what does a LoRA adapter of rank r buy, and what does it break?
 
-    corpus -> filter -> split -> tokenize -> train -> evaluate -> headline -> plot -> render
-               base corpus -> train_tokenizer -> pretrain_base -^
+corpus -> filter -> split -> tokenize -> train -> evaluate -> headline -> plot -> render
+           base corpus -> train_tokenizer -> pretrain_base -^
 """
 
 from snakemake.utils import min_version

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from minituner.corpus import read_yaml
 from minituner.errors import UserError
 
 
@@ -27,6 +28,42 @@ def check_config(config: Mapping[str, Any], schema_path: str | Path) -> None:
     _check_ranks(config)
     _check_verbs(config)
     _check_own_base(config)
+
+
+def read_config(paths: Iterable[str | Path]) -> dict[str, Any]:
+    """A config with its overlays, merged key by key as Snakemake does.
+
+    Raises:
+        UserError: A file is missing or is not YAML.
+    """
+    config: dict[str, Any] = {}
+    for path in paths:
+        _merge(config, read_yaml(path))
+    return config
+
+
+def _merge(config: dict[str, Any], overlay: Mapping[str, Any]) -> None:
+    for key, value in overlay.items():
+        if isinstance(value, Mapping) and isinstance(config.get(key), dict):
+            _merge(config[key], value)
+        else:
+            config[key] = value
+
+
+def config_subset(config: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """Only the named parts of a config, nested as they are there.
+
+    Args:
+        keys: Dotted paths, such as ``train`` or ``lora.alpha``.
+    """
+    subset: dict[str, Any] = {}
+    for key in keys:
+        *parents, last = key.split(".")
+        source, target = config, subset
+        for parent in parents:
+            source, target = source[parent], target.setdefault(parent, {})
+        target[last] = source[last]
+    return subset
 
 
 def _user_error(error: Any) -> UserError:

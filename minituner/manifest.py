@@ -27,7 +27,8 @@ def run_stage(job: Any) -> Iterator[Any]:
     Args:
         job: The ``snakemake`` object of a script. Of its named inputs, ``code`` lists the source
             files and ``base`` is the base checkpoint; its output ``manifest`` is written here, once
-            the block has succeeded, from hashes of the inputs taken before it began.
+            the block has succeeded, from hashes of the inputs taken before it began. Its parameter
+            ``config`` is the part of the config it uses, ``seed`` its seed or seeds.
 
     A :class:`UserError` ends the script with exit code 1 and its message instead of a traceback.
     """
@@ -57,7 +58,6 @@ def _hash_inputs(inputs: Any) -> dict[str, dict[str, str]]:
 
 def _write_manifest(job: Any, hashes: dict[str, dict[str, str]], started: float) -> None:
     path = Path(job.output.manifest)
-    config = dict(job.params.items())
     write_json(
         path,
         {
@@ -65,12 +65,12 @@ def _write_manifest(job: Any, hashes: dict[str, dict[str, str]], started: float)
             "experiment": path.parent.as_posix(),
             "stage": job.rule,
             "wildcards": dict(job.wildcards.items()),
-            "seed": config.get("seeds", config.get("seed")),
-            "config": _plain(config),
+            "seed": _plain(job.params.get("seed")),
+            "config": _plain(job.params.get("config", {})),
             **hashes,
             "outputs": {p: sha256(p) for p in sorted(map(str, job.output)) if p != str(path)},
             "base_checkpoint_sha256": hashes["inputs"].get(str(job.input.get("base"))),
-            "versions": _versions(),
+            "versions": versions(),
         },
     )
     write_json(environment_path(path), _environment(started))
@@ -90,7 +90,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions that a result may depend on."""
     packages = ("torch", "numpy", "snakemake", "tokenizers")
     return {
         "python": platform.python_version(),

@@ -46,12 +46,15 @@ def report_context(results: Mapping[str, Any], settings: Mapping[str, Any]) -> d
     sweep, metrics, gates = results["sweep"], results["metrics"], results["gates"]
     before, after = metrics["before"], metrics["after"]
     row = next(row for row in sweep["ranks"] if row["rank"] == metrics["rank"])
+    data = settings["data"]
     distributions = results["pairs"]["distributions"]
     tested = {row["verb"] for row in sweep["by_verb_and_form"]}
     ranks = [row["rank"] for row in sweep["ranks"]]
     return {
         **results,
         **settings,
+        "irregular_verbs": data["irregular_verbs"],
+        "regular_verbs": data["regular_verbs"],
         "before": before,
         "after": after,
         "ranks": ranks,
@@ -67,7 +70,7 @@ def report_context(results: Mapping[str, Any], settings: Mapping[str, Any]) -> d
         "predictions": first_predictions(before["predictions"], after["predictions"]),
         "example": after["predictions"][0],
         "frames": sorted(distributions["irregular"]["frames"] | distributions["control"]["frames"]),
-        "missing_verbs": [verb for verb in settings["irregular_verbs"] if verb not in tested],
+        "missing_verbs": [verb for verb in data["irregular_verbs"] if verb not in tested],
         "control_verbs": len(results["pairs"]["splits"]["control"]["by_verb"]),
         "probe_failures": {
             "before": [row for row in before["probe"] if row["failed"]],

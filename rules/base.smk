@@ -13,12 +13,12 @@ rule train_tokenizer:
     output:
         tokenizer=f"{PRETRAINED}/tokenizer.json",
         manifest=f"{PRETRAINED}/train_tokenizer.manifest.json",
-    params:
-        vocab_size=config["base"]["vocab_size"],
     log:
         "logs/train_tokenizer.log",
     conda:
         "../envs/minituner.yaml"
+    params:
+        config=settings("base.vocab_size"),
     script:
         "../workflow_scripts/train_tokenizer.py"
 
@@ -35,18 +35,16 @@ rule pretrain_base:
         log=f"{PRETRAINED}/train_log.csv",
         summary=f"{PRETRAINED}/pretraining.json",
         manifest=f"{PRETRAINED}/manifest.json",
-    params:
-        model=config["base"]["model"],
-        pretrain=config["base"]["pretrain"],
-        seed=config["base"]["pretrain"]["seed"],
-        torch_threads=config["threads"]["pretrain"],
-    threads: config["threads"]["pretrain"]
     log:
         "logs/pretrain_base.log",
     benchmark:
         "logs/pretrain_base.benchmark.tsv"
     conda:
         "../envs/minituner.yaml"
+    threads: config["threads"]["pretrain"]
+    params:
+        config=settings("base.model", "base.pretrain", "threads.pretrain"),
+        seed=config["base"]["pretrain"]["seed"],
     script:
         "../workflow_scripts/pretrain_base.py"
 

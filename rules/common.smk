@@ -4,7 +4,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from minituner.config import check_config
+from minituner.config import check_config, config_subset
 from minituner.corpus import corpus_files
 from minituner.errors import UserError
 from minituner.imports import import_closure
@@ -22,11 +22,14 @@ or_stop(check_config, config, workflow.source_path("config.schema.yaml"))
 
 VERBS = config["data"]["verbs"]
 CORPUS = or_stop(corpus_files, config["data"]["corpus"])
-BASE_CORPUS = or_stop(corpus_files, config["base"]["corpus"]) if config["base"]["corpus"] else []
+BASE_CORPUS = (
+    or_stop(corpus_files, config["base"]["corpus"]) if config["base"]["corpus"] else []
+)
 
 PRETRAINED = "experiments/17-minigpt-train"
 HEADLINE = "experiments/28-lora-finetune"
 SWEEP = "experiments/28-lora-ablate-rank"
+TARGETS = "experiments/28-lora-ablate-targets"
 HEADLINE_RUN = f"{SWEEP}/rank-{config['lora']['rank']}"
 
 BASE = config["base"]["checkpoint"] or f"{PRETRAINED}/best.pt"
@@ -47,13 +50,19 @@ def source(script):
     return import_closure(f"workflow_scripts/{script}.py")
 
 
+def settings(*keys):
+    """The parts of the config that a rule uses, and so the parts whose change reruns it."""
+    return config_subset(config, *keys)
+
+
 def tokenized(split):
     return f"data/tokenized/{split}.jsonl"
 
 
 def gated(split):
     """A tokenized split that is looked at again once ``tokenize`` has run. One such input a rule
-    is what lets an edit without effect on the pairs stop there, in the same invocation."""
+    is what lets an edit without effect on the pairs stop there, in the same invocation.
+    """
 
     def pairs(wildcards):
         return checkpoints.tokenize.get().output[split]
@@ -63,7 +72,9 @@ def gated(split):
 
 def adapters(rank):
     """The adapter of every seed at one rank."""
-    return expand(f"{SWEEP}/rank-{rank}/seed-{{seed}}/adapter_final.pt", seed=config["seeds"])
+    return expand(
+        f"{SWEEP}/rank-{rank}/seed-{{seed}}/adapter_final.pt", seed=config["seeds"]
+    )
 
 
 def of_every_rank(file):

@@ -12,13 +12,12 @@ rule filter:
         regular="data/filtered/regular.jsonl",
         summary="data/filtered/summary.json",
         manifest="data/filtered/manifest.json",
-    params:
-        irregular_verbs=config["data"]["irregular_verbs"],
-        regular_verbs=config["data"]["regular_verbs"],
     log:
         "logs/filter.log",
     conda:
         "../envs/minituner.yaml"
+    params:
+        config=settings("data.irregular_verbs", "data.regular_verbs"),
     script:
         "../workflow_scripts/filter.py"
 
@@ -35,13 +34,13 @@ rule split:
         **{name: f"data/splits/{name}.jsonl" for name in SPLITS},
         distributions="data/splits/distributions.json",
         manifest="data/splits/manifest.json",
-    params:
-        split=config["data"]["split"],
-        seed=config["data"]["seed"],
     log:
         "logs/split.log",
     conda:
         "../envs/minituner.yaml"
+    params:
+        config=settings("data.split", "data.seed"),
+        seed=config["data"]["seed"],
     script:
         "../workflow_scripts/split.py"
 
@@ -57,11 +56,11 @@ checkpoint tokenize:
         **{name: tokenized(name) for name in SPLITS},
         summary="data/tokenized/summary.json",
         manifest="data/tokenized/manifest.json",
-    params:
-        context_length=config["base"]["model"]["context_length"],
     log:
         "logs/tokenize.log",
     conda:
         "../envs/minituner.yaml"
+    params:
+        config=settings("base.model.context_length"),
     script:
         "../workflow_scripts/tokenize.py"

@@ -13,23 +13,29 @@ rule train:
         code=source("train"),
     output:
         adapters=adapters("{{rank}}"),
-        logs=expand(f"{SWEEP}/rank-{{{{rank}}}}/seed-{{seed}}/train_log.csv", seed=config["seeds"]),
+        logs=expand(
+            f"{SWEEP}/rank-{{{{rank}}}}/seed-{{seed}}/train_log.csv",
+            seed=config["seeds"],
+        ),
         summary=f"{SWEEP}/rank-{{rank}}/training.json",
         manifest=f"{SWEEP}/rank-{{rank}}/train.manifest.json",
-    params:
-        alpha=config["lora"]["alpha"],
-        dropout=config["lora"]["dropout"],
-        target_modules=config["lora"]["target_modules"],
-        train=config["train"],
-        seeds=config["seeds"],
-        torch_threads=config["threads"]["train"],
-    threads: config["threads"]["train"]
     log:
         "logs/train/rank-{rank}.log",
     benchmark:
         "logs/train/rank-{rank}.benchmark.tsv"
     conda:
         "../envs/minituner.yaml"
+    threads: config["threads"]["train"]
+    params:
+        config=settings(
+            "lora.alpha",
+            "lora.dropout",
+            "lora.target_modules",
+            "train",
+            "seeds",
+            "threads.train",
+        ),
+        seed=config["seeds"],
     script:
         "../workflow_scripts/train.py"
 
@@ -48,13 +54,13 @@ rule evaluate_base:
         metrics=f"{SWEEP}/base/metrics.json",
         per_item=f"{SWEEP}/base/items.csv",
         manifest=f"{SWEEP}/base/manifest.json",
-    params:
-        torch_threads=config["threads"]["evaluate"],
-    threads: config["threads"]["evaluate"]
     log:
         "logs/evaluate_base.log",
     conda:
         "../envs/minituner.yaml"
+    threads: config["threads"]["evaluate"]
+    params:
+        config=settings("threads.evaluate"),
     script:
         "../workflow_scripts/evaluate_base.py"
 
@@ -75,14 +81,14 @@ rule evaluate:
         metrics=f"{SWEEP}/rank-{{rank}}/metrics.json",
         per_item=f"{SWEEP}/rank-{{rank}}/items.csv",
         manifest=f"{SWEEP}/rank-{{rank}}/evaluate.manifest.json",
-    params:
-        seeds=config["seeds"],
-        torch_threads=config["threads"]["evaluate"],
-    threads: config["threads"]["evaluate"]
     log:
         "logs/evaluate/rank-{rank}.log",
     conda:
         "../envs/minituner.yaml"
+    threads: config["threads"]["evaluate"]
+    params:
+        config=settings("seeds", "threads.evaluate"),
+        seed=config["seeds"],
     script:
         "../workflow_scripts/evaluate.py"
 
@@ -104,14 +110,47 @@ rule headline:
         per_item=f"{HEADLINE}/items.csv",
         gates=f"{HEADLINE}/gates.json",
         manifest=f"{HEADLINE}/manifest.json",
-    params:
-        seed=config["seeds"][0],
-        lora=config["lora"],
-        train=config["train"],
-        gates=config["gates"],
     log:
         "logs/headline.log",
     conda:
         "../envs/minituner.yaml"
+    params:
+        config=settings("lora", "train", "gates"),
+        seed=config["seeds"][0],
     script:
         "../workflow_scripts/headline.py"
+
+
+rule compare_targets:
+    """Which layers to adapt, judged on the validation split. Not part of `report`: asked for by
+    name when the base or the candidates change."""
+    input:
+        train=gated("train"),
+        val=tokenized("val"),
+        control=tokenized("control"),
+        base=BASE,
+        tokenizer=TOKENIZER,
+        code=source("compare_targets"),
+    output:
+        results=f"{TARGETS}/targets.json",
+        table=f"{TARGETS}/targets.md",
+        manifest=f"{TARGETS}/manifest.json",
+    log:
+        "logs/compare_targets.log",
+    conda:
+        "../envs/minituner.yaml"
+    threads: config["threads"]["train"]
+    params:
+        config=settings(
+            "target_candidates",
+            "lora.rank",
+            "lora.alpha",
+            "lora.dropout",
+            "train",
+            "seeds",
+            "gates.adapter_size_ratio",
+            "threads.train",
+        ),
+        seed=config["seeds"],
+    script:
+        "../workflow_scripts/compare_targets.py"

@@ -33,14 +33,13 @@ rule plot:
             labels={"figure": "Fine-tuning loss"},
         ),
         manifest=f"{SWEEP}/manifest.json",
-    params:
-        gates=config["gates"],
-        statistics=config["statistics"],
-        seeds=config["seeds"],
     log:
         "logs/plot.log",
     conda:
         "../envs/minituner.yaml"
+    params:
+        config=settings("gates", "statistics"),
+        seed=config["statistics"]["seed"],
     script:
         "../workflow_scripts/plot.py"
 
@@ -67,16 +66,13 @@ rule render:
     output:
         report="REPORT.md",
         manifest="experiments/report.manifest.json",
-    params:
-        base_path=BASE,
-        lora=config["lora"],
-        train=config["train"],
-        regular_verbs=config["data"]["regular_verbs"],
-        irregular_verbs=config["data"]["irregular_verbs"],
     log:
         "logs/render.log",
     conda:
         "../envs/minituner.yaml"
+    params:
+        config=settings("lora", "train", "data.irregular_verbs", "data.regular_verbs"),
+        base_path=BASE,
     script:
         "../workflow_scripts/render.py"
 

@@ -6,10 +6,10 @@ from minituner.seeding import seed_everything
 from minituner.tokenizer import load_tokenizer
 
 with run_stage(snakemake) as job:
-    seed_everything(0, job.params.torch_threads)
+    seed_everything(0, job.params.config["threads"]["evaluate"])
     metrics, items = evaluate_rank(
         job.input.base,
-        dict(zip(job.params.seeds, job.input.adapters, strict=True)),
+        dict(zip(job.params.config["seeds"], job.input.adapters, strict=True)),
         load_tokenizer(job.input.tokenizer),
         {name: read_pairs(job.input[name]) for name in EVALUATED},
         read_json(job.input.base_metrics),

@@ -7,7 +7,7 @@ from minituner.seeding import seed_everything
 from minituner.tokenizer import load_tokenizer
 
 with run_stage(snakemake) as job:
-    seed_everything(0, job.params.torch_threads)
+    seed_everything(0, job.params.config["threads"]["evaluate"])
     splits = {name: read_pairs(job.input[name]) for name in EVALUATED}
     model, tokenizer = load_base(job.input.base), load_tokenizer(job.input.tokenizer)
     metrics, items = evaluate_model(model, tokenizer, splits)

@@ -8,8 +8,8 @@ with run_stage(snakemake) as job:
     irregular, regular, summary = filter_rows(
         iter_files(job.input.corpus, verbs),
         verbs,
-        job.params.irregular_verbs,
-        job.params.regular_verbs,
+        job.params.config["data"]["irregular_verbs"],
+        job.params.config["data"]["regular_verbs"],
     )
     write_jsonl(job.output.irregular, pair_rows(irregular))
     write_jsonl(job.output.regular, pair_rows(regular))

@@ -9,4 +9,4 @@ with run_stage(snakemake) as job:
     copy_file(job.input.log, job.output.log)
     write_json(job.output.metrics, metrics)
     headline_items(job.input.per_item, job.params.seed, job.output.per_item)
-    write_json(job.output.gates, compute_gates(metrics, job.params.gates))
+    write_json(job.output.gates, compute_gates(metrics, job.params.config["gates"]))

@@ -8,11 +8,12 @@ from minituner.seeding import seed_everything
 from minituner.tokenizer import load_tokenizer
 
 with run_stage(snakemake) as job:
-    seed_everything(job.params.seed, job.params.torch_threads)
+    base = job.params.config["base"]
+    seed_everything(job.params.seed, job.params.config["threads"]["pretrain"])
     rows = read_rows(job.input.corpus, load_verbs(job.input.verbs))
     tokenizer = load_tokenizer(job.input.tokenizer)
-    config = PretrainConfig(**job.params.pretrain)
-    model, log, summary = pretrain_on_rows(rows, tokenizer, job.params.model, config)
+    config = PretrainConfig(**base["pretrain"])
+    model, log, summary = pretrain_on_rows(rows, tokenizer, base["model"], config)
     save_base(job.output.base, model)
     write_log(job.output.log, log)
     write_json(job.output.summary, summary)

@@ -8,4 +8,5 @@ with run_stage(snakemake) as job:
         for name in ("pairs", "sweep", "base_metrics", "metrics", "gates", "manifest", "training")
     }
     results["pretraining"] = read_json(job.input.pretraining) if job.input.pretraining else None
-    write_text(job.output.report, render_report(job.input.template, results, dict(job.params)))
+    settings = {**job.params.config, "base_path": job.params.base_path}
+    write_text(job.output.report, render_report(job.input.template, results, settings))

@@ -4,7 +4,7 @@ from minituner.files import write_json, write_jsonl
 from minituner.manifest import run_stage
 
 with run_stage(snakemake) as job:
-    settings = SplitSettings(**job.params.split)
+    settings = SplitSettings(**job.params.config["data"]["split"])
     irregular, regular = read_pair_rows(job.input.irregular), read_pair_rows(job.input.regular)
     splits = split_pairs(irregular, regular, settings, job.params.seed)
     base_rows = iter_files(job.input.base_corpus, load_verbs(job.input.verbs))

@@ -6,7 +6,7 @@ from minituner.tokenizer import load_tokenizer
 
 with run_stage(snakemake) as job:
     tokenizer = load_tokenizer(job.input.tokenizer)
-    context_length = job.params.context_length
+    context_length = job.params.config["base"]["model"]["context_length"]
     splits = {
         name: [tokenize_pair(p, tokenizer, context_length) for p in read_pair_rows(job.input[name])]
         for name in SPLITS

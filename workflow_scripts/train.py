@@ -9,16 +9,15 @@ from minituner.tokenizer import PAD, load_tokenizer, special_id
 from minituner.train import LoRATrainConfig, train_rank
 
 with run_stage(snakemake) as job:
-    seed_everything(job.params.seeds[0], job.params.torch_threads)
+    config = job.params.config
+    seed_everything(config["seeds"][0], config["threads"]["train"])
     summary = train_rank(
         load_base(job.input.base),
         {name: read_pairs(job.input[name]) for name in ("train", "val", "control")},
         r=int(job.wildcards.rank),
-        alpha=job.params.alpha,
-        dropout=job.params.dropout,
-        target_modules=job.params.target_modules,
-        config=LoRATrainConfig(**job.params.train),
-        seeds=job.params.seeds,
+        **config["lora"],
+        config=LoRATrainConfig(**config["train"]),
+        seeds=config["seeds"],
         pad_id=special_id(load_tokenizer(job.input.tokenizer), PAD),
         out_dir=Path(job.output.summary).parent,
     )

@@ -5,5 +5,5 @@ from minituner.tokenizer import save_tokenizer, train_tokenizer
 
 with run_stage(snakemake) as job:
     rows = read_rows(job.input.corpus, load_verbs(job.input.verbs))
-    tokenizer = train_tokenizer(map(base_text, rows), job.params.vocab_size)
+    tokenizer = train_tokenizer(map(base_text, rows), job.params.config["base"]["vocab_size"])
     save_tokenizer(tokenizer, job.output.tokenizer)
