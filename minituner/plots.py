@@ -30,10 +30,12 @@ STYLE: dict[Any, Any] = {
 }
 
 
+plt.rcParams.update(STYLE)
+
+
 def new_figure() -> tuple[Figure, Axes]:
     """A figure in the house style with one pair of axes."""
-    with plt.rc_context(STYLE):
-        return plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    return plt.subplots(figsize=(6.4, 4.2), layout="constrained")
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
@@ -103,7 +105,7 @@ def _curve(
 def _seed_points(axes: Axes, rows: Sequence[Mapping[str, Any]], key: str, color: str) -> None:
     x = [row["rank"] for row in rows for _ in row[key]]
     y = [100 * value for row in rows for value in row[key]]
-    axes.scatter(x, y, s=14, color=color, alpha=0.3, linewidths=0, zorder=1)
+    axes.scatter(x, y, s=60, color=color, alpha=0.15, linewidths=0, zorder=1)
 
 
 def _rank_axis(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -134,7 +136,7 @@ def plot_fine_tuning(log_csv: str | Path, path: str | Path) -> None:
         right.set_ylabel("control perplexity, whole text")
         right.grid(False)
         right.spines["right"].set_visible(True)
-        right.set_ylim(0.9 * control["control_perplexity"].min(), None)
+        right.set_ylim(0, 1.3 * control["control_perplexity"].max())
         _joint_legend(axes, right)
     else:
         axes.legend()

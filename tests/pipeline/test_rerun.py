@@ -1,0 +1,123 @@
+"""The rerun contract: what runs after a change, by the real command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from study import Study
+
+DATA = {"filter", "split", "tokenize"}
+AFTER_TRAINING = {"evaluate", "headline", "plot", "render"}
+BASE = {"train_tokenizer", "pretrain_base", "plot_pretraining", "evaluate_base"}
+IRREGULAR = "data/processed/verb-corpus/irregular.jsonl"
+
+
+def touch_everything(study: Study) -> None:
+    for folder in ("data/raw", "data/processed", "minituner", "workflow_scripts", "rules"):
+        for path in (study.root / folder).rglob("*"):
+            if path.is_file():
+                path.touch()
+    (study.root / "config.yaml").touch()
+    (study.root / "Snakefile").touch()
+
+
+def add_present_row(study: Study) -> None:
+    path = study.root / "data/processed/verb-corpus/other_tenses.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    row = json.loads(lines[0]) | {"id": "one-more-row"}
+    path.write_text("\n".join([*lines, json.dumps(row)]) + "\n", encoding="utf-8")
+
+
+def add_comment_field(study: Study) -> None:
+    study.edit(IRREGULAR, '{"id"', '{"comment": "checked by hand", "id"')
+
+
+def reverse_rows(study: Study) -> None:
+    path = study.root / IRREGULAR
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join(reversed(lines)) + "\n", encoding="utf-8")
+
+
+def edit_training_sentence(study: Study) -> None:
+    splits = (study.root / "data/splits/train.jsonl").read_text(encoding="utf-8").splitlines()
+    pair = next(p for p in map(json.loads, splits) if "irregular.jsonl" in p["source"])
+    prompt = pair["prompt"]
+    path = study.root / IRREGULAR
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        if row["prompt"] == prompt:
+            for field in ("prompt", "text"):
+                row[field] = row[field].removesuffix(".") + " indeed."
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def edit_base_corpus(study: Study) -> None:
+    path = study.root / "data/processed/base-corpus/plain.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join(lines[1:]) + "\n", encoding="utf-8")
+
+
+def add_rank(study: Study) -> None:
+    study.write_config(study.config | {"ranks": [2, 8, 16]})
+
+
+def change_learning_rate(study: Study) -> None:
+    config = study.config
+    config["train"]["learning_rate"] = 0.002
+    study.write_config(config)
+
+
+def add_comment(file: str) -> Callable[[Study], None]:
+    def edit(study: Study) -> None:
+        with (study.root / file).open("a") as stream:
+            stream.write("\n# a comment\n")
+
+    return edit
+
+
+CONTRACT: list[tuple[str, Callable[[Study], None], set[str]]] = [
+    ("touched", touch_everything, set()),
+    ("present row added", add_present_row, DATA),
+    ("comment field added", add_comment_field, DATA),
+    ("rows reordered", reverse_rows, DATA),
+    (
+        "training sentence edited",
+        edit_training_sentence,
+        DATA | {"train", "evaluate_base"} | AFTER_TRAINING,
+    ),
+    ("base corpus edited", edit_base_corpus, DATA | BASE | {"train"} | AFTER_TRAINING - {"filter"}),
+    ("rank added", add_rank, {"train", "evaluate", "plot", "render"}),
+    ("learning rate changed", change_learning_rate, {"train"} | AFTER_TRAINING),
+    (
+        "plots.py edited",
+        add_comment("minituner/plots.py"),
+        {"plot", "plot_pretraining", "render"},
+    ),
+    ("template edited", add_comment("minituner/templates/REPORT.md.j2"), {"render"}),
+    (
+        "lora.py edited",
+        add_comment("minituner/lora.py"),
+        {"train", "evaluate_base"} | AFTER_TRAINING,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "rules"), [c[1:] for c in CONTRACT], ids=[c[0] for c in CONTRACT]
+)
+def test_only_what_changed_runs(
+    finished: Study, tmp_path: Path, change: Callable[[Study], None], rules: set[str]
+) -> None:
+    study = finished.copy(tmp_path / "study")
+    change(study)
+    run = study.snakemake("--cores", "2", "report")
+    assert run.code == 0, run.output
+    assert run.rules == rules
+    if rules and "evaluate" not in rules and "render" not in rules:
+        assert (study.root / "REPORT.md").read_bytes() == (finished.root / "REPORT.md").read_bytes()
+    assert study.snakemake("--cores", "1", "report").rules == set()
+    verified = study.run("-m", "minituner", "verify")
+    assert verified.code == 0, verified.output
