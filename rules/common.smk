@@ -60,9 +60,9 @@ def tokenized(split):
 
 
 def gated(split):
-    """A tokenized split that is looked at again once ``tokenize`` has run. One such input a rule
-    is what lets an edit without effect on the pairs stop there, in the same invocation.
-    """
+    """An output of ``tokenize`` that is looked at again once that has run. One such input in
+    every later rule is what lets an edit without effect on the pairs stop there, in the same run:
+    the rules are decided on anew, and their inputs are found to hold what they held before."""
 
     def pairs(wildcards):
         return checkpoints.tokenize.get().output[split]

@@ -96,6 +96,7 @@ rule evaluate:
 rule headline:
     """The run at the headline rank and first seed, taken out of the sweep, with its gates."""
     input:
+        pairs=gated("summary"),  # not read
         adapter=f"{HEADLINE_RUN}/seed-{config['seeds'][0]}/adapter_final.pt",
         log=f"{HEADLINE_RUN}/seed-{config['seeds'][0]}/train_log.csv",
         metrics=f"{HEADLINE_RUN}/metrics.json",

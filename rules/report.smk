@@ -4,6 +4,7 @@
 rule plot:
     """Put the sweep together, find its elbow, draw the figures."""
     input:
+        pairs=gated("summary"),  # not read
         metrics=of_every_rank("metrics.json"),
         per_item=of_every_rank("items.csv"),
         base_per_item=f"{SWEEP}/base/items.csv",

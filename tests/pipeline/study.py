@@ -77,8 +77,15 @@ class Study:
 
     def run(self, *arguments: str) -> Run:
         """Run Python here with standard output and error together."""
+        return self._run([sys.executable, *arguments])
+
+    def shell(self, command: str) -> Run:
+        """Run a line of shell here, with this environment's programs."""
+        return self._run(["bash", "-c", command])
+
+    def _run(self, command: list[str]) -> Run:
         done = subprocess.run(
-            [sys.executable, *arguments],
+            command,
             cwd=self.root,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -91,7 +98,12 @@ class Study:
     @property
     def environment(self) -> dict[str, str]:
         """The caller's environment, with this copy of the package before any other."""
-        return {**os.environ, "PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
+        return {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(self.root),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
 
     @property
     def config(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,7 +89,11 @@ CONTRACT: list[tuple[str, Callable[[Study], None], set[str]]] = [
         edit_training_sentence,
         DATA | {"train", "evaluate_base"} | AFTER_TRAINING,
     ),
-    ("base corpus edited", edit_base_corpus, DATA | BASE | {"train"} | AFTER_TRAINING - {"filter"}),
+    (
+        "base corpus edited",
+        edit_base_corpus,
+        (DATA - {"filter"}) | BASE | {"train"} | AFTER_TRAINING,
+    ),
     ("rank added", add_rank, {"train", "evaluate", "plot", "render"}),
     ("learning rate changed", change_learning_rate, {"train"} | AFTER_TRAINING),
     (
@@ -121,3 +126,67 @@ def test_only_what_changed_runs(
     assert study.snakemake("--cores", "1", "report").rules == set()
     verified = study.run("-m", "minituner", "verify")
     assert verified.code == 0, verified.output
+
+
+def test_a_lost_memory_of_snakemake_serves_nothing_wrong(finished: Study, tmp_path: Path) -> None:
+    study = finished.copy(tmp_path / "study")
+    shutil.rmtree(study.root / ".snakemake")
+    again = study.snakemake("--cores", "2", "report")
+    assert again.code == 0, again.output
+    assert study.hashes() == finished.hashes()
+
+    add_rank(study)
+    more = study.snakemake("--cores", "2", "report")
+    assert more.code == 0, more.output
+    assert {"train", "evaluate", "plot", "render"} <= more.rules
+    assert "| 16 |" in (study.root / "REPORT.md").read_text()
+    assert study.run("-m", "minituner", "verify").code == 0
+
+
+SWEEP = "experiments/28-lora-ablate-rank"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "data/splits/train.jsonl",
+        "data/tokenized/test.jsonl",
+        "experiments/17-minigpt-train/best.pt",
+        f"{SWEEP}/rank-2/metrics.json",
+        f"{SWEEP}/accuracy_vs_rank.png",
+        "REPORT.md",
+    ],
+)
+@pytest.mark.parametrize("deed", ["deleted", "edited"])
+def test_verify_names_a_damaged_file_and_its_command_repairs_it(
+    finished: Study, tmp_path: Path, file: str, deed: str
+) -> None:
+    study = finished.copy(tmp_path / "study")
+    if deed == "deleted":
+        (study.root / file).unlink()
+    else:
+        with (study.root / file).open("ab") as stream:
+            stream.write(b"\n")
+    verified = study.run("-m", "minituner", "verify")
+    assert verified.code == 1
+    assert {"deleted": f"missing: {file}", "edited": f"edited by hand: {file}"}[deed] in (
+        verified.output
+    )
+    command = verified.output.partition("To mend it:\n")[2].strip()
+    mended = study.shell(command)
+    assert mended.code == 0, mended.output
+    assert study.run("-m", "minituner", "verify").code == 0
+    assert study.hashes() == finished.hashes()
+
+
+def test_the_bytes_do_not_depend_on_the_folder_or_the_cores(
+    finished: Study, tmp_path: Path
+) -> None:
+    other = Study.create(tmp_path / "elsewhere")
+    run = other.snakemake("--cores", "1", "report")
+    assert run.code == 0, run.output
+    assert other.hashes() == finished.hashes()
+
+
+def test_another_number_of_cores_reruns_nothing(finished: Study) -> None:
+    assert finished.snakemake("--cores", "4", "report").rules == set()
