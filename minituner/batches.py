@@ -20,6 +20,7 @@ class Batch:
     """
 
     input_ids: Tensor  # (B, T) int64
+    real: Tensor  # (B, T) bool: no padding
     labels: Tensor  # (B, T) int64
 
 
@@ -35,12 +36,14 @@ def collate(examples: Sequence[Example], pad_id: int) -> Batch:
     """Pad examples into one batch; T is the longest's length less one."""
     T = max(len(example.ids) for example in examples) - 1
     input_ids = torch.full((len(examples), T), pad_id)
+    real = torch.zeros((len(examples), T), dtype=torch.bool)
     labels = torch.full((len(examples), T), IGNORE)
     for b, example in enumerate(examples):
         ids = torch.tensor(example.ids)
         input_ids[b, : len(ids) - 1] = ids[:-1]
+        real[b, : len(ids) - 1] = True
         labels[b, example.scored_from - 1 : len(ids) - 1] = ids[example.scored_from :]
-    return Batch(input_ids, labels)
+    return Batch(input_ids, real, labels)
 
 
 def text_examples(texts: Sequence[list[int]]) -> list[Example]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from minituner.batches import Example, collate
+from minituner.batches import IGNORE, Example, collate
 from minituner.checkpoint import load_base, weights_sha256
 from minituner.files import atomic_open
 from minituner.lora import base_state_dict, load_adapter, lora_layers, lora_parameters
@@ -38,12 +38,12 @@ def token_log_probs(model: MiniGPT, examples: Sequence[Example], pad_id: int) ->
     for start in range(0, len(by_length), BATCH_SIZE):
         chosen = by_length[start : start + BATCH_SIZE]
         batch = collate([examples[i] for i in chosen], pad_id)
-        features = model.features(batch.input_ids)
-        for row, i in enumerate(chosen):
-            first, last = examples[i].scored_from - 1, len(examples[i].ids) - 1
-            log_probs = F.log_softmax(model.head(features[row, first:last]).double(), dim=-1)
-            labels = batch.labels[row, first:last, None]
-            scores[i] = log_probs.gather(1, labels).squeeze(1)
+        scored = batch.labels != IGNORE
+        logits = model.head(model.features(batch.input_ids, batch.real, scored))
+        log_probs = F.log_softmax(logits.double(), dim=-1)
+        of_labels = log_probs.gather(1, batch.labels[scored][:, None]).squeeze(1)
+        by_example = torch.split(of_labels, scored.sum(dim=1).tolist())
+        scores.update(zip(chosen, by_example, strict=True))
     return [scores[i] for i in range(len(examples))]
 
 
@@ -139,11 +139,9 @@ def greedy_answers(
     for _ in range(max_tokens):
         if not running:
             break
-        lengths = torch.tensor([len(texts[i]) for i in running])
-        input_ids = torch.full((len(running), int(lengths.max())), pad)
-        for row, i in enumerate(running):
-            input_ids[row, : len(texts[i])] = torch.tensor(texts[i])
-        last = model.features(input_ids)[torch.arange(len(running)), lengths - 1]
+        # A pad after each text takes the place of the token that is asked for.
+        batch = collate([Example([*texts[i], pad], len(texts[i])) for i in running], pad)
+        last = model.features(batch.input_ids, batch.real, batch.labels != IGNORE)
         for i, token in zip(running, model.head(last).argmax(-1).tolist(), strict=True):
             texts[i].append(token)
         full = model.config.context_length

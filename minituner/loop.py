@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -33,12 +34,11 @@ class LogRow:
 def token_losses(model: MiniGPT, batch: Batch) -> Tensor:
     """Cross-entropy in nats of each scored token: (number of scored tokens,).
 
-    Logits are computed only where a token is scored.
+    Logits, and the last block's outputs, are computed only where a token is scored.
     """
     scored = batch.labels != IGNORE
-    return F.cross_entropy(
-        model.head(model.features(batch.input_ids)[scored]), batch.labels[scored], reduction="none"
-    )
+    logits = model.head(model.features(batch.input_ids, batch.real, scored))
+    return F.cross_entropy(logits, batch.labels[scored], reduction="none")
 
 
 @torch.no_grad()
@@ -58,37 +58,56 @@ def run_steps(
     measure: Callable[[int, float | None], LogRow],
     total_steps: int,
     title: str | None,
+    *,
     learning_rate: Callable[[int], float] | None = None,
+    log: Sequence[LogRow] = (),
+    after_step: Callable[[Sequence[LogRow]], None] | None = None,
 ) -> list[LogRow]:
     """One optimizer step a batch, with a log row before the first and after each.
+
+    Args:
+        batches: All batches of the run, those of the steps already taken included.
+        measure: Gives a step's log row from its number and its training loss.
+        title: What the progress bar is called; ``None`` shows none.
+        learning_rate: The rate of each step, counted from 0; by default the optimizer's own.
+        log: The log of the steps already taken, for a run that goes on.
+        after_step: Called with the log so far.
 
     Raises:
         UserError: The loss of a step is not finite.
     """
-    log = [measure(0, None)]
+    log = list(log) or [measure(0, None)]
     model.train()
-    with progress_bar(total_steps, title) as bar:
-        for step, batch in enumerate(batches, start=1):
+    with progress_bar(total_steps, title, initial=log[-1].step) as bar:
+        for batch in islice(batches, log[-1].step, None):
+            step = log[-1].step + 1
             if learning_rate is not None:
                 optimizer.learning_rate = learning_rate(step - 1)
-            loss = token_losses(model, batch).mean()
-            if not math.isfinite(loss.item()):
+            loss = take_step(model, batch, optimizer)
+            if not math.isfinite(loss):
                 raise UserError(
                     f"training step {step} of {total_steps}",
                     "the loss is no longer finite",
-                    found=loss.item(),
+                    found=loss,
                     expected="a finite number of nats",
                     mend="lower the learning rate in config.yaml, or check the base's weights",
                 )
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            log.append(measure(step, loss.item()))
-            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+            log.append(measure(step, loss))
+            if after_step is not None:
+                after_step(log)
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
-    optimizer.zero_grad()
     model.eval()
     return log
+
+
+def take_step(model: MiniGPT, batch: Batch, optimizer: AdamW) -> float:
+    """One update on one batch; returns the batch's mean loss, in nats, before it."""
+    loss = token_losses(model, batch).mean()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
 
 
 def write_log(path: str | Path, log: Sequence[LogRow]) -> None:

@@ -1,7 +1,8 @@
 """MiniGPT: a small decoder-only transformer (Vaswani et al. 2017; Radford et al. 2019).
 
 Pre-layer-norm, learned positions, biases everywhere, exact GELU, output head tied to the token
-embedding. Shapes below: B sequences, T tokens, d = ``d_model``, V = ``vocab_size``.
+embedding. Shapes below: B sequences of T places, N of them tokens and not padding, d = ``d_model``,
+V = ``vocab_size``.
 """
 
 from __future__ import annotations
@@ -32,6 +33,34 @@ class MiniGPTConfig:
             raise ValueError(f"d_model {self.d_model} is no multiple of n_heads {self.n_heads}")
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Where the N tokens that are computed stand among B x T places. Padding is never computed."""
+
+    mask: Tensor  # (B, T) bool
+    places: Tensor  # (N,) int64, the mask's true places counted row by row
+
+    @classmethod
+    def of(cls, mask: Tensor) -> Layout:
+        """The layout of a mask: (B, T) bool."""
+        return cls(mask, mask.flatten().nonzero().squeeze(1))
+
+    def spread(self, x: Tensor) -> Tensor:
+        """(N, d) -> (B, T, d), zero where nothing was computed."""
+        B, T = self.mask.shape
+        return x.new_zeros(B * T, x.shape[1]).index_copy(0, self.places, x).view(B, T, -1)
+
+    def gather(self, x: Tensor) -> Tensor:
+        """(B, T, d) -> (N, d)"""
+        return x.flatten(0, 1).index_select(0, self.places)
+
+    def choose(self, x: Tensor, wanted: Layout) -> Tensor:
+        """(N, d) -> (M, d): of these tokens, those of a layout that is part of this one."""
+        if wanted is self:
+            return x
+        return x.index_select(0, torch.searchsorted(self.places, wanted.places))
+
+
 class Attention(nn.Module):
     """Causal multi-head self-attention."""
 
@@ -44,17 +73,20 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(d, d)
         self.o_proj = nn.Linear(d, d)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, d) -> (B, T, d). Padding stands on the right, so the causal mask hides it too."""
-        B, T, d = x.shape
+    def forward(self, x: Tensor, layout: Layout, wanted: Layout) -> Tensor:
+        """(N, d) -> (M, d): every token is attended to, the wanted ones are returned.
 
-        def heads(projected: Tensor) -> Tensor:
-            return projected.view(B, T, self.n_heads, d // self.n_heads).transpose(1, 2)
+        Padding stands on the right, so the causal mask hides it from the tokens before it.
+        """
+        B, T = layout.mask.shape
+
+        def heads(projected: Tensor) -> Tensor:  # (N, d) -> (B, heads, T, d / heads)
+            return layout.spread(projected).view(B, T, self.n_heads, -1).transpose(1, 2)
 
         mixed = F.scaled_dot_product_attention(
             heads(self.q_proj(x)), heads(self.k_proj(x)), heads(self.v_proj(x)), is_causal=True
-        )  # (B, heads, T, d / heads)
-        out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(B, T, d))
+        )
+        out: Tensor = self.o_proj(wanted.gather(mixed.transpose(1, 2).flatten(2)))
         return out
 
 
@@ -82,9 +114,9 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.d_model)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, d) -> (B, T, d)"""
-        x = x + self.attn(self.ln_1(x))
+    def forward(self, x: Tensor, layout: Layout, wanted: Layout) -> Tensor:
+        """(N, d) -> (M, d), at the wanted tokens"""
+        x = layout.choose(x, wanted) + self.attn(self.ln_1(x), layout, wanted)
         out: Tensor = x + self.mlp(self.ln_2(x))
         return out
 
@@ -100,8 +132,19 @@ class MiniGPT(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.ln_f = nn.LayerNorm(config.d_model)
 
-    def features(self, input_ids: Tensor) -> Tensor:
-        """The last hidden states, normed: (B, T) ids -> (B, T, d).
+    def features(
+        self, input_ids: Tensor, real: Tensor | None = None, wanted: Tensor | None = None
+    ) -> Tensor:
+        """The last hidden states, normed, of the wanted tokens, row by row.
+
+        Args:
+            input_ids: (B, T) int64, padded on the right.
+            real: (B, T) bool, which of them are no padding; all by default.
+            wanted: (B, T) bool, which of the real ones are asked for; all by default. The last
+                block computes no others after its attention.
+
+        Returns:
+            (number of wanted tokens, d)
 
         Raises:
             ValueError: T exceeds the context length.
@@ -109,10 +152,13 @@ class MiniGPT(nn.Module):
         T = input_ids.shape[1]
         if self.config.context_length < T:
             raise ValueError(f"{T} tokens exceed the context of {self.config.context_length}")
-        x = self.token_embedding(input_ids) + self.position_embedding.weight[:T]
-        for block in self.blocks:
-            x = block(x)
-        out: Tensor = self.ln_f(x)
+        layout = Layout.of(torch.ones_like(input_ids, dtype=torch.bool) if real is None else real)
+        last = layout if wanted is None else Layout.of(wanted)
+        x = self.token_embedding(input_ids.flatten()[layout.places])
+        x = x + self.position_embedding.weight[layout.places % T]
+        for block in self.blocks[:-1]:
+            x = block(x, layout, layout)
+        out: Tensor = self.ln_f(self.blocks[-1](x, layout, last))
         return out
 
     def head(self, features: Tensor) -> Tensor:
@@ -121,7 +167,7 @@ class MiniGPT(nn.Module):
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Next-token logits: (B, T) ids -> (B, T, V)."""
-        return self.head(self.features(input_ids))
+        return self.head(self.features(input_ids)).view(*input_ids.shape, -1)
 
 
 def init_weights(model: MiniGPT, generator: torch.Generator) -> None:

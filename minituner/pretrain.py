@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +16,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from minituner.batches import Loader, text_examples
+from minituner.checkpoint import load_tensors, save_tensors
 from minituner.corpus import Row
 from minituner.errors import UserError
 from minituner.loop import LogRow, mean_loss, run_steps
@@ -20,6 +25,8 @@ from minituner.optim import AdamW, cosine_learning_rate
 from minituner.prompts import base_text
 from minituner.seeding import generator
 from minituner.tokenizer import BOS, EOS, PAD, encode, special_id
+
+STATE_FORMAT = "minituner-pretraining-1"
 
 
 @dataclass(frozen=True)
@@ -33,55 +40,77 @@ class PretrainConfig:
     warmup_steps: int = 20
     validation_share: float = 0.05
     validate_every: int = 25  # steps
+    save_every: int = 200  # steps, the state that a killed run goes on from
     seed: int = 0
 
 
 def pretrain(
-    texts: Sequence[list[int]], model_config: MiniGPTConfig, config: PretrainConfig, pad_id: int
+    texts: Sequence[list[int]],
+    model_config: MiniGPTConfig,
+    config: PretrainConfig,
+    pad_id: int,
+    state_path: str | Path | None = None,
 ) -> tuple[MiniGPT, list[LogRow]]:
     """Train a base from scratch on ``texts``, every token scored.
 
     A seeded share of the texts is held out; the weights with the lowest loss on it are kept.
+
+    Args:
+        state_path: Where the state of the run is saved every ``config.save_every`` steps. A run
+            that finds its own state there goes on from it, to the same bytes; it is removed at the
+            end.
 
     Returns:
         The best model, in ``eval`` mode, and the log.
     """
     model = MiniGPT(model_config)
     init_weights(model, generator(config.seed, "base init"))
-    order = torch.randperm(len(texts), generator=generator(config.seed, "held out")).tolist()
-    held_out = max(1, round(config.validation_share * len(texts)))
-    val_texts = sorted((texts[i] for i in order[:held_out]), key=len)
-    train_texts = [texts[i] for i in order[held_out:]]
-    train_loader = Loader(
-        text_examples(train_texts),
-        config.batch_size,
-        pad_id,
-        generator(config.seed, "base batches"),
-    )
+    train_texts, val_texts = hold_out(texts, config)
+    order = generator(config.seed, "base batches")
+    train_loader = Loader(text_examples(train_texts), config.batch_size, pad_id, order)
     val_loader = Loader(text_examples(val_texts), 4 * config.batch_size, pad_id)
+    optimizer = AdamW(list(model.parameters()), config.learning_rate, config.weight_decay)
     total_steps = config.passes * len(train_loader)
     best = BestWeights()
+    state = SavedState(state_path, fingerprint(texts, model_config, config))
 
     def measure(step: int, train_loss: float | None) -> LogRow:
         if step != total_steps and step % config.validate_every:
             return LogRow(step, train_loss)
         val_loss = mean_loss(model, val_loader)
-        best.offer(val_loss, step, model)
+        best.offer(val_loss, model)
         return LogRow(step, train_loss, val_loss)
+
+    def save(log: Sequence[LogRow]) -> None:
+        if log[-1].step % config.save_every == 0:
+            state.save(model, optimizer, best, log)
 
     log = run_steps(
         model,
         (batch for _ in range(config.passes) for batch in train_loader),
-        AdamW(list(model.parameters()), config.learning_rate, config.weight_decay),
+        optimizer,
         measure,
         total_steps,
         "pretrain the base",
-        lambda step: cosine_learning_rate(
+        learning_rate=lambda step: cosine_learning_rate(
             step, total_steps, config.learning_rate, config.warmup_steps
         ),
+        log=state.restore(model, optimizer, best),
+        after_step=save,
     )
+    state.remove()
     model.load_state_dict(best.weights)
-    return model.eval(), log
+    return model, log
+
+
+def hold_out(
+    texts: Sequence[list[int]], config: PretrainConfig
+) -> tuple[list[list[int]], list[list[int]]]:
+    """A seeded share for validation (sorted by length: less padding), the rest for training."""
+    order = torch.randperm(len(texts), generator=generator(config.seed, "held out")).tolist()
+    count = max(1, round(config.validation_share * len(texts)))
+    held_out, rest = order[:count], order[count:]
+    return [texts[i] for i in rest], sorted((texts[i] for i in held_out), key=len)
 
 
 class BestWeights:
@@ -89,18 +118,85 @@ class BestWeights:
 
     def __init__(self) -> None:
         self.val_loss = math.inf
-        self.step = 0
         self.weights: dict[str, Tensor] = {}
 
-    def offer(self, val_loss: float, step: int, model: MiniGPT) -> None:
+    def offer(self, val_loss: float, model: MiniGPT) -> None:
         """Keep the model's weights if ``val_loss`` is lower than all before."""
         if val_loss < self.val_loss:
-            self.val_loss, self.step = val_loss, step
+            self.val_loss = val_loss
             self.weights = {name: t.clone() for name, t in model.state_dict().items()}
 
 
+class SavedState:
+    """The state of a pretraining run on disk: weights, optimizer, best weights and log.
+
+    The order of the batches follows from the seed, so the number of steps taken says where in the
+    data the run stands. A state of another run (other texts, shape or settings) or a damaged one
+    is not used.
+    """
+
+    def __init__(self, path: str | Path | None, fingerprint: str) -> None:
+        self.path = None if path is None else Path(path)
+        self.fingerprint = fingerprint
+
+    def save(
+        self, model: MiniGPT, optimizer: AdamW, best: BestWeights, log: Sequence[LogRow]
+    ) -> None:
+        """Replace the state by the present one."""
+        if self.path is not None:
+            save_tensors(
+                self.path,
+                {
+                    "format": STATE_FORMAT,
+                    "fingerprint": self.fingerprint,
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "best": {"val_loss": best.val_loss, "weights": best.weights},
+                    "log": [list(astuple(row)) for row in log],
+                },
+            )
+
+    def restore(self, model: MiniGPT, optimizer: AdamW, best: BestWeights) -> list[LogRow]:
+        """Load the state, if there is one of this run; returns its log, or an empty one."""
+        if self.path is None or not self.path.is_file():
+            return []
+        try:
+            state = load_tensors(self.path, STATE_FORMAT)
+        except UserError as error:
+            print(
+                f"the saved state cannot be used, so pretraining starts anew\n{error}",
+                file=sys.stderr,
+            )
+            return []
+        if state["fingerprint"] != self.fingerprint:
+            return []
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        best.val_loss, best.weights = state["best"]["val_loss"], state["best"]["weights"]
+        log = [LogRow(*row) for row in state["log"]]
+        print(f"pretraining goes on from step {log[-1].step}", file=sys.stderr)
+        return log
+
+    def remove(self) -> None:
+        """The run has ended: its state is of no more use."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+def fingerprint(
+    texts: Sequence[list[int]], model_config: MiniGPTConfig, config: PretrainConfig
+) -> str:
+    """A hash of all that a pretraining run depends on."""
+    settings = [asdict(model_config), asdict(config), torch.get_num_threads(), torch.__version__]
+    return hashlib.sha256(json.dumps([settings, texts]).encode()).hexdigest()
+
+
 def pretrain_on_rows(
-    rows: Sequence[Row], tokenizer: Tokenizer, shape: Mapping[str, int], config: PretrainConfig
+    rows: Sequence[Row],
+    tokenizer: Tokenizer,
+    shape: Mapping[str, int],
+    config: PretrainConfig,
+    state_path: str | Path | None = None,
 ) -> tuple[MiniGPT, list[LogRow], dict[str, Any]]:
     """:func:`pretrain` on a corpus, with a summary of the corpus and of the training.
 
@@ -111,7 +207,7 @@ def pretrain_on_rows(
     texts = [[bos, *encode(tokenizer, base_text(row)), eos] for row in rows]
     model_config = MiniGPTConfig(vocab_size=tokenizer.get_vocab_size(), **shape)
     check_lengths(rows, texts, model_config.context_length)
-    model, log = pretrain(texts, model_config, config, special_id(tokenizer, PAD))
+    model, log = pretrain(texts, model_config, config, special_id(tokenizer, PAD), state_path)
     best = min((row for row in log if row.val_loss is not None), key=lambda row: row.val_loss or 0)
     return (
         model,

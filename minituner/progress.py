@@ -10,11 +10,12 @@ from tqdm import tqdm
 SECONDS_BETWEEN_LINES = 5.0
 
 
-def progress_bar(total_steps: int, title: str | None) -> tqdm[Any]:
+def progress_bar(total_steps: int, title: str | None, initial: int = 0) -> tqdm[Any]:
     """A bar with steps, rate and time left; without a title, none is shown."""
     on_terminal = sys.stderr.isatty()
     return tqdm(
         total=total_steps,
+        initial=initial,
         desc=title,
         unit="step",
         disable=title is None,

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from minituner.checkpoint import save_base
 from minituner.corpus import load_verbs, read_rows
 from minituner.files import write_json
@@ -13,7 +15,8 @@ with run_stage(snakemake) as job:
     rows = read_rows(job.input.corpus, load_verbs(job.input.verbs))
     tokenizer = load_tokenizer(job.input.tokenizer)
     config = PretrainConfig(**base["pretrain"])
-    model, log, summary = pretrain_on_rows(rows, tokenizer, base["model"], config)
+    state_path = Path(job.output.base).with_name("pretraining_state.pt")
+    model, log, summary = pretrain_on_rows(rows, tokenizer, base["model"], config, state_path)
     save_base(job.output.base, model)
     write_log(job.output.log, log)
     write_json(job.output.summary, summary)
