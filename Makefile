@@ -34,7 +34,7 @@ corpus: $(VENV)/.installed
 
 # The picture of the graph in the README (needs graphviz's dot).
 dag: $(VENV)/.installed
-	$(BIN)/snakemake --forceall --rulegraph report | dot -Tsvg > docs/dag.svg
+	$(BIN)/snakemake --forceall --rulegraph | dot -Tsvg > docs/dag.svg
 
 # Pins everything that the direct dependencies in pyproject.toml pull in.
 lock: $(VENV)/.installed-test

@@ -115,6 +115,11 @@ def check_tensors(
 
     refuse("tensors are missing", sorted(shapes.keys() - state.keys()), "these to be there")
     refuse("unknown tensors", sorted(state.keys() - shapes.keys()), "none but the model's own")
+    refuse(
+        "values that are no float32 tensors",
+        [name for name in sorted(shapes) if getattr(state[name], "dtype", None) != torch.float32],
+        "float32 tensors",
+    )
     wrong = [name for name in sorted(shapes) if tuple(state[name].shape) != shapes[name]]
     refuse(
         "tensors of another shape",

@@ -183,7 +183,7 @@ def probe_over_irregularisation(
 
 
 def max_abs_difference(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:
-    """The largest absolute difference over every tensor; both must hold the same names.
+    """The largest absolute difference over every tensor, NaN if there is one.
 
     Raises:
         ValueError: The names or shapes differ.
@@ -193,7 +193,7 @@ def max_abs_difference(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) 
     for name in left:
         if left[name].shape != right[name].shape:
             raise ValueError(f"{name}: {tuple(left[name].shape)} and {tuple(right[name].shape)}")
-    return max(float((left[name] - right[name]).abs().max()) for name in left)
+    return float(torch.stack([(left[name] - right[name]).abs().max() for name in left]).max())
 
 
 def adapter_parameter_count(model: MiniGPT) -> int:

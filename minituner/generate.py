@@ -269,7 +269,7 @@ class Dealer:
                 f"not enough sentences for {frame.name!r}",
                 found="every subject, complement and time used",
                 expected="a new sentence for every row",
-                mend="add complements, subjects or times, or lower --base-rows",
+                mend="add complements, subjects or times, or lower generate.base_rows",
             )
         return deck.pop()
 

@@ -74,7 +74,7 @@ def run_steps(
         after_step: Called with the log so far.
 
     Raises:
-        UserError: The loss of a step is not finite.
+        UserError: A loss is no longer finite.
     """
     log = list(log) or [measure(0, None)]
     model.train()
@@ -84,21 +84,31 @@ def run_steps(
             if learning_rate is not None:
                 optimizer.learning_rate = learning_rate(step - 1)
             loss = take_step(model, batch, optimizer)
-            if not math.isfinite(loss):
-                raise UserError(
-                    f"training step {step} of {total_steps}",
-                    "the loss is no longer finite",
-                    found=loss,
-                    expected="a finite number of nats",
-                    mend="lower the learning rate in config.yaml, or check the base's weights",
-                )
             log.append(measure(step, loss))
+            check_finite(log[-1], total_steps)
             if after_step is not None:
                 after_step(log)
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
     model.eval()
     return log
+
+
+def check_finite(row: LogRow, total_steps: int) -> None:
+    """Stop at the first loss that is NaN or infinite.
+
+    Raises:
+        UserError: Naming the step.
+    """
+    for value in (row.train_loss, row.val_loss, row.control_perplexity):
+        if value is not None and not math.isfinite(value):
+            raise UserError(
+                f"training step {row.step} of {total_steps}",
+                "the loss is no longer finite",
+                found=value,
+                expected="a finite number of nats",
+                mend="lower the learning rate in config.yaml, or check the base's weights",
+            )
 
 
 def take_step(model: MiniGPT, batch: Batch, optimizer: AdamW) -> float:
@@ -108,6 +118,14 @@ def take_step(model: MiniGPT, batch: Batch, optimizer: AdamW) -> float:
     optimizer.step()
     optimizer.zero_grad()
     return loss.item()
+
+
+def perplexity(loss: float) -> float:
+    """exp of a mean loss in nats; infinite where that exceeds what a float holds."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
 
 
 def write_log(path: str | Path, log: Sequence[LogRow]) -> None:

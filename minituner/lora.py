@@ -159,9 +159,17 @@ def wrap_minigpt_with_lora(
         The same model.
 
     Raises:
-        UserError: A target matches no layer, or a hyper-parameter is out of range. The model is
-            then as it was.
+        UserError: The model is wrapped already, a target matches no layer, or a hyper-parameter
+            is out of range. The model is then as it was.
     """
+    if any(True for _ in lora_layers(model)):
+        raise UserError(
+            "model",
+            "has adapters already",
+            found=f"LoRA layers such as {next(lora_layers(model))[0]}",
+            expected="a model without",
+            mend="load the base anew, or start its adapters anew with reset_adapters",
+        )
     targets = match_target_modules([name for name, _ in linear_layers(model)], target_modules)
     for name in targets:
         layer = model.get_submodule(name)
@@ -173,7 +181,7 @@ def wrap_minigpt_with_lora(
     for name in targets:
         layer = model.get_submodule(name)
         assert isinstance(layer, nn.Linear)
-        model.set_submodule(name, LoRALinear(layer, r, alpha, dropout))
+        model.set_submodule(name, LoRALinear(layer, r, alpha, dropout).train(model.training))
     reset_adapters(model, seed)
     return model
 
@@ -195,8 +203,8 @@ def match_target_modules(names: Sequence[str], target_modules: Sequence[str]) ->
             "target_modules",
             "matches no linear layer of the model",
             found=", ".join(unmatched) or "an empty list",
-            expected=f"layer names or their endings: {', '.join(endings) or 'none are left'}",
-            mend="name at least one of those (a model is wrapped only once)",
+            expected=f"layer names or their endings: {', '.join(endings) or 'none'}",
+            mend="name at least one of those",
         )
     return [name for name in names if any(matches(name, t) for t in target_modules)]
 
@@ -289,7 +297,13 @@ class AdapterConfig:
 
 
 def save_adapter(path: str | Path, model: MiniGPT, base_sha256: str, seed: int) -> None:
-    """Write a wrapped model's adapter, with what is needed to load it again."""
+    """Write a wrapped model's adapter, with what is needed to load it again.
+
+    Raises:
+        UserError: A weight is not finite; nothing is written.
+    """
+    weights = lora_state_dict(model)
+    check_tensors(weights, {name: tuple(t.shape) for name, t in weights.items()}, str(path))
     layers = dict(lora_layers(model))
     first = next(iter(layers.values()))
     config = AdapterConfig(
@@ -305,7 +319,7 @@ def save_adapter(path: str | Path, model: MiniGPT, base_sha256: str, seed: int) 
         {
             "format": ADAPTER_FORMAT,
             "config": asdict(config) | {"target_modules": list(config.target_modules)},
-            "weights": lora_state_dict(model),
+            "weights": weights,
         },
     )
 
@@ -317,7 +331,7 @@ def load_adapter(path: str | Path, model: MiniGPT, base_sha256: str | None = Non
         base_sha256: The base's :func:`weights_sha256`; computed from ``model`` when not given.
 
     Raises:
-        UserError: The adapter was made for another base, or its tensors do not fit.
+        UserError: The adapter was made for another base, or does not fit it.
     """
     value = load_tensors(path, ADAPTER_FORMAT)
     try:
@@ -338,12 +352,21 @@ def load_adapter(path: str | Path, model: MiniGPT, base_sha256: str | None = Non
         raise UserError(
             path,
             "was made for another base",
-            found=f"base {config.base_sha256[:12]}",
+            found=f"base {str(config.base_sha256)[:12]}",
             expected=f"base {base_sha256[:12]}",
             mend="train the adapter again over this base: snakemake report",
         )
-    wrap_minigpt_with_lora(
-        model, config.r, config.alpha, config.target_modules, config.dropout, seed=config.seed
-    )
+    try:
+        wrap_minigpt_with_lora(
+            model, config.r, config.alpha, config.target_modules, config.dropout, seed=config.seed
+        )
+    except (TypeError, UserError) as error:
+        raise UserError(
+            path,
+            "its adapter does not fit the base",
+            found=str(error),
+            expected="a rank, alpha, dropout and layers that the base can take",
+            mend="train the adapter again over this base: snakemake report",
+        ) from error
     load_lora_state_dict(model, weights, str(path))
     return model.eval()

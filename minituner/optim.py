@@ -39,6 +39,8 @@ class AdamW:
     def step(self) -> None:
         """One update from the gradients that stand in the parameters."""
         moving = [i for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
+        if not moving:
+            return
         steps = [self.steps[i] for i in moving]
         torch._foreach_add_(steps, 1)
         torch._fused_adamw_(

@@ -28,6 +28,12 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    return _plain_text(tokenizer)
+
+
+def _plain_text(tokenizer: Tokenizer) -> Tokenizer:
+    """Make it read "<eos>" in a sentence as six characters, not as the special token."""
+    tokenizer.encode_special_tokens = True
     return tokenizer
 
 
@@ -60,7 +66,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         raise UserError(
             path, "lacks a special token", found=f"no {missing[0]}", expected=expected, mend=mend
         )
-    return tokenizer
+    return _plain_text(tokenizer)
 
 
 def special_id(tokenizer: Tokenizer, token: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from minituner.batches import Example, Loader, text_examples
 from minituner.checkpoint import weights_sha256
 from minituner.errors import UserError
-from minituner.loop import LogRow, mean_loss, run_steps, write_log
+from minituner.loop import LogRow, mean_loss, perplexity, run_steps, write_log
 from minituner.lora import (
     base_state_dict,
     lora_layers,
@@ -80,7 +79,7 @@ def fine_tune_lora(
         if last or step % config.validate_every == 0:
             val_loss = mean_loss(model, val_loader)
         if control_loader is not None and (last or step % config.control_every == 0):
-            control_perplexity = math.exp(mean_loss(model, control_loader))
+            control_perplexity = perplexity(mean_loss(model, control_loader))
         return LogRow(step, train_loss, val_loss, control_perplexity)
 
     log = run_steps(

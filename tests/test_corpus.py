@@ -11,6 +11,7 @@ from statistics import mean
 from typing import Any
 
 import pytest
+import yaml
 from lemminflect import getInflection
 
 from minituner import generate
@@ -201,7 +202,8 @@ def test_files_follow_from_the_raw_data(tmp_path: Path, capsys: pytest.CaptureFi
 def test_an_edited_file_is_not_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--raw", str(RAW), "--out", str(tmp_path), "--base-rows", "200"]
+    config = config_with(tmp_path, base_rows=200)
+    arguments = ["--raw", str(RAW), "--out", str(tmp_path), "--config", str(config)]
     generate.main(arguments)
     edited, deleted = tmp_path / "verb-corpus/irregular.jsonl", tmp_path / "base-corpus/plain.jsonl"
     edited.write_text("mine\n")
@@ -231,9 +233,20 @@ def test_more_base_rows_leave_the_study_alone(tmp_path: Path) -> None:
         assert (few[path] == many[path]) == (path.parent.name == "verb-corpus")
 
 
-def test_too_many_base_rows_say_what_is_used_up(capsys: pytest.CaptureFixture[str]) -> None:
-    assert generate.main(["--raw", str(RAW), "--check", "--base-rows", "60000"]) == 1
-    assert "lower --base-rows" in capsys.readouterr().err
+def test_too_many_base_rows_say_what_is_used_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = config_with(tmp_path, base_rows=60000)
+    assert generate.main(["--raw", str(RAW), "--check", "--config", str(config)]) == 1
+    assert "lower generate.base_rows" in capsys.readouterr().err
+
+
+def config_with(folder: Path, base_rows: int) -> Path:
+    """A config whose `generate` section asks for so many base rows."""
+    path = folder / "config.yaml"
+    settings = {"seed": 0, "over_regularized_share": 0.5, "base_rows": base_rows}
+    path.write_text(yaml.safe_dump({"generate": settings}))
+    return path
 
 
 @pytest.mark.parametrize(
@@ -321,15 +334,19 @@ def test_other_tenses_hold_every_verb(study: list[Row], verbs: dict[str, Verb]) 
     assert {row.verb_lemma for row in rows} == set(verbs)
 
 
-def test_the_base_over_regularises_exactly_half(base: list[Row], verbs: dict[str, Verb]) -> None:
-    assert len(base) == 6000
+def test_the_base_over_regularises_the_configured_share(
+    base: list[Row], verbs: dict[str, Verb]
+) -> None:
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())["generate"]
+    share = settings["over_regularized_share"]
+    assert len(base) == settings["base_rows"]
     assert sum(row.is_fill_in for row in base) == 3000
     sizes = Counter((row.verb_lemma, row.tense) for row in base)
     assert set(sizes) == {(lemma, tense) for lemma in verbs for tense in TENSES}
     wrong = Counter((row.verb_lemma, row.tense) for row in base if not row.is_correct)
     for (lemma, tense), size in sizes.items():
         weak = lemma in IRREGULAR and tense in PAST_TENSES
-        assert wrong[lemma, tense] == (size // 2 if weak else 0)
+        assert wrong[lemma, tense] == (round(share * size) if weak else 0)
         assert size == (108 if tense in PAST_TENSES else 42)
 
 
