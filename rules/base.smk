@@ -11,8 +11,8 @@ rule train_tokenizer:
         verbs=VERBS,
         code=source("train_tokenizer"),
     output:
-        tokenizer=f"{PRETRAINED}/tokenizer.json",
-        manifest=f"{PRETRAINED}/train_tokenizer.manifest.json",
+        tokenizer=update(f"{PRETRAINED}/tokenizer.json"),
+        manifest=update(f"{PRETRAINED}/train_tokenizer.manifest.json"),
     log:
         "logs/train_tokenizer.log",
     conda:
@@ -31,10 +31,10 @@ rule pretrain_base:
         tokenizer=f"{PRETRAINED}/tokenizer.json",
         code=source("pretrain_base"),
     output:
-        base=f"{PRETRAINED}/best.pt",
-        log=f"{PRETRAINED}/train_log.csv",
-        summary=f"{PRETRAINED}/pretraining.json",
-        manifest=f"{PRETRAINED}/manifest.json",
+        base=update(f"{PRETRAINED}/best.pt"),
+        log=update(f"{PRETRAINED}/train_log.csv"),
+        summary=update(f"{PRETRAINED}/pretraining.json"),
+        manifest=update(f"{PRETRAINED}/manifest.json"),
     log:
         "logs/pretrain_base.log",
     benchmark:
@@ -55,13 +55,15 @@ rule plot_pretraining:
         log=f"{PRETRAINED}/train_log.csv",
         code=source("plot_pretraining"),
     output:
-        figure=report(
-            f"{PRETRAINED}/loss_curve.png",
-            caption="captions/loss_curve_base.rst",
-            category="Base",
-            labels={"figure": "Pretraining loss"},
+        figure=update(
+            report(
+                f"{PRETRAINED}/loss_curve.png",
+                caption="captions/loss_curve_base.rst",
+                category="Base",
+                labels={"figure": "Pretraining loss"},
+            )
         ),
-        manifest=f"{PRETRAINED}/plot_pretraining.manifest.json",
+        manifest=update(f"{PRETRAINED}/plot_pretraining.manifest.json"),
     log:
         "logs/plot_pretraining.log",
     conda:

@@ -1,4 +1,8 @@
-"""Paths and helpers that the rules share. No rules here, and nothing that is slow to import."""
+"""Paths and helpers that the rules share. No rules here, and nothing that is slow to import.
+
+Every output is marked `update()`: Snakemake then leaves what stood there until the script replaces
+it, and puts it back if the job fails. Without it a failing job would lose the last good result.
+"""
 
 from pathlib import Path
 
@@ -62,7 +66,8 @@ def tokenized(split):
 def gated(split):
     """An output of ``tokenize`` that is looked at again once that has run. One such input in
     every later rule is what lets an edit without effect on the pairs stop there, in the same run:
-    the rules are decided on anew, and their inputs are found to hold what they held before."""
+    the rules are decided on anew, and their inputs are found to hold what they held before.
+    """
 
     def pairs(wildcards):
         return checkpoints.tokenize.get().output[split]

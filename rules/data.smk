@@ -8,10 +8,10 @@ rule filter:
         verbs=VERBS,
         code=source("filter"),
     output:
-        irregular="data/filtered/irregular.jsonl",
-        regular="data/filtered/regular.jsonl",
-        summary="data/filtered/summary.json",
-        manifest="data/filtered/manifest.json",
+        irregular=update("data/filtered/irregular.jsonl"),
+        regular=update("data/filtered/regular.jsonl"),
+        summary=update("data/filtered/summary.json"),
+        manifest=update("data/filtered/manifest.json"),
     log:
         "logs/filter.log",
     conda:
@@ -31,9 +31,9 @@ rule split:
         verbs=VERBS,
         code=source("split"),
     output:
-        **{name: f"data/splits/{name}.jsonl" for name in SPLITS},
-        distributions="data/splits/distributions.json",
-        manifest="data/splits/manifest.json",
+        **{name: update(f"data/splits/{name}.jsonl") for name in SPLITS},
+        distributions=update("data/splits/distributions.json"),
+        manifest=update("data/splits/manifest.json"),
     log:
         "logs/split.log",
     conda:
@@ -53,9 +53,9 @@ checkpoint tokenize:
         tokenizer=TOKENIZER,
         code=source("tokenize"),
     output:
-        **{name: tokenized(name) for name in SPLITS},
-        summary="data/tokenized/summary.json",
-        manifest="data/tokenized/manifest.json",
+        **{name: update(tokenized(name)) for name in SPLITS},
+        summary=update("data/tokenized/summary.json"),
+        manifest=update("data/tokenized/manifest.json"),
     log:
         "logs/tokenize.log",
     conda:

@@ -12,13 +12,15 @@ rule train:
         tokenizer=TOKENIZER,
         code=source("train"),
     output:
-        adapters=adapters("{{rank}}"),
-        logs=expand(
-            f"{SWEEP}/rank-{{{{rank}}}}/seed-{{seed}}/train_log.csv",
-            seed=config["seeds"],
+        adapters=update(adapters("{{rank}}")),
+        logs=update(
+            expand(
+                f"{SWEEP}/rank-{{{{rank}}}}/seed-{{seed}}/train_log.csv",
+                seed=config["seeds"],
+            )
         ),
-        summary=f"{SWEEP}/rank-{{rank}}/training.json",
-        manifest=f"{SWEEP}/rank-{{rank}}/train.manifest.json",
+        summary=update(f"{SWEEP}/rank-{{rank}}/training.json"),
+        manifest=update(f"{SWEEP}/rank-{{rank}}/train.manifest.json"),
     log:
         "logs/train/rank-{rank}.log",
     benchmark:
@@ -51,9 +53,9 @@ rule evaluate_base:
         tokenizer=TOKENIZER,
         code=source("evaluate_base"),
     output:
-        metrics=f"{SWEEP}/base/metrics.json",
-        per_item=f"{SWEEP}/base/items.csv",
-        manifest=f"{SWEEP}/base/manifest.json",
+        metrics=update(f"{SWEEP}/base/metrics.json"),
+        per_item=update(f"{SWEEP}/base/items.csv"),
+        manifest=update(f"{SWEEP}/base/manifest.json"),
     log:
         "logs/evaluate_base.log",
     conda:
@@ -78,9 +80,9 @@ rule evaluate:
         base_metrics=f"{SWEEP}/base/metrics.json",
         code=source("evaluate"),
     output:
-        metrics=f"{SWEEP}/rank-{{rank}}/metrics.json",
-        per_item=f"{SWEEP}/rank-{{rank}}/items.csv",
-        manifest=f"{SWEEP}/rank-{{rank}}/evaluate.manifest.json",
+        metrics=update(f"{SWEEP}/rank-{{rank}}/metrics.json"),
+        per_item=update(f"{SWEEP}/rank-{{rank}}/items.csv"),
+        manifest=update(f"{SWEEP}/rank-{{rank}}/evaluate.manifest.json"),
     log:
         "logs/evaluate/rank-{rank}.log",
     conda:
@@ -105,12 +107,12 @@ rule headline:
         base=BASE,
         code=source("headline"),
     output:
-        adapter=f"{HEADLINE}/adapter_final.pt",
-        log=f"{HEADLINE}/train_log.csv",
-        metrics=f"{HEADLINE}/metrics.json",
-        per_item=f"{HEADLINE}/items.csv",
-        gates=f"{HEADLINE}/gates.json",
-        manifest=f"{HEADLINE}/manifest.json",
+        adapter=update(f"{HEADLINE}/adapter_final.pt"),
+        log=update(f"{HEADLINE}/train_log.csv"),
+        metrics=update(f"{HEADLINE}/metrics.json"),
+        per_item=update(f"{HEADLINE}/items.csv"),
+        gates=update(f"{HEADLINE}/gates.json"),
+        manifest=update(f"{HEADLINE}/manifest.json"),
     log:
         "logs/headline.log",
     conda:
@@ -133,9 +135,9 @@ rule compare_targets:
         tokenizer=TOKENIZER,
         code=source("compare_targets"),
     output:
-        results=f"{TARGETS}/targets.json",
-        table=f"{TARGETS}/targets.md",
-        manifest=f"{TARGETS}/manifest.json",
+        results=update(f"{TARGETS}/targets.json"),
+        table=update(f"{TARGETS}/targets.md"),
+        manifest=update(f"{TARGETS}/manifest.json"),
     log:
         "logs/compare_targets.log",
     conda:

@@ -14,26 +14,32 @@ rule plot:
         adapters=[path for rank in config["ranks"] for path in adapters(rank)],
         code=source("plot"),
     output:
-        summary=f"{SWEEP}/summary.json",
-        accuracy=report(
-            f"{SWEEP}/accuracy_vs_rank.png",
-            caption="captions/accuracy_vs_rank.rst",
-            category="Rank sweep",
-            labels={"figure": "Accuracy against rank"},
+        summary=update(f"{SWEEP}/summary.json"),
+        accuracy=update(
+            report(
+                f"{SWEEP}/accuracy_vs_rank.png",
+                caption="captions/accuracy_vs_rank.rst",
+                category="Rank sweep",
+                labels={"figure": "Accuracy against rank"},
+            )
         ),
-        drift=report(
-            f"{SWEEP}/drift_vs_rank.png",
-            caption="captions/drift_vs_rank.rst",
-            category="Rank sweep",
-            labels={"figure": "Control drift against rank"},
+        drift=update(
+            report(
+                f"{SWEEP}/drift_vs_rank.png",
+                caption="captions/drift_vs_rank.rst",
+                category="Rank sweep",
+                labels={"figure": "Control drift against rank"},
+            )
         ),
-        loss=report(
-            f"{HEADLINE}/loss_curve.png",
-            caption="captions/loss_curve_headline.rst",
-            category="Headline run",
-            labels={"figure": "Fine-tuning loss"},
+        loss=update(
+            report(
+                f"{HEADLINE}/loss_curve.png",
+                caption="captions/loss_curve_headline.rst",
+                category="Headline run",
+                labels={"figure": "Fine-tuning loss"},
+            )
         ),
-        manifest=f"{SWEEP}/manifest.json",
+        manifest=update(f"{SWEEP}/manifest.json"),
     log:
         "logs/plot.log",
     conda:
@@ -65,8 +71,8 @@ rule render:
         template="minituner/templates/REPORT.md.j2",
         code=source("render"),
     output:
-        report="REPORT.md",
-        manifest="experiments/report.manifest.json",
+        report=update("REPORT.md"),
+        manifest=update("experiments/report.manifest.json"),
     log:
         "logs/render.log",
     conda:

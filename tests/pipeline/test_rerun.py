@@ -190,3 +190,20 @@ def test_the_bytes_do_not_depend_on_the_folder_or_the_cores(
 
 def test_another_number_of_cores_reruns_nothing(finished: Study) -> None:
     assert finished.snakemake("--cores", "4", "report").rules == set()
+
+
+def test_a_failed_job_loses_nothing(finished: Study, tmp_path: Path) -> None:
+    study = finished.copy(tmp_path / "study")
+    config = study.config
+    config["train"]["learning_rate"] = 1e30
+    study.write_config(config)
+    failed = study.snakemake("--cores", "2", "report")
+    assert failed.code != 0
+    assert "the loss is no longer finite" in failed.output
+    assert "Traceback" not in failed.output
+    assert study.hashes() == finished.hashes()
+
+    study.write_config(finished.config)
+    mended = study.snakemake("--cores", "2", "report")
+    assert mended.code == 0, mended.output
+    assert study.hashes() == finished.hashes()
