@@ -4,7 +4,7 @@ Every output is marked `update()`: Snakemake then leaves what stood there until 
 it, and puts it back if the job fails. Without it a failing job would lose the last good result.
 """
 
-from pathlib import Path
+import os
 
 from snakemake.exceptions import WorkflowError
 
@@ -12,6 +12,10 @@ from minituner.config import check_config, config_subset
 from minituner.corpus import corpus_files
 from minituner.errors import UserError
 from minituner.imports import import_closure
+
+# Threads that wait spin by default, and steal the time of those that work: on two busy cores that made
+# a training step of two threads nine times slower. Read by OpenMP when a job loads torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def or_stop(function, *arguments):

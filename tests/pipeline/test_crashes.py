@@ -1,0 +1,53 @@
+"""After a crash the documented command finishes, to the bytes of an undisturbed run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from kill_at_random import finish, interrupt, kill_all, kill_one_job, start
+from study import Study
+
+
+def wait_for(study: Study, file: str) -> None:
+    """Wait until a running study has written ``file``."""
+    until = time.monotonic() + 300
+    while not (study.root / file).exists():
+        assert time.monotonic() < until, f"{file} never came"
+        time.sleep(0.05)
+
+
+def assert_finishes_the_same(study: Study, finished: Study) -> None:
+    run = finish(study)
+    assert run.code == 0, run.output
+    assert study.hashes() == finished.hashes()
+
+
+def test_a_killed_pretraining_goes_on_to_the_same_bytes(finished: Study, tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    process = start(study)
+    wait_for(study, "experiments/17-minigpt-train/pretraining_state.pt")
+    kill_all(process)
+    run = finish(study)
+    assert run.code == 0, run.output
+    assert "pretraining goes on from step" in run.output
+    assert study.hashes() == finished.hashes()
+
+
+def test_an_interrupted_study_finishes_the_same(finished: Study, tmp_path: Path) -> None:
+    study = finished.copy(tmp_path / "study")
+    for path in (study.root / "experiments/28-lora-ablate-rank").rglob("adapter_final.pt"):
+        path.unlink()
+    process = start(study)
+    wait_for(study, "experiments/28-lora-ablate-rank/rank-2/seed-0/adapter_final.pt")
+    interrupt(process)
+    assert_finishes_the_same(study, finished)
+
+
+def test_a_killed_job_leaves_the_rest_to_the_next_command(finished: Study, tmp_path: Path) -> None:
+    study = finished.copy(tmp_path / "study")
+    (study.root / "experiments/28-lora-ablate-rank/rank-2/seed-0/adapter_final.pt").unlink()
+    process = start(study)
+    assert kill_one_job(process)
+    assert process.returncode != 0
+    assert_finishes_the_same(study, finished)
