@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from minituner.errors import UserError
-from minituner.files import atomic_open
+from minituner.files import atomic_open, sha256
 from minituner.model import MiniGPT, MiniGPTConfig
 
 BASE_FORMAT = "minigpt-1"
@@ -66,17 +66,29 @@ def load_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
     return value
 
 
-def save_base(path: str | Path, model: MiniGPT) -> None:
-    """Write an unwrapped model's config and weights, and nothing else."""
+def save_base(path: str | Path, model: MiniGPT, tokenizer_path: str | Path | None = None) -> None:
+    """Write an unwrapped model's config and weights, and its tokenizer's hash if it has one."""
     weights = {name: t.detach().contiguous() for name, t in model.state_dict().items()}
-    save_tensors(path, {"format": BASE_FORMAT, "config": asdict(model.config), "weights": weights})
+    save_tensors(
+        path,
+        {
+            "format": BASE_FORMAT,
+            "config": asdict(model.config),
+            "tokenizer_sha256": None if tokenizer_path is None else sha256(tokenizer_path),
+            "weights": weights,
+        },
+    )
 
 
-def load_base(path: str | Path) -> MiniGPT:
+def load_base(path: str | Path, tokenizer_path: str | Path | None = None) -> MiniGPT:
     """Read a base model, in ``eval`` mode.
 
+    Args:
+        tokenizer_path: The tokenizer it is to be used with; refused if the base names another.
+
     Raises:
-        UserError: The file is unsafe or damaged, or its weights do not fit its config.
+        UserError: The file is unsafe or damaged, its weights do not fit its config, or the
+            tokenizer is another base's.
     """
     value = load_tensors(path, BASE_FORMAT)
     try:
@@ -90,6 +102,15 @@ def load_base(path: str | Path) -> MiniGPT:
             expected=f"the fields of MiniGPTConfig: {', '.join(MiniGPTConfig.__annotations__)}",
             mend="write the file with minituner.checkpoint.save_base",
         ) from error
+    recorded = value.get("tokenizer_sha256")
+    if tokenizer_path is not None and recorded not in (None, sha256(tokenizer_path)):
+        raise UserError(
+            tokenizer_path,
+            "is the tokenizer of another base",
+            found=f"sha256 {sha256(tokenizer_path)[:12]}",
+            expected=f"sha256 {recorded[:12]}, as {path} says",
+            mend="name the tokenizer.json that the base was trained with",
+        )
     with torch.device("meta"):
         model = MiniGPT(config)
     shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from minituner.errors import UserError
+
 
 @dataclass(frozen=True)
 class MiniGPTConfig:
@@ -147,11 +149,17 @@ class MiniGPT(nn.Module):
             (number of wanted tokens, d)
 
         Raises:
-            ValueError: T exceeds the context length.
+            UserError: T exceeds the context length.
         """
         T = input_ids.shape[1]
         if self.config.context_length < T:
-            raise ValueError(f"{T} tokens exceed the context of {self.config.context_length}")
+            raise UserError(
+                "input_ids",
+                "a text is longer than the model's context",
+                found=f"{T} tokens",
+                expected=f"at most {self.config.context_length}",
+                mend="shorten it; for a base of your own, set base.model.context_length to its own",
+            )
         layout = Layout.of(torch.ones_like(input_ids, dtype=torch.bool) if real is None else real)
         last = layout if wanted is None else Layout.of(wanted)
         x = self.token_embedding(input_ids.flatten()[layout.places])

@@ -134,10 +134,10 @@ def interpret(sweep: Mapping[str, Any]) -> str:
         "that does not exclude zero. There is no curve to find an elbow on.",
         "ceiling": "**Every rank is at the top of the scale, so there is no elbow to report.** "
         f"From r = {first['rank']} ({pct(first['accuracy']['mean'])}) on the adapters get nearly "
-        "every sentence right, and accuracy can no longer tell them apart; the margin in nats, "
-        f"{interval(first['margin_nats'])} at r = {first['rank']} and "
-        f"{interval(last['margin_nats'])} at r = {last['rank']}, still can. For this task the "
-        f"smallest rank, {thousands(first['adapter_parameters'])} weights, is enough.",
+        "every sentence right, and accuracy can no longer tell them apart; the margin in nats is "
+        f"the finer measure, {interval(first['margin_nats'])} at r = {first['rank']} and "
+        f"{interval(last['margin_nats'])} at r = {last['rank']}. For this task the smallest rank, "
+        f"{thousands(first['adapter_parameters'])} weights, is enough.",
     }[elbow["outcome"]]
     return text + " " + _on_drift(first, last)
 

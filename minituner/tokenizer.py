@@ -42,11 +42,15 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> None:
     write_text(path, tokenizer.to_str(pretty=True) + "\n")
 
 
-def load_tokenizer(path: str | Path) -> Tokenizer:
+def load_tokenizer(path: str | Path, vocab_size: int | None = None) -> Tokenizer:
     """Read a ``tokenizer.json``.
 
+    Args:
+        vocab_size: The base's; a tokenizer of another size is refused.
+
     Raises:
-        UserError: There is no such file, it is no tokenizer, or it lacks a special token.
+        UserError: There is no such file, it is no tokenizer, lacks a special token, or has another
+            vocabulary than the base.
     """
     expected = f"a tokenizer.json with the special tokens {' '.join(SPECIAL_TOKENS)}"
     mend = "name the tokenizer.json that belongs to the base in config.yaml: base.tokenizer"
@@ -65,6 +69,14 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     if missing:
         raise UserError(
             path, "lacks a special token", found=f"no {missing[0]}", expected=expected, mend=mend
+        )
+    if vocab_size not in (None, tokenizer.get_vocab_size()):
+        raise UserError(
+            path,
+            "is the tokenizer of another base",
+            found=f"a vocabulary of {tokenizer.get_vocab_size()}",
+            expected=f"a vocabulary of {vocab_size}, as the base has",
+            mend=mend,
         )
     return _plain_text(tokenizer)
 

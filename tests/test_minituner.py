@@ -112,10 +112,28 @@ def test_right_padding_does_not_change_the_logits_of_real_tokens(
     torch.testing.assert_close(base(padded)[:, :8], base(ids), rtol=0, atol=1e-5)
 
 
+@torch.no_grad()
+def test_wanted_tokens_alone_are_returned_and_padding_is_never_read(
+    base: MiniGPT, tuned: MiniGPT, ids: Tensor
+) -> None:
+    lengths = (8, 3, 5)
+    real = torch.arange(8) < torch.tensor(lengths)[:, None]
+    wanted = real & (torch.arange(8) % 3 > 0)
+    for model, alone in ((base.double(), reference_logits), (tuned.double(), MiniGPT.__call__)):
+        features = model.features(ids, real, wanted)
+        one_by_one = [
+            alone(model, row[None, :length])[0][chosen[:length]]
+            for row, length, chosen in zip(ids, lengths, wanted, strict=True)
+        ]
+        expected = torch.cat(one_by_one)
+        torch.testing.assert_close(model.head(features), expected, rtol=0, atol=1e-9)
+        assert torch.equal(model.features(ids.where(real, 7), real, wanted), features)
+
+
 def test_the_context_may_be_filled_but_not_exceeded(make_base: Callable[..., MiniGPT]) -> None:
     model = make_base(context_length=8)
     assert model(torch.zeros(1, 8, dtype=torch.int64)).shape == (1, 8, model.config.vocab_size)
-    with pytest.raises(ValueError, match="9 tokens exceed the context of 8"):
+    with pytest.raises(ValueError, match="9 tokens\n  expected: at most 8"):
         model(torch.zeros(1, 9, dtype=torch.int64))
 
 
@@ -550,7 +568,12 @@ def test_the_same_model_is_saved_as_the_same_bytes(
 def test_a_base_file_holds_its_weights_and_nothing_else(base: MiniGPT, tmp_path: Path) -> None:
     path = tmp_path / "best.pt"
     save_base(path, base)
-    assert set(torch.load(path, weights_only=True)) == {"format", "config", "weights"}
+    assert set(torch.load(path, weights_only=True)) == {
+        "format",
+        "config",
+        "tokenizer_sha256",
+        "weights",
+    }
     weights = 4 * parameter_count(base.config)
     assert weights < path.stat().st_size < 1.2 * weights
 
@@ -590,6 +613,17 @@ def test_a_second_adapter_is_not_put_over_the_first(
         load_adapter(tmp_path / "adapter.pt", once)
     with pytest.raises(UserError):
         load_adapter(tmp_path / "adapter.pt", once, base_sha256)
+
+
+def test_a_broken_adapter_is_not_saved_over_a_good_one(tuned: MiniGPT, tmp_path: Path) -> None:
+    path = tmp_path / "adapter.pt"
+    save_adapter(path, tuned, "0" * 64, seed=5)
+    before = path.read_bytes()
+    with torch.no_grad():
+        lora_parameters(tuned)[-1][0, 0] = math.nan
+    with pytest.raises(UserError, match=r"not finite[\s\S]*blocks\.1\.mlp\.fc2\.lora_B"):
+        save_adapter(path, tuned, "0" * 64, seed=5)
+    assert path.read_bytes() == before
 
 
 def test_tensors_that_do_not_fit_load_nothing(tuned: MiniGPT) -> None:

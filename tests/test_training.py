@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from minituner.checkpoint import weights_sha256
 from minituner.corpus import COLUMNS, Row
 from minituner.errors import UserError
 from minituner.files import sha256
-from minituner.loop import LogRow, mean_loss, run_steps, token_losses, write_log
+from minituner.loop import LogRow, mean_loss, perplexity, run_steps, token_losses, write_log
 from minituner.lora import base_state_dict, load_adapter, lora_parameters, wrap_minigpt_with_lora
 from minituner.model import MiniGPT, MiniGPTConfig, parameter_count
 from minituner.optim import AdamW, cosine_learning_rate
@@ -32,6 +33,7 @@ from minituner.pairs import TokenizedPair
 from minituner.pretrain import (
     BestWeights,
     PretrainConfig,
+    SavedState,
     describe_corpus,
     pretrain,
     pretrain_on_rows,
@@ -79,15 +81,17 @@ def test_seeding_repeats_python_numpy_and_torch() -> None:
 
 
 def parameters() -> list[nn.Parameter]:
-    """Three parameters, always the same; the last is never given a gradient."""
+    """Three parameters, always the same: see :func:`give_gradients`."""
     draw = torch.Generator().manual_seed(0)
     return [nn.Parameter(torch.randn(shape, generator=draw)) for shape in ((7, 5), (5,), (3,))]
 
 
 def give_gradients(moving: Sequence[nn.Parameter], step: int) -> None:
+    """To the first always, to the second every third step, to the last never."""
     draw = torch.Generator().manual_seed(step)
-    for parameter in moving[:2]:
-        parameter.grad = torch.randn(parameter.shape, generator=draw) * 10.0 ** (step % 5 - 3)
+    for i, parameter in enumerate(moving):
+        gradient = torch.randn(parameter.shape, generator=draw) * 10.0 ** (step % 5 - 3)
+        parameter.grad = gradient if i == 0 or (i == 1 and step % 3 == 1) else None
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01, 0.3])
@@ -105,6 +109,21 @@ def test_adamw_equals_torchs_bit_for_bit(weight_decay: float) -> None:
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     start = parameters()
     assert [torch.equal(a, b) for a, b in zip(ours, start, strict=True)] == [False, False, True]
+
+
+def test_adamw_does_what_its_paper_says() -> None:
+    x, rate, decay, eps = 2.0, 0.1, 0.05, 1e-8
+    moving = nn.Parameter(torch.tensor([x]))
+    optimizer = AdamW([moving], rate, decay)
+    mean = variance = 0.0
+    for step, gradient in enumerate((0.5, -2.0, 0.25, 3.0), start=1):
+        moving.grad = torch.tensor([gradient])
+        optimizer.step()
+        mean = 0.9 * mean + 0.1 * gradient
+        variance = 0.999 * variance + 0.001 * gradient**2
+        unbiased_mean, unbiased_variance = mean / (1 - 0.9**step), variance / (1 - 0.999**step)
+        x -= rate * (unbiased_mean / (math.sqrt(unbiased_variance) + eps) + decay * x)
+        assert moving.item() == pytest.approx(x, rel=1e-6)
 
 
 def test_a_resumed_adamw_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
@@ -226,6 +245,11 @@ def test_the_mean_loss_weighs_tokens_alike_over_uneven_batches(bigram: Callable[
         assert mean_loss(model, loader) == pytest.approx((4 * math.log(2) + math.log(10)) / 5)
         assert model.training is training
     assert model.modes == [False] * 4
+
+
+def test_a_perplexity_is_the_exponential_and_infinite_rather_than_an_error() -> None:
+    assert perplexity(math.log(7)) == pytest.approx(7)
+    assert perplexity(1e4) == math.inf
 
 
 def test_a_log_is_written_with_empty_cells_where_nothing_was_measured(tmp_path: Path) -> None:
@@ -362,22 +386,21 @@ def test_dropout_is_live_in_fine_tuning_also_after_a_measurement(
 def test_the_loop_takes_each_steps_learning_rate_from_its_schedule(
     base: MiniGPT, pairs: list[TokenizedPair]
 ) -> None:
-    before, asked = weights_sha256(base.state_dict()), []
+    asked, seen = [], []
 
     def schedule(step: int) -> float:
         asked.append(step)
-        return 0.0 if step < 2 else 1e-3
-
-    hashes = []
+        return 1e-3 if step == 2 else 0.0
 
     def measure(step: int, train_loss: float | None) -> LogRow:
-        hashes.append(weights_sha256(base.state_dict()))
+        seen.append(weights_sha256(base.state_dict()))
         return LogRow(step, train_loss)
 
-    batches = [collate(target_examples(pairs), PAD_ID)] * 3
-    run_steps(base, batches, AdamW(list(base.parameters()), 1.0), measure, 3, None, schedule)
-    assert asked == [0, 1, 2]
-    assert hashes[:3] == [before] * 3 != hashes[1:]
+    batches = [collate(target_examples(pairs), PAD_ID)] * 4
+    optimizer = AdamW(list(base.parameters()), 1.0)
+    run_steps(base, batches, optimizer, measure, 4, None, learning_rate=schedule)
+    assert asked == [0, 1, 2, 3]
+    assert [a == b for a, b in pairwise(seen)] == [True, True, False, True]
 
 
 def test_a_model_without_adapters_is_refused(
@@ -560,6 +583,62 @@ def test_the_same_seed_pretrains_the_same_base(texts: list[list[int]]) -> None:
     first = hash_of(0)
     torch.rand(3)  # torch's own stream plays no part
     assert hash_of(0) == first != hash_of(1)
+
+
+class Killed(Exception):
+    """Stands for a kill that comes right after the state was saved."""
+
+
+def pretrain_until_saved(texts: list[list[int]], config: PretrainConfig, state: Path) -> None:
+    save = SavedState.save
+
+    def save_and_die(self: SavedState, *rest: Any) -> None:
+        save(self, *rest)
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(SavedState, "save", save_and_die)
+        pretrain(texts, SHAPE, config, PAD_ID, state)
+
+
+@pytest.mark.parametrize("save_every", [5, 9, 16, 18])  # within a pass, between two, the last step
+def test_a_killed_pretraining_goes_on_to_the_same_bytes(
+    texts: list[list[int]], tmp_path: Path, capsys: pytest.CaptureFixture[str], save_every: int
+) -> None:
+    config, state = replace(PRETRAIN, save_every=save_every), tmp_path / "state.pt"
+    whole, log = pretrain(texts, SHAPE, config, PAD_ID)
+    pretrain_until_saved(texts, config, state)
+    capsys.readouterr()
+    model, resumed_log = pretrain(texts, SHAPE, config, PAD_ID, state)
+    assert f"goes on from step {save_every}\n" in capsys.readouterr().err
+    assert resumed_log == log
+    assert weights_sha256(model.state_dict()) == weights_sha256(whole.state_dict())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("other", ["seed", "rate", "texts", "damaged"])
+def test_the_state_of_another_pretraining_is_not_used(
+    texts: list[list[int]], tmp_path: Path, capsys: pytest.CaptureFixture[str], other: str
+) -> None:
+    config, state = replace(PRETRAIN, save_every=5), tmp_path / "state.pt"
+    pretrain_until_saved(texts, config, state)
+    if other == "seed":
+        config = replace(config, seed=4)
+    elif other == "rate":
+        config = replace(config, learning_rate=1e-2)
+    elif other == "texts":
+        texts = [*texts[:-1], [*texts[-1][:-1], 5]]
+    else:
+        state.write_bytes(state.read_bytes()[:-100])
+    fresh, log = pretrain(texts, SHAPE, config, PAD_ID)
+    capsys.readouterr()
+    model, other_log = pretrain(texts, SHAPE, config, PAD_ID, state)
+    message = capsys.readouterr().err
+    assert "goes on from" not in message
+    assert ("cannot be used" in message) is (other == "damaged")
+    assert other_log == log
+    assert weights_sha256(model.state_dict()) == weights_sha256(fresh.state_dict())
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_best_weights_are_a_copy_of_the_first_of_equals(

@@ -9,7 +9,8 @@ from minituner.tokenizer import load_tokenizer
 with run_stage(snakemake) as job:
     seed_everything(0, job.params.config["threads"]["evaluate"])
     splits = {name: read_pairs(job.input[name]) for name in EVALUATED}
-    model, tokenizer = load_base(job.input.base), load_tokenizer(job.input.tokenizer)
+    model = load_base(job.input.base, job.input.tokenizer)
+    tokenizer = load_tokenizer(job.input.tokenizer, model.config.vocab_size)
     metrics, items = evaluate_model(model, tokenizer, splits)
     write_json(job.output.metrics, metrics)
     write_items(job.output.per_item, items)

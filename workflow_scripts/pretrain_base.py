@@ -17,6 +17,6 @@ with run_stage(snakemake) as job:
     config = PretrainConfig(**base["pretrain"])
     state_path = Path(job.output.base).with_name("pretraining_state.pt")
     model, log, summary = pretrain_on_rows(rows, tokenizer, base["model"], config, state_path)
-    save_base(job.output.base, model)
+    save_base(job.output.base, model, job.input.tokenizer)
     write_log(job.output.log, log)
     write_json(job.output.summary, summary)

@@ -69,7 +69,7 @@ def test_a_figure_can_be_asked_for_without_cores(finished: Study) -> None:
 
 def test_the_base_inside_the_tuned_model_is_the_checkpoint(finished: Study) -> None:
     base = torch.load(finished.root / "experiments/17-minigpt-train/best.pt", weights_only=True)
-    assert set(base) == {"format", "config", "weights"}
+    assert set(base) == {"format", "config", "tokenizer_sha256", "weights"}
     metrics = json.loads((finished.root / HEADLINE / "metrics.json").read_text())
     assert metrics["base_max_abs_diff"] == 0.0
     assert metrics["base_sha256"]["before"] == metrics["base_sha256"]["after"]

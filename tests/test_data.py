@@ -1,0 +1,248 @@
+"""Filter, split and their checks, on hand-made pairs and on the committed corpora."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from minituner.corpus import Row, Verb, corpus_files, iter_files, load_verbs, read_rows
+from minituner.data import (
+    Pair,
+    SplitSettings,
+    check_alike,
+    check_base_apart,
+    check_prompts_apart,
+    check_splits,
+    check_verbs_apart,
+    compare_distributions,
+    draw_control,
+    filter_rows,
+    pair_of_row,
+    split_irregular,
+    split_pairs,
+)
+from minituner.errors import UserError
+
+ROOT = Path(__file__).parent.parent
+STUDY = corpus_files(ROOT / "data/processed/verb-corpus")
+SETTINGS = SplitSettings()
+Filtered = tuple[list[Pair], list[Pair], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def names() -> tuple[list[str], list[str]]:
+    data = yaml.safe_load((ROOT / "config.yaml").read_text())["data"]
+    return data["irregular_verbs"], data["regular_verbs"]
+
+
+@pytest.fixture(scope="module")
+def verbs() -> dict[str, Verb]:
+    return load_verbs(ROOT / "data/raw/verbs.yaml")
+
+
+@pytest.fixture(scope="module")
+def rows(verbs: dict[str, Verb]) -> list[Row]:
+    return read_rows(STUDY, verbs)
+
+
+@pytest.fixture(scope="module")
+def filtered(
+    rows: list[Row], verbs: dict[str, Verb], names: tuple[list[str], list[str]]
+) -> Filtered:
+    return filter_rows(rows, verbs, *names)
+
+
+@pytest.fixture(scope="module")
+def splits(filtered: Filtered) -> dict[str, list[Pair]]:
+    return split_pairs(filtered[0], filtered[1], SETTINGS, seed=0)
+
+
+def pair(i: int, verb: str = "go", form: str = "past_simple", frame: str = "f") -> Pair:
+    return Pair(
+        f"id-{i}", verb, form, frame, "", f"P{i} __ x.", "went", "fue", "goed", f"c.jsonl:{i}"
+    )
+
+
+# --- filter -------------------------------------------------------------------------------------
+
+
+def test_only_past_forms_of_the_studys_verbs_are_kept(
+    rows: list[Row], filtered: Filtered, names: tuple[list[str], list[str]]
+) -> None:
+    irregular, regular, summary = filtered
+    assert {p.verb for p in irregular} == set(names[0])
+    assert {p.verb for p in regular} == set(names[1])
+    assert {p.form for p in irregular + regular} == {"past_simple", "past_participle"}
+    kept, dropped = sum(summary["kept"].values()), sum(summary["dropped"].values())
+    assert kept + dropped == len(rows)
+    assert summary["dropped"]["tense present"] == summary["dropped"]["tense future"] == 30
+
+
+def test_a_correction_pair_gives_one_pair_and_its_target_is_the_right_form(
+    rows: list[Row], filtered: Filtered, verbs: dict[str, Verb]
+) -> None:
+    wrong = [row for row in rows if row.label == "mis_conjugated"]
+    assert len(wrong) == 24
+    by_prompt = Counter(p.prompt for p in filtered[0])
+    for row in wrong:
+        made = pair_of_row(row, verbs)
+        assert made.english == row.correct_form != row.written == made.wrong
+        assert row.prompt is not None
+        assert by_prompt[row.prompt] == 1
+    assert filtered[2]["dropped"]["duplicate irregular"] == 24
+
+
+def test_the_order_of_the_rows_and_rows_of_other_tenses_mean_nothing(
+    rows: list[Row], filtered: Filtered, verbs: dict[str, Verb], names: tuple[list[str], list[str]]
+) -> None:
+    shuffled = [row for row in rows if row.tense != "present"]
+    random.Random(1).shuffle(shuffled)
+    assert filter_rows(shuffled, verbs, *names)[:2] == filtered[:2]
+
+
+def test_a_comment_field_means_nothing(
+    tmp_path: Path, filtered: Filtered, verbs: dict[str, Verb], names: tuple[list[str], list[str]]
+) -> None:
+    copies = [tmp_path / Path(file).name for file in STUDY]
+    for file, copy in zip(STUDY, copies, strict=True):
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+        copy.write_text("\n".join(json.dumps({"note": "x", **json.loads(x)}) for x in lines))
+    again = filter_rows(iter_files(copies, verbs), verbs, *names)
+    assert [replace(p, source="") for p in again[0]] == [replace(p, source="") for p in filtered[0]]
+
+
+# --- split --------------------------------------------------------------------------------------
+
+
+def test_the_shares_are_exact_and_every_verb_and_form_is_near_its_own(
+    filtered: Filtered, splits: dict[str, list[Pair]]
+) -> None:
+    total = len(filtered[0])
+    sizes = {name: len(splits[name]) for name in ("train", "val", "test")}
+    assert sum(sizes.values()) == total
+    for name, share in (("train", 0.8), ("val", 0.1), ("test", 0.1)):
+        assert abs(sizes[name] - share * total) <= 1
+        strata = Counter((p.verb, p.form) for p in splits[name])
+        whole = Counter((p.verb, p.form) for p in filtered[0])
+        assert set(strata) == set(whole)
+        assert all(abs(strata[key] - share * whole[key]) < 2 for key in whole)
+
+
+def test_every_pair_is_in_one_split(filtered: Filtered, splits: dict[str, list[Pair]]) -> None:
+    prompts = [p.prompt for name in splits for p in splits[name]]
+    assert len(prompts) == len(set(prompts))
+    assert len(splits["control"]) == 100
+    assert len(splits["probe"]) == 20
+    assert {p.verb for p in splits["probe"]} == {p.verb for p in filtered[1]}
+
+
+def test_the_seed_alone_decides(filtered: Filtered, splits: dict[str, list[Pair]]) -> None:
+    assert split_pairs(filtered[0], filtered[1], SETTINGS, seed=0) == splits
+    other = split_pairs(filtered[0], filtered[1], SETTINGS, seed=1)
+    assert {p.id for p in other["test"]} != {p.id for p in splits["test"]}
+
+
+def test_an_edited_sentence_takes_few_others_with_it(
+    filtered: Filtered, splits: dict[str, list[Pair]]
+) -> None:
+    edited = splits["train"][0]
+    changed = [replace(p, prompt=p.prompt + " Yes.") if p == edited else p for p in filtered[0]]
+    before = {p.id: name for name in ("train", "val", "test") for p in splits[name]}
+    after = split_irregular(changed, SETTINGS, seed=0)
+    moved = [p.id for name in after for p in after[name] if before[p.id] != name]
+    assert len(moved) <= 10
+
+
+def test_one_prompt_with_two_answers_stays_together() -> None:
+    pairs = [pair(i) for i in range(30)]
+    twins = [replace(p, id=f"{p.id}-b", english="came") for p in pairs]
+    for members in split_irregular(pairs + twins, SETTINGS, seed=0).values():
+        assert all(count == 2 for count in Counter(p.prompt for p in members).values())
+
+
+def test_shares_that_do_not_sum_to_one_are_refused() -> None:
+    with pytest.raises(UserError, match=r"data\.split: the shares do not sum to 1"):
+        split_irregular([pair(1)], SplitSettings(train_share=0.9), seed=0)
+
+
+def test_too_few_rows_are_refused_by_the_name_of_the_split() -> None:
+    irregular, regular = [pair(i) for i in range(30)], [pair(i, "walk") for i in range(100, 150)]
+    with pytest.raises(UserError, match="too few irregular rows for the val split"):
+        split_irregular([pair(1), pair(2)], SETTINGS, seed=0)
+    with pytest.raises(UserError, match="too few regular rows for the control split"):
+        split_pairs(irregular, regular, SETTINGS, seed=0)
+    with pytest.raises(UserError, match="too few regular rows for the probe split"):
+        split_pairs(irregular, regular, SplitSettings(control_pairs=45), seed=0)
+
+
+def test_control_has_the_irregular_mix_of_frames_and_its_verbs_in_turn() -> None:
+    regular = [
+        pair(i, verb, frame=frame)
+        for i, (verb, frame) in enumerate(
+            (verb, frame) for verb in ("walk", "play", "talk") for frame in "ab" for _ in range(20)
+        )
+    ]
+    control = draw_control(regular, {"a": 300, "b": 100}, 24, seed=0)
+    assert Counter(p.frame for p in control) == {"a": 18, "b": 6}
+    assert Counter(p.verb for p in control) == {"walk": 8, "play": 8, "talk": 8}
+
+
+# --- checks -------------------------------------------------------------------------------------
+
+
+def test_the_committed_corpora_pass_every_check(
+    splits: dict[str, list[Pair]], verbs: dict[str, Verb]
+) -> None:
+    base = iter_files(corpus_files(ROOT / "data/processed/base-corpus"), verbs)
+    distributions = check_splits(splits, base, SETTINGS)
+    assert distributions["frame_distance"] <= SETTINGS.max_frame_distance
+    assert distributions["irregular"]["pairs"] == 524
+
+
+def test_a_prompt_in_two_splits_is_found() -> None:
+    with pytest.raises(UserError, match=r"c\.jsonl:2: its prompt stands in the splits train and"):
+        check_prompts_apart({"train": [pair(1)], "test": [replace(pair(2), prompt="P1 __ x.")]})
+
+
+def test_a_verb_that_is_taught_and_controlled_is_found() -> None:
+    with pytest.raises(UserError, match=r"c\.jsonl:2: a verb is both trained on"):
+        check_verbs_apart([pair(1)], [pair(2)])
+
+
+@pytest.mark.parametrize("kind", ["prompt", "sentence"])
+def test_a_sentence_of_the_study_in_the_base_corpus_is_found(rows: list[Row], kind: str) -> None:
+    study = pair(7)
+    text = study.sentence if kind == "sentence" else "P7 goed x."
+    prompt = None if kind == "sentence" else study.prompt
+    planted = replace(rows[0], text=text, prompt=prompt, path="base.jsonl", line=12)
+    with pytest.raises(UserError, match=r"base\.jsonl:12: .*\n.*also at c\.jsonl:7"):
+        check_base_apart({"test": [study]}, [rows[1], planted])
+
+
+def test_distributions_by_hand() -> None:
+    irregular = [pair(1, frame="a"), pair(2, frame="a"), pair(3, frame="b"), pair(4, frame="b")]
+    control = [pair(5, frame="a"), replace(pair(6, frame="c"), prompt="One two __ three four.")]
+    found = compare_distributions(irregular, control)
+    assert found["irregular"]["frames"] == {"a": 2, "b": 2}
+    assert found["control"]["prompt_words"] == {"03": 1, "05": 1}
+    assert found["frame_distance"] == 0.5  # (|.5-.5| + |.5-0| + |0-.5|) / 2
+    assert found["length_difference_words"] == 1.0  # 4 against 3
+
+
+def test_a_control_set_unlike_the_rest_is_refused() -> None:
+    irregular = [pair(i, frame="a") for i in range(4)]
+    longer = [replace(pair(i, frame="a"), prompt="One two three __ four five.") for i in range(4)]
+    for control, key in (
+        ([pair(9, frame="b")], "frame_distance 1.0"),
+        (longer, "length_difference_words 3.0"),
+    ):
+        with pytest.raises(UserError, match=key):
+            check_alike(compare_distributions(irregular, control), SETTINGS)
+    check_alike(compare_distributions(irregular, irregular), SETTINGS)

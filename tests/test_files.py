@@ -1,0 +1,200 @@
+"""Files appear whole or not at all; a stage leaves a manifest that says what it did."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minituner.errors import UserError
+from minituner.files import (
+    atomic_open,
+    copy_file,
+    read_json,
+    read_jsonl,
+    sha256,
+    write_json,
+    write_jsonl,
+)
+from minituner.manifest import run_stage
+from minituner.verify import changed
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_open(path) as stream:
+        stream.write("half of the n")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_new_file_is_seen_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "file.txt"
+    with atomic_open(path) as stream:
+        stream.write("all of it")
+        assert not path.exists()
+    assert path.read_text() == "all of it"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_cannot_be_written_is_named_and_keeps_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    path = tmp_path / "file.json"
+    write_json(path, {"old": 1})
+
+    def refuse(_descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(UserError) as refusal:
+        write_json(path, {"new": 2})
+    assert str(path) in str(refusal.value)
+    assert os.strerror(code) in str(refusal.value)
+    assert read_json(path) == {"old": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_gives_a_clear_error() -> None:
+    """/dev/full is a disk without a byte left; the folder /dev/full/x cannot be made."""
+    with pytest.raises(UserError, match="cannot be written"):
+        write_json("/dev/full/x/file.json", {})
+
+
+def test_json_is_the_same_bytes_for_the_same_value_and_holds_no_nan(tmp_path: Path) -> None:
+    write_json(tmp_path / "a", {"b": 1, "a": [1.5, "é"]})
+    write_json(tmp_path / "b", {"a": [1.5, "é"], "b": 1})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "c", {"x": math.nan})
+    assert not (tmp_path / "c").exists()
+
+
+def test_round_trips(tmp_path: Path) -> None:
+    rows = [{"z": "ñ", "a": 1}, {"z": None, "a": 2}]
+    write_jsonl(tmp_path / "rows", rows)
+    assert read_jsonl(tmp_path / "rows") == rows
+    copy_file(tmp_path / "rows", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == (tmp_path / "rows").read_bytes()
+    expected = hashlib.sha256((tmp_path / "rows").read_bytes()).hexdigest()
+    assert sha256(tmp_path / "rows") == expected
+
+
+# --- manifests ----------------------------------------------------------------------------------
+
+
+class Named:
+    """As much of Snakemake's Namedlist as a stage uses."""
+
+    def __init__(self, **values: Any) -> None:
+        self._values = values
+        self.__dict__.update(values)
+
+    def __iter__(self) -> Iterator[str]:
+        for value in self._values.values():
+            yield from value if isinstance(value, list) else [value]
+
+    def __getitem__(self, index: int) -> str:
+        return list(self)[index]
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._values.get(key, default)
+
+    def keys(self) -> list[str]:
+        return list(self._values)
+
+    def items(self) -> list[tuple[str, Any]]:
+        return list(self._values.items())
+
+
+class Job:
+    """A stand-in for the ``snakemake`` object."""
+
+    rule = "train"
+
+    def __init__(self, folder: Path) -> None:
+        for name in ("in.txt", "code.py", "best.pt"):
+            (folder / name).write_text(name)
+        self.input = Named(
+            rows=str(folder / "in.txt"),
+            base=str(folder / "best.pt"),
+            code=[str(folder / "code.py")],
+        )
+        self.output = Named(
+            result=str(folder / "out.txt"), manifest=str(folder / "train.manifest.json")
+        )
+        self.params = Named(config={"train": {"epochs": 3}}, seed=[0, 1])
+        self.wildcards = Named(rank="8")
+        self.log = Named(log=str(folder / "logs" / "train.log"))
+
+
+def test_a_manifest_says_what_was_read_run_and_written(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    with run_stage(job):
+        Path(job.output.result).write_text("result")
+        Path(job.input.rows).write_text("changed while it ran")
+    manifest = read_json(job.output.manifest)
+
+    def digest(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    assert manifest["stage"] == "train"
+    assert manifest["seed"] == [0, 1]
+    assert manifest["config"] == {"train": {"epochs": 3}}
+    assert manifest["code"] == {str(tmp_path / "code.py"): digest("code.py")}
+    assert manifest["inputs"][job.input.rows] == digest("in.txt"), "hashed before the stage began"
+    assert manifest["outputs"] == {job.output.result: digest("result")}
+    assert manifest["base_checkpoint_sha256"] == digest("best.pt")
+    assert set(manifest["versions"]) >= {"python", "torch", "numpy", "snakemake", "minituner"}
+    assert "wall_seconds" in read_json(tmp_path / "train.environment.json")
+
+
+def test_the_same_run_leaves_the_same_manifest(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    written = []
+    for _ in range(2):
+        with run_stage(job):
+            Path(job.output.result).write_text("result")
+        written.append(Path(job.output.manifest).read_bytes())
+    assert written[0] == written[1]
+
+
+def test_a_users_mistake_ends_with_its_message_and_no_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = Job(tmp_path)
+    with pytest.raises(SystemExit) as stop, run_stage(job):
+        raise UserError("c.jsonl:3", "is wrong", found="a", expected="b", mend="do c")
+    assert stop.value.code == 1
+    for text in (capsys.readouterr().err, Path(job.log[0]).read_text()):
+        assert "c.jsonl:3: is wrong\n  found:    a\n  expected: b\n  to mend:  do c" in text
+        assert "Traceback" not in text
+    assert not Path(job.output.manifest).exists()
+
+
+def test_any_other_error_leaves_its_traceback_in_the_log(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    with pytest.raises(SystemExit), run_stage(job):
+        raise ZeroDivisionError
+    assert "ZeroDivisionError" in Path(job.log[0]).read_text()
+    assert not Path(job.output.manifest).exists()
+
+
+def test_a_changed_part_of_the_config_is_named_by_its_key() -> None:
+    used = {"lora": {"alpha": 16, "dropout": 0.05}, "seeds": [0, 1]}
+    now = {"lora": {"alpha": 16, "dropout": 0.1, "rank": 8}, "seeds": [0, 1], "ranks": [2]}
+    assert changed(used, now) == ["lora.dropout"]
+    assert changed(used, json.loads(json.dumps(used))) == []
+    assert changed(used, {"seeds": [0]}) == ["lora", "seeds"]

@@ -1,0 +1,260 @@
+"""The real template with made-up results: the words follow the outcome, the numbers the files."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+
+from minituner.report import FILTERS, render_report
+
+TEMPLATE = Path(__file__).parent.parent / "minituner/templates/REPORT.md.j2"
+SETTINGS = {
+    "lora": {"rank": 8, "alpha": 16, "dropout": 0.05, "target_modules": ["mlp.fc2"]},
+    "train": {"learning_rate": 1e-4, "epochs": 3},
+    "data": {"irregular_verbs": ["go", "eat"], "regular_verbs": ["walk", "play"]},
+    "base_path": "own/best.pt",
+}
+
+
+def estimate(mean: float) -> dict[str, float]:
+    return {"mean": mean, "low": mean - 0.05, "high": mean + 0.05}
+
+
+def scores(accuracy: float, drift: float | None) -> dict[str, Any]:
+    test = {
+        "n": 52,
+        "accuracy": accuracy,
+        "accuracy_per_token": accuracy,
+        "margin_nats": 1.25,
+        "greedy_accuracy": 0.5,
+    }
+    probe = {"prompt": "He has __ home.", "expected": "walked", "over_irregular": "walken"}
+    answers = [
+        {"verb": verb, "prompt": f"{verb} __ {i}.", "expected": "went / fue", "answer": "goed"}
+        for verb in ("eat", "go")
+        for i in range(2)
+    ]
+    control: dict[str, Any] = {"perplexity": {"text": 2.125, "target": 1.0625}}
+    if drift is not None:
+        control["drift"] = {"text": drift, "target": 3 * drift}
+    return {
+        "test": test,
+        "val": {"accuracy": accuracy},
+        "control": control,
+        "probe": [{**probe, "answer": "walked / caminado", "margin_nats": 7.5, "failed": False}],
+        "predictions": answers,
+    }
+
+
+def make_results(outcome: str = "flat", rank: int | None = None) -> dict[str, Any]:
+    ranks = [2, 8, 32]
+    gates = {
+        "accuracy_gain_pp": {"value": 47.26, "rule": ">=", "threshold": 10, "pass": True},
+        "control_ppl_drift": {"value": 0.0213, "rule": "<=", "threshold": 0.05, "pass": True},
+    }
+    side = {"pairs": 40, "frames": {"time_last": 40}, "mean_prompt_words": 7.5}
+    split = {
+        "pairs": 40,
+        "by_form": {"past_simple": 40},
+        "by_verb": {"walk": 20, "play": 20},
+        "target_tokens": 200,
+    }
+    return {
+        "pairs": {
+            "splits": {"test": split, "control": split},
+            "distributions": {"irregular": side, "control": side},
+        },
+        "sweep": {
+            "test_items": 52,
+            "seeds": [0, 1],
+            "confidence": 0.95,
+            "base_accuracy": estimate(0.4635),
+            "ranks": [
+                {
+                    "rank": r,
+                    "scaling": 16 / r,
+                    "adapter_parameters": 1000 * r,
+                    "accuracy": estimate(0.9),
+                    "gain": estimate(0.44),
+                    "margin_nats": estimate(1.7),
+                    "text_drift": estimate(0.02),
+                    "target_drift": estimate(0.06),
+                    "mcnemar_headline_seed": {"gained": 25, "lost": 1, "p": 0.0000008},
+                }
+                for r in ranks
+            ],
+            "elbow": {
+                "outcome": outcome,
+                "rank": rank,
+                "best_rank": 8,
+                "largest_minus_smallest": {"mean": 0.012, "low": -0.03, "high": 0.05},
+                "adjusted_p": {"2": 0.6, "32": 0.8},
+                "kneedle": 8,
+            },
+            "by_verb_and_form": [
+                {
+                    "verb": verb,
+                    "form": "past_simple",
+                    "sentences": 26,
+                    "base": 0.5,
+                    "ranks": {"2": 0.9, "8": 0.95, "32": 0.9},
+                }
+                for verb in ("eat", "go")
+            ],
+        },
+        "base_metrics": scores(0.4635, None),
+        "metrics": {
+            "rank": 8,
+            "seed": 0,
+            "base_sha256": {"before": "ab" * 32, "after": "ab" * 32},
+            "before": scores(0.4635, None),
+            "after": scores(0.936, 0.0213),
+        },
+        "gates": gates,
+        "manifest": {
+            "base_checkpoint_sha256": "cd" * 32,
+            "versions": {"torch": "2.13.0", "numpy": "2", "snakemake": "9", "python": "3.11"},
+        },
+        "training": {
+            "trainable_parameters": 46080,
+            "trainable_parameters_closed_form": 46080,
+            "trainable_ratio": 0.008,
+            "base_parameters": 5735808,
+            "adapted_layers": ["blocks.0.mlp.fc2"],
+            "steps": 81,
+        },
+        "pretraining": {
+            "parameters": 5735808,
+            "shape": {"n_layers": 3, "d_model": 384, "n_heads": 6},
+            "vocabulary": 1024,
+            "steps": 537,
+            "tokens": 86000,
+            "best_step": 537,
+            "best_val_loss": 0.98,
+            "corpus": {
+                "sentences": 6000,
+                "fill_in": 3000,
+                "irregular_past_forms": 1728,
+                "over_regularized_share": 0.4537,
+            },
+        },
+    }
+
+
+def render(results: dict[str, Any]) -> str:
+    return render_report(TEMPLATE, results, copy.deepcopy(SETTINGS))
+
+
+OUTCOMES = [
+    ("flat", None, "The curve is flat", "made no difference that this study can see"),
+    ("elbow", 8, "The elbow is at r = 8", "rises up to r = 8 and no further"),
+    ("rising", 32, "no plateau inside this sweep", "still rises at the largest rank, r = 32"),
+    ("floor", None, "Nothing was learnt at any rank", "no adapter beats the base"),
+    ("ceiling", None, "at the top of the scale", "cannot be told apart"),
+]
+
+
+@pytest.mark.parametrize(("outcome", "rank", "paragraph", "clause"), OUTCOMES)
+def test_the_words_follow_the_outcome(
+    outcome: str, rank: int | None, paragraph: str, clause: str
+) -> None:
+    text = render(make_results(outcome, rank))
+    interpretation = text.partition("### What the sweep says")[2].partition("\n## ")[0]
+    assert paragraph in interpretation
+    assert clause in text.partition("## The gates")[0]
+    for other, _, words, _ in OUTCOMES:
+        assert other == outcome or words not in interpretation
+
+
+@pytest.mark.parametrize(
+    ("rank", "words"),
+    [(4, "at r = 4, below it"), (8, "the elbow is there"), (16, "at r = 16, above it")],
+)
+def test_the_elbow_is_held_against_the_rank_that_is_expected(rank: int, words: str) -> None:
+    assert words in render(make_results("elbow", rank))
+
+
+def test_the_opening_quotes_the_results() -> None:
+    opening = render(make_results()).partition("## The gates")[0]
+    for number in ("93.6 %", "46.4 %", "+47.3", "+2.1 %", "of 52 held-out"):
+        assert number in " ".join(opening.split()), number
+    assert "All 2 gates pass" in opening
+
+
+def test_a_failed_gate_is_said_at_once_and_marked() -> None:
+    results = make_results()
+    results["gates"]["control_ppl_drift"]["pass"] = False
+    text = render(results)
+    assert "**The run fails `control_ppl_drift`.**" in text.partition("## The gates")[0]
+    assert re.search(r"\| `control_ppl_drift` .*\*\*FAIL\*\* \|", text)
+    assert re.search(r"\| `accuracy_gain_pp` .*\*\*PASS\*\* \|", text)
+
+
+def test_probe_failures_are_listed_by_name() -> None:
+    results = make_results()
+    assert "After tuning none fails; the smallest margin is +7.50" in render(results)
+    results["metrics"]["after"]["probe"][0] |= {"failed": True, "answer": "walken / caminado"}
+    text = render(results)
+    assert "| He has __ home. | walked | walken | walken / caminado | +7.50 |" in text
+    assert "none fails" not in text
+
+
+def test_a_verb_without_test_sentences_is_a_warning() -> None:
+    results = make_results()
+    assert "Warning" not in render(results)
+    del results["sweep"]["by_verb_and_form"][0]
+    assert "**Warning: no test sentence has eat.**" in render(results)
+
+
+def test_a_base_of_ones_own_is_named_instead_of_its_training() -> None:
+    results = make_results() | {"pretraining": None}
+    text = render(results)
+    assert "`own/best.pt`, of 5,735,808 weights" in text
+    assert "17-minigpt-train/loss_curve.png" not in text
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_nothing_is_left_unfilled_and_every_table_is_a_table(pretrained: bool) -> None:
+    text = render(make_results() if pretrained else make_results() | {"pretraining": None})
+    for trace in ("{{", "{%", "None", "nan", "built-in", "Undefined"):
+        assert trace not in text
+    rows = re.findall(r"((?:^\|.*\n)+)", text, re.MULTILINE)
+    assert len(rows) >= 7
+    for table in rows:
+        lines = table.splitlines()
+        assert re.fullmatch(r"\|(-+\|)+", lines[1])
+        assert len({line.count("|") for line in lines}) == 1, table
+
+
+def test_a_number_that_no_file_holds_is_an_error() -> None:
+    results = make_results()
+    del results["training"]["steps"]
+    with pytest.raises(jinja2.UndefinedError):
+        render(results)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("pct", (0.9808,), "98.1 %"),
+        ("pct", (0.5, 0), "50 %"),
+        ("signed_pct", (0.012,), "+1.2 %"),
+        ("signed_pp", (-0.25,), "-25.0 pp"),
+        ("signed", (1.48,), "+1.48"),
+        ("fixed", (2.0, 3), "2.000"),
+        ("number", (0.0083750,), "0.008375"),
+        ("thousands", (61440,), "61,440"),
+        ("p_value", (0.0001,), "< 0.001"),
+        ("p_value", (0.03125,), "= 0.031"),
+        ("interval_pct", ({"mean": 0.981, "low": 0.9, "high": 1.0},), "98.1 % [90.0, 100.0]"),
+        ("interval_pp", ({"mean": 0.5, "low": -0.01, "high": 1.0},), "+50.0 [-1.0, +100.0]"),
+        ("flow_yaml", ({"a": 1, "b": ["x"]},), '{a: 1, b: ["x"]}'),
+    ],
+)
+def test_numbers_are_worded_as_said(name: str, arguments: tuple[Any, ...], expected: str) -> None:
+    assert FILTERS[name](*arguments) == expected
