@@ -6,9 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,19 +22,16 @@ def atomic_open(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         UserError: The folder cannot be written or the disk is full; what stood at ``path`` stays.
     """
     path = Path(path)
-    temporary = None
+    # Always the same name: what a killed process left behind is taken up by the next.
+    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        encoding = None if "b" in mode else "utf-8"
-        newline = None if "b" in mode else "\n"
-        with os.fdopen(descriptor, mode, encoding=encoding, newline=newline) as stream:
+        encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
+        with partial.open(mode, encoding=encoding, newline=newline) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-        temporary = None
+        partial.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
         raise UserError(
@@ -46,14 +42,8 @@ def atomic_open(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
             mend="free some space or mend the permissions, then run the same command again",
         ) from error
     finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        with suppress(OSError):
+            partial.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -85,9 +85,15 @@ def main() -> int:
             process = start(study)
             time.sleep(moment)
             kill_all(process)
-            survived = finish(study).code == 0 and study.hashes() == undisturbed.hashes()
-            failures += not survived
-            print(f"{number:3} killed after {moment:5.1f} s: {'same' if survived else 'DIFFERENT'}")
+            run = finish(study)
+            differing = sorted(
+                file for file, _ in set(study.hashes().items()) ^ set(undisturbed.hashes().items())
+            )
+            failures += run.code != 0 or bool(differing)
+            verdict = f"DIFFERENT: {', '.join(dict.fromkeys(differing))}" if differing else "same"
+            print(f"{number:3} killed after {moment:5.1f} s: {verdict}")
+            if run.code != 0:
+                print(run.output)
     print(f"{options.kills - failures} of {options.kills} came out the same")
     return failures
 
