@@ -28,6 +28,7 @@ def check_config(config: Mapping[str, Any], schema_path: str | Path) -> None:
     _check_ranks(config)
     _check_verbs(config)
     _check_own_base(config)
+    _check_files(config)
 
 
 def read_config(paths: Iterable[str | Path]) -> dict[str, Any]:
@@ -180,12 +181,20 @@ def _check_own_base(config: Mapping[str, Any]) -> None:
             expected="a folder of *.jsonl, or a checkpoint of your own",
             mend="e.g. data/processed/base-corpus",
         )
-    for key in ("checkpoint", "tokenizer"):
-        if base[key] is not None and not Path(base[key]).is_file():
+
+
+def _check_files(config: Mapping[str, Any]) -> None:
+    base = config["base"]
+    for key, file in (
+        ("data.verbs", config["data"]["verbs"]),
+        ("base.checkpoint", base["checkpoint"]),
+        ("base.tokenizer", base["tokenizer"]),
+    ):
+        if file is not None and not Path(file).is_file():
             raise UserError(
-                f"config.yaml: base.{key}",
+                f"config.yaml: {key}",
                 "there is no such file",
-                found=base[key],
+                found=file,
                 expected="a file, its path relative to the project's folder",
-                mend="mend the path, or set null to pretrain a base",
+                mend="mend the path, or put the file there",
             )
