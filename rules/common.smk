@@ -69,8 +69,8 @@ def tokenized(split):
 
 def gated(split):
     """An output of ``tokenize`` that is looked at again once that has run. One such input in
-    every later rule is what lets an edit without effect on the pairs stop there, in the same run:
-    the rules are decided on anew, and their inputs are found to hold what they held before.
+    each rule that comes later is what lets an edit without effect on the pairs stop there, in the
+    same run. The rules are decided on anew, and their inputs are found to hold what they held.
     """
 
     def pairs(wildcards):
