@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,25 @@ ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "rules" / "config.schema.yaml"
 
 
-@pytest.fixture
-def config() -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def shipped() -> dict[str, Any]:
     return read_config([ROOT / "config.yaml"])
+
+
+@pytest.fixture
+def config(shipped: dict[str, Any]) -> dict[str, Any]:
+    """A copy of its own for every test to change."""
+    return copy.deepcopy(shipped)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _schema_parsed_once() -> Iterator[None]:
+    """Parsing the schema is nine tenths of a check."""
+    schema, parse = SCHEMA.read_text(), yaml.safe_load
+    parsed = parse(schema)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml, "safe_load", lambda text: parsed if text == schema else parse(text))
+        yield
 
 
 def test_the_shipped_config_is_accepted(config: dict[str, Any]) -> None:
@@ -98,6 +115,12 @@ def drop(path: str) -> Callable[[dict[str, Any]], None]:
         (put("base.corpus", None), "base.corpus", "a folder of *.jsonl"),
         (put("data.regular_verbs", ["go"]), "data", "to share none"),
         (put("base.model.n_heads", 5), "base.model.n_heads", "a divisor of d_model"),
+        (put("base.corpus", ""), "base.corpus", "''"),
+        # YAML's .nan and .inf are floats, and 3.0 is no int: range() would refuse it an hour later.
+        (put("lora.alpha", math.nan), "lora.alpha", "nan"),
+        (put("train.learning_rate", math.inf), "train.learning_rate", "inf"),
+        (put("train.epochs", 3.0), "train.epochs", "of type integer"),
+        (put("ranks", [2, 4, 8.0]), "ranks.2", "of type integer"),
     ],
 )
 def test_a_bad_value_is_refused_by_its_key(
@@ -112,6 +135,26 @@ def test_a_bad_value_is_refused_by_its_key(
     assert all(part in message for part in ("found:", "expected:", "to mend:"))
 
 
+def test_a_value_of_the_wrong_kind_is_refused_at_every_key(config: dict[str, Any]) -> None:
+    def leaves(values: dict[str, Any], where: str = "") -> list[str]:
+        return [
+            path
+            for key, value in values.items()
+            for path in (
+                leaves(value, f"{where}{key}.") if isinstance(value, dict) else [f"{where}{key}"]
+            )
+        ]
+
+    keys = leaves(config)
+    assert len(keys) > 40
+    for key in keys:
+        wrong = copy.deepcopy(config)
+        put(key, {})(wrong)
+        with pytest.raises(UserError) as refusal:
+            check_config(wrong, SCHEMA)
+        assert str(refusal.value).startswith(f"config.yaml: {key}: "), key
+
+
 def test_a_base_of_ones_own_that_is_not_there_is_refused(config: dict[str, Any]) -> None:
     config["base"] |= {"checkpoint": "no/such.pt", "tokenizer": "config.yaml"}
     with pytest.raises(UserError, match=r"base\.checkpoint: there is no such file"):
@@ -124,6 +167,15 @@ def test_overlays_replace_only_what_they_name(tmp_path: Path, config: dict[str, 
     expected = copy.deepcopy(config)
     expected["lora"]["rank"], expected["ranks"] = 4, [4]
     assert read_config([ROOT / "config.yaml", overlay]) == expected
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "- 1\n"])
+def test_an_overlay_without_keys_is_refused_by_its_name(tmp_path: Path, text: str) -> None:
+    """As Snakemake does: "must be given as JSON or YAML with keys at top level"."""
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(text)
+    with pytest.raises(UserError, match=r"overlay\.yaml: "):
+        read_config([ROOT / "config.yaml", overlay])
 
 
 def test_a_subset_keeps_its_place(config: dict[str, Any]) -> None:

@@ -25,10 +25,13 @@ from minituner.data import (
     draw_control,
     filter_rows,
     pair_of_row,
+    pair_rows,
+    read_pair_rows,
     split_irregular,
     split_pairs,
 )
 from minituner.errors import UserError
+from minituner.files import write_jsonl
 
 ROOT = Path(__file__).parent.parent
 STUDY = corpus_files(ROOT / "data/processed/verb-corpus")
@@ -99,6 +102,39 @@ def test_a_correction_pair_gives_one_pair_and_its_target_is_the_right_form(
     assert filtered[2]["dropped"]["duplicate irregular"] == 24
 
 
+def test_what_is_dropped_is_counted_by_its_reason(rows: list[Row], verbs: dict[str, Verb]) -> None:
+    right = next(row for row in rows if (row.verb_lemma, row.tense) == ("go", "past_simple"))
+    other = next(row for row in rows if (row.verb_lemma, row.tense) == ("walk", "past_simple"))
+    given = [
+        right,
+        replace(right, id="again"),
+        replace(right, id="once more"),
+        replace(right, id="no Spanish", target="went"),  # another target: no duplicate
+        replace(right, id="plain", prompt=None, target=None),
+        replace(right, id="now", tense="present"),
+        other,
+    ]
+    irregular, regular, summary = filter_rows(given, verbs, ["go"], ["play"])
+    assert [p.english for p in irregular] == ["went", "went"]
+    assert {p.spanish for p in irregular} == {"", (right.target_spanish or "")}
+    assert regular == []
+    assert summary == {
+        "kept": {"irregular": 2, "regular": 0},
+        "dropped": {
+            "duplicate irregular": 2,
+            "duplicate regular": 0,
+            "no prompt to fill in": 1,
+            "tense present": 1,
+            "verb outside the study": 1,
+        },
+    }
+
+
+def test_pairs_survive_their_file(tmp_path: Path, filtered: Filtered) -> None:
+    write_jsonl(tmp_path / "pairs.jsonl", pair_rows(filtered[0][:50]))
+    assert read_pair_rows(tmp_path / "pairs.jsonl") == filtered[0][:50]
+
+
 def test_the_order_of_the_rows_and_rows_of_other_tenses_mean_nothing(
     rows: list[Row], filtered: Filtered, verbs: dict[str, Verb], names: tuple[list[str], list[str]]
 ) -> None:
@@ -149,15 +185,21 @@ def test_the_seed_alone_decides(filtered: Filtered, splits: dict[str, list[Pair]
     assert {p.id for p in other["test"]} != {p.id for p in splits["test"]}
 
 
-def test_an_edited_sentence_takes_few_others_with_it(
-    filtered: Filtered, splits: dict[str, list[Pair]]
+@pytest.mark.parametrize("i", range(0, 524, 75))
+def test_an_edited_sentence_moves_none_but_a_few_of_its_own_verb_and_form(
+    filtered: Filtered, splits: dict[str, list[Pair]], i: int
 ) -> None:
-    edited = splits["train"][0]
+    """Its place in the shuffle of its verb and form is new: val and test stand at fixed places
+    there, so those between its old and its new place may change sides; all others stay."""
+    edited = filtered[0][i]
     changed = [replace(p, prompt=p.prompt + " Yes.") if p == edited else p for p in filtered[0]]
     before = {p.id: name for name in ("train", "val", "test") for p in splits[name]}
     after = split_irregular(changed, SETTINGS, seed=0)
-    moved = [p.id for name in after for p in after[name] if before[p.id] != name]
-    assert len(moved) <= 10
+    moved = [p for name in after for p in after[name] if before[p.id] != name]
+    assert {(p.verb, p.form) for p in moved} <= {(edited.verb, edited.form)}
+    # About 33 pairs in each: 3 or 4 of them in val, as many in test; each may swap with one.
+    assert len(moved) <= 16
+    assert {name: len(after[name]) for name in after} == {n: len(splits[n]) for n in after}
 
 
 def test_one_prompt_with_two_answers_stays_together() -> None:
@@ -194,6 +236,26 @@ def test_control_has_the_irregular_mix_of_frames_and_its_verbs_in_turn() -> None
     assert Counter(p.verb for p in control) == {"walk": 8, "play": 8, "talk": 8}
 
 
+def test_the_committed_control_set_has_the_mix_of_frames_and_its_verbs_in_turn(
+    filtered: Filtered, splits: dict[str, list[Pair]]
+) -> None:
+    frames = Counter(p.frame for p in filtered[0])
+    for frame, count in Counter(p.frame for p in splits["control"]).items():
+        assert abs(count - 100 * frames[frame] / len(filtered[0])) < 1
+        verbs = Counter(p.verb for p in splits["control"] if p.frame == frame)
+        assert set(verbs) == {p.verb for p in filtered[1]}
+        assert max(verbs.values()) - min(verbs.values()) <= 1
+    chosen = {p.id for p in splits["control"]} | {p.id for p in splits["probe"]}
+    assert len(chosen) == 120
+
+
+def test_a_frame_that_runs_short_is_made_up_from_the_others() -> None:
+    regular = [pair(i, "walk" if i % 2 else "play", frame="b" if i < 3 else "a") for i in range(30)]
+    control = draw_control(regular, {"a": 50, "b": 50}, 20, seed=0)
+    assert Counter(p.frame for p in control) == {"a": 17, "b": 3}
+    assert len({p.id for p in control}) == 20
+
+
 # --- checks -------------------------------------------------------------------------------------
 
 
@@ -204,6 +266,25 @@ def test_the_committed_corpora_pass_every_check(
     distributions = check_splits(splits, base, SETTINGS)
     assert distributions["frame_distance"] <= SETTINGS.max_frame_distance
     assert distributions["irregular"]["pairs"] == 524
+
+
+@pytest.mark.parametrize("fault", ["prompt", "verb", "base", "frames"])
+def test_the_whole_check_leaves_out_no_part(
+    splits: dict[str, list[Pair]], rows: list[Row], fault: str
+) -> None:
+    good = next(p for p in splits["control"] if p.frame == "time_last")
+    planted, base = {name: list(pairs) for name, pairs in splits.items()}, rows[:0]
+    if fault == "prompt":
+        planted["test"].append(replace(splits["train"][0], source="edited.jsonl:1"))
+    elif fault == "verb":
+        planted["control"].append(replace(good, verb="go", prompt="x __", source="edited.jsonl:1"))
+    elif fault == "base":
+        base = [replace(rows[0], prompt=good.prompt, path="edited.jsonl", line=1)]
+    else:
+        planted["control"] = [p for p in splits["control"] if p.frame == "time_last"]
+    place = "data/processed/verb-corpus: .*resemble" if fault == "frames" else r"edited\.jsonl:1: "
+    with pytest.raises(UserError, match=place):
+        check_splits(planted, base, SETTINGS)
 
 
 def test_a_prompt_in_two_splits_is_found() -> None:

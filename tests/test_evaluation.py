@@ -19,8 +19,7 @@ from torch import Tensor
 
 from minituner import evaluate
 from minituner.checkpoint import save_base, weights_sha256
-from minituner.corpus import COLUMNS, Row, load_verbs
-from minituner.data import Pair, pair_of_row
+from minituner.data import Pair
 from minituner.errors import UserError
 from minituner.evaluate import (
     Judgement,
@@ -41,7 +40,6 @@ from minituner.gates import compute_gates, headline_items, headline_metrics, req
 from minituner.lora import lora_layers, save_adapter, wrap_minigpt_with_lora
 from minituner.model import MiniGPT
 from minituner.pairs import TokenizedPair, read_pairs, tokenize_pair, tokenized_rows
-from minituner.prompts import base_text
 from minituner.tokenizer import (
     SPECIAL_TOKENS,
     encode,
@@ -49,7 +47,6 @@ from minituner.tokenizer import (
     save_tokenizer,
     train_tokenizer,
 )
-from minituner.train import target_examples
 
 MakeBigram = Callable[..., MiniGPT]
 ROOT = Path(__file__).parent.parent
@@ -180,38 +177,6 @@ def test_tokenized_pairs_survive_their_file(pairs: list[TokenizedPair], tmp_path
     assert read_pairs(tmp_path / "test.jsonl") == pairs
 
 
-def correction(written: str) -> Row:
-    """One half of a correction pair."""
-    wrong = written == "goed"
-    values: dict[str, Any] = dict.fromkeys(COLUMNS) | {
-        "id": f"corrections-{written}",
-        "text": f"He {written} home.",
-        "verb_lemma": "go",
-        "tense": "past_simple",
-        "person": "3sg",
-        "english_regularity": "irregular",
-        "label": "mis_conjugated" if wrong else "correct",
-        "mis_conjugation_type": "over_regularized" if wrong else None,
-        "correct_form": "went" if wrong else None,
-        "prompt": "He __ home.",
-        "target": "went / fue",
-    }
-    return Row(**values, path="corrections.jsonl", line=1)
-
-
-def test_the_wrong_side_of_a_correction_pair_is_never_the_target(tokenizer: Tokenizer) -> None:
-    verbs = load_verbs(ROOT / "data" / "raw" / "verbs.yaml")
-    wrong, right = (pair_of_row(correction(form), verbs) for form in ("goed", "went"))
-    assert replace(wrong, id="") == replace(right, id="")
-    assert (wrong.english, wrong.wrong) == ("went", "goed")
-    pair = tokenize_pair(wrong, tokenizer, 32)
-    assert tokenizer.decode(pair.target_ids) == " went / fue"
-    (example,) = target_examples([pair])
-    assert tokenizer.decode(example.ids) == "He __ home. => went / fue"
-    # The base, though, reads what the learner wrote.
-    assert base_text(correction("goed")) == "He __ home. => goed / fue"
-
-
 # --- minimal pairs ------------------------------------------------------------------------------
 
 # Tokens of the hand-worked pairs, beyond the specials.
@@ -228,15 +193,6 @@ def pair(pairs: list[TokenizedPair]) -> TokenizedPair:
         correct_ids=[COME, END],
         wrong_ids=[COME, D, END],
     )
-
-
-def test_a_prefix_does_not_win_for_free(bigram: MakeBigram, pair: TokenizedPair) -> None:
-    # Without the end, come would have P = 1/2 and comed 1/2 * 0.9. With it, 1/2 * 0.05 and
-    # 1/2 * 0.9 * 0.8.
-    model = bigram({(ASK, COME): 0.5, (COME, END): 0.05, (COME, D): 0.9, (D, END): 0.8})
-    (judgement,) = judge_pairs(model, [pair], PAD_ID)
-    assert judgement.margin == pytest.approx(math.log(0.05) - math.log(0.9 * 0.8))
-    assert not judgement.correct
 
 
 def test_margins_are_as_worked_out_by_hand(bigram: MakeBigram, pair: TokenizedPair) -> None:
@@ -291,18 +247,6 @@ def test_judgements_equal_a_plain_sum_over_the_models_log_softmax(
         assert judgement.margin == pytest.approx(right - wrong, rel=1e-9)
         per_token = right / len(pair.correct_ids) - wrong / len(pair.wrong_ids)
         assert judgement.margin_per_token == pytest.approx(per_token, rel=1e-9)
-
-
-def test_the_spanish_never_enters_a_judgement(
-    base: MiniGPT, tokenizer: Tokenizer, raw_pairs: list[Pair]
-) -> None:
-    plain = [replace(raw, spanish="fue") for raw in raw_pairs]
-    changed = [replace(raw, spanish="otra cosa muy larga") for raw in raw_pairs]
-    judged = [
-        judge_pairs(base, [tokenize_pair(raw, tokenizer, 99) for raw in some], PAD_ID)
-        for some in (plain, changed)
-    ]
-    assert judged[0] == judged[1]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 128])

@@ -7,6 +7,8 @@ import hashlib
 import json
 import math
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ from minituner.files import (
 from minituner.manifest import run_stage
 from minituner.verify import changed
 
+ROOT = Path(__file__).parent.parent
+
 
 def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
@@ -41,8 +45,32 @@ def test_the_new_file_is_seen_only_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "file.txt"
     with atomic_open(path) as stream:
         stream.write("all of it")
+        stream.flush()
         assert not path.exists()
-    assert path.read_text() == "all of it"
+    with atomic_open(path, "wb") as stream:
+        stream.write(b"new")
+        stream.flush()
+        assert path.read_text() == "all of it"
+    assert path.read_bytes() == b"new", "shorter than the old, and nothing of the old behind it"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_is_gone_after_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    program = (
+        "import os, sys\nfrom minituner.files import atomic_open\n"
+        "with atomic_open(sys.argv[1]) as stream:\n"
+        "    stream.write('half of a long n')\n    stream.flush()\n    os._exit(9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], cwd=ROOT, check=False)
+    assert done.returncode == 9
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2, "the kill did leave something"
+    with atomic_open(path) as stream:
+        stream.write("new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
@@ -64,10 +92,21 @@ def test_a_disk_that_cannot_be_written_is_named_and_keeps_the_old_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_gives_a_clear_error() -> None:
-    """/dev/full is a disk without a byte left; the folder /dev/full/x cannot be made."""
-    with pytest.raises(UserError, match="cannot be written"):
-        write_json("/dev/full/x/file.json", {})
+def test_a_full_disk_gives_a_clear_error_and_keeps_the_old_file(tmp_path: Path) -> None:
+    """/dev/full answers every write with "no space left"."""
+    path = tmp_path / "file.json"
+    write_json(path, {"old": 1})
+    (tmp_path / ".file.json.partial").symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"(?s)file\.json: cannot be written.*No space left"):
+        write_json(path, {"new": 2})
+    assert read_json(path) == {"old": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("not a folder")
+    with pytest.raises(UserError, match=r"results/file\.json: cannot be written"):
+        write_json(tmp_path / "results" / "file.json", {})
 
 
 def test_json_is_the_same_bytes_for_the_same_value_and_holds_no_nan(tmp_path: Path) -> None:
@@ -186,9 +225,12 @@ def test_a_users_mistake_ends_with_its_message_and_no_traceback(
 
 def test_any_other_error_leaves_its_traceback_in_the_log(tmp_path: Path) -> None:
     job = Job(tmp_path)
-    with pytest.raises(SystemExit), run_stage(job):
+    with pytest.raises(SystemExit) as stop, run_stage(job):
         raise ZeroDivisionError
-    assert "ZeroDivisionError" in Path(job.log[0]).read_text()
+    assert stop.value.code == 1
+    log = Path(job.log[0]).read_text()
+    assert log.startswith("Traceback (most recent call last):")
+    assert log.endswith("ZeroDivisionError\n")
     assert not Path(job.output.manifest).exists()
 
 

@@ -7,15 +7,20 @@ import math
 import pickle
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from minituner.checkpoint import load_base, save_base, save_tensors, weights_sha256
+from minituner.corpus import COLUMNS, Row, load_verbs
+from minituner.data import Pair, pair_of_row
 from minituner.errors import UserError
+from minituner.evaluate import judge_pairs
 from minituner.lora import (
     LoRALinear,
     base_state_dict,
@@ -33,6 +38,12 @@ from minituner.lora import (
 )
 from minituner.model import MiniGPT, MiniGPTConfig, init_weights, parameter_count
 from minituner.optim import AdamW
+from minituner.pairs import TokenizedPair, tokenize_pair
+from minituner.prompts import base_text
+from minituner.train import target_examples
+
+ROOT = Path(__file__).parent.parent
+PAD_ID = 2
 
 RANKS = (2, 4, 8, 16, 32)
 ALL_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "mlp.fc1", "mlp.fc2")
@@ -801,3 +812,63 @@ def test_an_adapter_of_another_base_is_refused_by_name(
     assert f"found:    base {own[:12]}\n" in message
     assert f"expected: base {other[:12]}\n" in message
     assert not list(lora_layers(base))
+
+
+# --- what is judged and what is taught ------------------------------------------------------------
+
+
+def test_come_does_not_beat_comed_by_being_its_prefix(
+    bigram: Callable[..., MiniGPT], pairs: list[TokenizedPair]
+) -> None:
+    ask, come, d, end = range(10, 14)
+    pair = replace(pairs[2], prompt_ids=[0, ask], correct_ids=[come, end], wrong_ids=[come, d, end])
+    # Without the end, come would have P = 1/2 and comed 1/2 * 0.9. With it, 1/2 * 0.05 and
+    # 1/2 * 0.9 * 0.8.
+    model = bigram({(ask, come): 0.5, (come, end): 0.05, (come, d): 0.9, (d, end): 0.8})
+    (judgement,) = judge_pairs(model, [pair], PAD_ID)
+    assert judgement.margin == pytest.approx(math.log(0.05) - math.log(0.9 * 0.8))
+    assert not judgement.correct
+
+
+def test_the_spanish_never_enters_a_judgement(
+    base: MiniGPT, tokenizer: Tokenizer, raw_pairs: list[Pair]
+) -> None:
+    plain = [replace(raw, spanish="fue") for raw in raw_pairs]
+    changed = [replace(raw, spanish="otra cosa muy larga") for raw in raw_pairs]
+    judged = [
+        judge_pairs(base, [tokenize_pair(raw, tokenizer, 99) for raw in some], PAD_ID)
+        for some in (plain, changed)
+    ]
+    assert judged[0] == judged[1]
+
+
+def correction(written: str) -> Row:
+    """One half of a correction pair."""
+    wrong = written == "goed"
+    values: dict[str, Any] = dict.fromkeys(COLUMNS) | {
+        "id": f"corrections-{written}",
+        "text": f"He {written} home.",
+        "verb_lemma": "go",
+        "tense": "past_simple",
+        "person": "3sg",
+        "english_regularity": "irregular",
+        "label": "mis_conjugated" if wrong else "correct",
+        "mis_conjugation_type": "over_regularized" if wrong else None,
+        "correct_form": "went" if wrong else None,
+        "prompt": "He __ home.",
+        "target": "went / fue",
+    }
+    return Row(**values, path="corrections.jsonl", line=1)
+
+
+def test_the_wrong_side_of_a_correction_pair_is_never_the_target(tokenizer: Tokenizer) -> None:
+    verbs = load_verbs(ROOT / "data" / "raw" / "verbs.yaml")
+    wrong, right = (pair_of_row(correction(form), verbs) for form in ("goed", "went"))
+    assert replace(wrong, id="") == replace(right, id="")
+    assert (wrong.english, wrong.wrong) == ("went", "goed")
+    pair = tokenize_pair(wrong, tokenizer, 32)
+    assert tokenizer.decode(pair.target_ids) == " went / fue"
+    (example,) = target_examples([pair])
+    assert tokenizer.decode(example.ids) == "He __ home. => went / fue"
+    # The base, though, reads what the learner wrote.
+    assert base_text(correction("goed")) == "He __ home. => goed / fue"

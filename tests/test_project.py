@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -67,33 +68,109 @@ def test_scripts_are_thin(script: Path) -> None:
     assert not re.search(r"^\s*(def|class|while) ", text, re.MULTILINE)
 
 
-def imported_by(script: Path) -> dict[str, list[str]]:
-    """What Python really has loaded after a script's imports: our files, and all module names."""
-    statements = [
-        node
-        for node in ast.parse(script.read_text()).body
-        if isinstance(node, ast.Import | ast.ImportFrom)
+# Runs the imports of each script in turn, our own modules anew for each. Until the scripts that use
+# tensors come, torch cannot be imported, and whoever asks for it is put down.
+LOAD_EACH = """
+import json, sys
+
+asked = []
+class NoTorch:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            asked.append(name)
+            raise ModuleNotFoundError(name)
+
+no_torch, loaded = NoTorch(), {}
+sys.meta_path.insert(0, no_torch)
+for script, light, statements in json.loads(sys.argv[1]):
+    if not light and no_torch in sys.meta_path:
+        sys.meta_path.remove(no_torch)
+    for name in [name for name in sys.modules if name.split(".")[0] == "minituner"]:
+        del sys.modules[name]
+    asked.clear()
+    error = None
+    try:
+        exec(statements, {})
+    except Exception as problem:
+        error = repr(problem)
+    ours = [m.__file__ for n, m in sys.modules.items() if n.split(".")[0] == "minituner"]
+    loaded[script] = {"ours": ours, "torch": bool(asked), "error": error}
+print(json.dumps(loaded))
+"""
+
+
+def imports_of(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    """Every import statement of a file, those inside functions too."""
+    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [node for node in tree if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def names_of(statement: ast.Import | ast.ImportFrom) -> list[str]:
+    if isinstance(statement, ast.Import):
+        return [alias.name for alias in statement.names]
+    return [statement.module or ""]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, dict[str, Any]]:
+    """By script: the files of ours that Python really has loaded after its imports."""
+    jobs = [
+        (
+            script.stem,
+            script.stem in WITHOUT_TENSORS,
+            "\n".join(map(ast.unparse, imports_of(script))),
+        )
+        for script in sorted(SCRIPTS, key=lambda script: script.stem not in WITHOUT_TENSORS)
     ]
-    program = "\n".join(map(ast.unparse, statements)) + (
-        "\nimport sys, json\n"
-        "ours = [m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'minituner']\n"
-        "print(json.dumps({'ours': ours, 'all': sorted(sys.modules)}))"
+    command = [sys.executable, "-c", LOAD_EACH, json.dumps(jobs)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    by_script: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    return by_script
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_the_tracked_code_covers_what_a_script_imports(
+    script: Path, loaded: dict[str, dict[str, Any]]
+) -> None:
+    found = loaded[script.stem]
+    assert found["error"] is None
+    files = {str(Path(file).relative_to(ROOT)) for file in found["ours"]}
+    assert "minituner/manifest.py" in files
+    closure = set(import_closure(f"workflow_scripts/{script.name}", ROOT))
+    assert files | {f"workflow_scripts/{script.name}"} <= closure
+
+
+@pytest.mark.parametrize("script", WITHOUT_TENSORS)
+def test_a_stage_without_tensors_never_waits_for_torch(
+    script: str, loaded: dict[str, dict[str, Any]]
+) -> None:
+    assert not loaded[script]["torch"]
+    for file in import_closure(f"workflow_scripts/{script}.py", ROOT):
+        names = [name for node in imports_of(ROOT / file) for name in names_of(node)]
+        assert not any(name.split(".")[0] == "torch" for name in names), file
+
+
+def test_reading_the_rules_loads_nothing_heavy() -> None:
+    """What common.smk imports of ours, and the calls it makes with it."""
+    text = (ROOT / "rules/common.smk").read_text()
+    imports = re.findall(r"^from minituner\..*$", text, re.MULTILINE)
+    assert {line.split()[1] for line in imports} >= {
+        f"minituner.{module}" for module in ("config", "corpus", "imports")
+    }
+    program = "\n".join(imports) + (
+        "\nimport sys\n"
+        "from minituner.config import read_config\n"
+        "check_config(read_config(['config.yaml']), 'rules/config.schema.yaml')\n"
+        "corpus_files('data/processed/verb-corpus')\n"
+        "import_closure('workflow_scripts/train.py')\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    loaded: dict[str, list[str]] = json.loads(done.stdout)
-    return loaded
-
-
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_the_tracked_code_covers_what_a_script_imports(script: Path) -> None:
-    closure = set(import_closure(f"workflow_scripts/{script.name}", ROOT))
-    loaded = imported_by(script)
-    assert {str(Path(file).relative_to(ROOT)) for file in loaded["ours"]} <= closure
-    assert f"workflow_scripts/{script.name}" in closure
-    if script.stem in WITHOUT_TENSORS:
-        assert "torch" not in loaded["all"]
+    modules = set(done.stdout.split())
+    assert {"minituner", "jsonschema"} <= modules
+    assert not modules & {"torch", "numpy", "pandas", "scipy", "matplotlib", "tokenizers"}
 
 
 def test_an_import_inside_a_function_and_one_through_another_module_are_tracked(
@@ -128,10 +205,9 @@ def test_an_import_inside_a_function_and_one_through_another_module_are_tracked(
         ("pretrain_base", "data"),
         ("train_tokenizer", "data"),
         ("tokenize", "lora"),
-        ("train", "plots"),
-        ("evaluate", "plots"),
-        ("headline", "plots"),
-        ("render", "plots"),
+        ("tokenize", "model"),
+        ("evaluate", "pretrain"),
+        ("plot", "data"),
     ],
 )
 def test_an_edit_of_one_module_does_not_rerun_what_it_has_no_part_in(
@@ -140,13 +216,33 @@ def test_an_edit_of_one_module_does_not_rerun_what_it_has_no_part_in(
     assert f"minituner/{module}.py" not in import_closure(f"workflow_scripts/{script}.py", ROOT)
 
 
+def test_an_edit_of_the_figures_reruns_the_rules_that_draw_and_no_other() -> None:
+    drawing = {
+        script.stem
+        for script in SCRIPTS
+        if "minituner/plots.py" in import_closure(f"workflow_scripts/{script.name}", ROOT)
+    }
+    assert drawing == {"plot", "plot_pretraining"}
+
+
 def test_the_package_can_be_used_without_snakemake() -> None:
-    for file in (ROOT / "minituner").glob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                names.append(node.module or "")
-            assert not any(name.split(".")[0] == "snakemake" for name in names), file
+    files = sorted((ROOT / "minituner").rglob("*.py"))
+    assert ROOT / "minituner/manifest.py" in files
+    for file in files:
+        names = [name for node in imports_of(file) for name in names_of(node)]
+        assert not any(name.split(".")[0] == "snakemake" for name in names), file
+
+
+def test_no_file_says_where_packages_come_from() -> None:
+    """Which index serves them is the matter of whoever installs."""
+    folders = (".ci", "docs", "envs", "minituner", "profiles", "rules", "tests", "workflow_scripts")
+    files = [*ROOT.iterdir(), *(path for name in folders for path in (ROOT / name).rglob("*"))]
+    texts = [path for path in files if path.is_file() and path.suffix not in (".pyc", ".png")]
+    assert {ROOT / name for name in ("Makefile", "pyproject.toml", ".ci/run")} <= set(texts)
+    host = re.compile(r"(pypi|pythonhosted|anaconda|npmjs|pytorch)\.(org|com)|--(extra-)?index-url")
+    for path in texts:
+        found = host.search(path.read_text(encoding="utf-8", errors="replace"))
+        assert found is None, f"{path}: {found}"
 
 
 def test_every_direct_dependency_is_pinned_as_in_the_lock() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -179,11 +180,33 @@ def test_the_elbow_is_held_against_the_rank_that_is_expected(rank: int, words: s
     assert words in render(make_results("elbow", rank))
 
 
-def test_the_opening_quotes_the_results() -> None:
-    opening = render(make_results()).partition("## The gates")[0]
-    for number in ("93.6 %", "46.4 %", "+47.3", "+2.1 %", "of 52 held-out"):
-        assert number in " ".join(opening.split()), number
-    assert "All 2 gates pass" in opening
+def test_a_sweep_that_still_rises_at_the_expected_rank_has_no_elbow_there() -> None:
+    results = make_results("rising", 8)
+    results["sweep"]["ranks"].pop()  # 2 and 8: a sweep that ends at the expected rank
+    text = render(results)
+    assert "no plateau inside this sweep" in text
+    assert "the elbow is there" not in text
+
+
+def test_a_curve_that_falls_is_not_said_to_rise() -> None:
+    results = make_results("elbow", 2)
+    results["sweep"]["elbow"] |= {
+        "best_rank": 2,
+        "largest_minus_smallest": {"mean": -0.38, "low": -0.45, "high": -0.3},
+    }
+    text = render(results)
+    assert "-38.0 [-45.0, -30.0]" in text
+    assert "rises" not in text.partition("## The gates")[0]
+
+
+def test_every_number_of_the_opening_is_one_of_the_results() -> None:
+    opening = render(make_results("elbow", 32)).partition("**In short.**")[2]
+    numbers = re.findall(r"[+-]?\d+(?:\.\d+)?", opening.partition("## The gates")[0])
+    assert numbers == [
+        *("8", "93.6", "52", "46.4"),  # rank; accuracy after, of how many, and before
+        *("+47.3", "2", "+2.1"),  # gain in points, control verbs, drift in percent
+        *("2", "2", "8", "32", "32"),  # gates that pass, the ranks, the elbow
+    ]
 
 
 def test_a_failed_gate_is_said_at_once_and_marked() -> None:
@@ -202,6 +225,9 @@ def test_probe_failures_are_listed_by_name() -> None:
     text = render(results)
     assert "| He has __ home. | walked | walken | walken / caminado | +7.50 |" in text
     assert "none fails" not in text
+    assert "Before tuning" not in text
+    results["metrics"]["before"]["probe"][0]["failed"] = True
+    assert "Before tuning, 1 failed: walken." in render(results)
 
 
 def test_a_verb_without_test_sentences_is_a_warning() -> None:
@@ -216,19 +242,59 @@ def test_a_base_of_ones_own_is_named_instead_of_its_training() -> None:
     text = render(results)
     assert "`own/best.pt`, of 5,735,808 weights" in text
     assert "17-minigpt-train/loss_curve.png" not in text
+    assert "17-minigpt-train/loss_curve.png" in render(make_results())
 
 
-@pytest.mark.parametrize("pretrained", [True, False])
-def test_nothing_is_left_unfilled_and_every_table_is_a_table(pretrained: bool) -> None:
-    text = render(make_results() if pretrained else make_results() | {"pretraining": None})
-    for trace in ("{{", "{%", "None", "nan", "built-in", "Undefined"):
+def table_lines(text: str) -> list[list[str]]:
+    """The tables of a Markdown text, line by line."""
+    return [table.splitlines() for table in re.findall(r"((?:^\|.*\n)+)", text, re.MULTILINE)]
+
+
+def cells(line: str) -> int:
+    r"""How many cells a table's row has; a bar inside a cell is written ``\|``."""
+    assert line.startswith("|") and line.endswith("|"), line
+    return len(re.split(r"(?<!\\)\|", line)) - 2
+
+
+def make_extreme_results(outcome: str, rank: int | None) -> dict[str, Any]:
+    """All that can go wrong at once: a base of one's own, gates and probes that fail, a lost verb,
+    no knee, one seed."""
+    results = make_results(outcome, rank) | {"pretraining": None}
+    for gate in results["gates"].values():
+        gate["pass"] = False
+    for moment in ("before", "after"):
+        results["metrics"][moment]["probe"][0]["failed"] = True
+    del results["sweep"]["by_verb_and_form"][0]
+    results["sweep"]["elbow"]["kneedle"] = None
+    results["sweep"]["seeds"] = [0]
+    return results
+
+
+@pytest.mark.parametrize("make", [make_results, make_extreme_results])
+@pytest.mark.parametrize(("outcome", "rank"), [row[:2] for row in OUTCOMES])
+def test_nothing_is_left_unfilled_and_every_table_is_a_table(
+    make: Callable[[str, int | None], dict[str, Any]], outcome: str, rank: int | None
+) -> None:
+    text = render(make(outcome, rank))
+    for trace in ("{{", "{%", "None", "nan", "built-in", "<bound method", "ndefined", "True"):
         assert trace not in text
-    rows = re.findall(r"((?:^\|.*\n)+)", text, re.MULTILINE)
-    assert len(rows) >= 7
-    for table in rows:
-        lines = table.splitlines()
+    assert not re.search(r"\d\.\d{7}", text), "a number that no filter has worded"
+    tables = table_lines(text)
+    assert len(tables) == 7 + (make is make_extreme_results)  # that of the probes that fail
+    for lines in tables:
         assert re.fullmatch(r"\|(-+\|)+", lines[1])
-        assert len({line.count("|") for line in lines}) == 1, table
+        assert {cells(line) for line in lines} == {cells(lines[0])}, lines
+
+
+def test_a_bar_or_a_line_break_in_a_sentence_does_not_break_its_table() -> None:
+    """A corpus may hold a bar, and a byte-level model can say any byte."""
+    results = make_results()
+    for row in results["metrics"]["after"]["predictions"]:
+        row |= {"prompt": "He | she __ home.", "answer": "went |\nfue"}
+    for row in results["metrics"]["after"]["probe"]:
+        row |= {"failed": True, "prompt": "He | she has __.", "answer": "walked\n| caminado"}
+    for lines in table_lines(render(results)):
+        assert {cells(line) for line in lines} == {cells(lines[0])}, lines
 
 
 def test_a_number_that_no_file_holds_is_an_error() -> None:
@@ -251,6 +317,9 @@ def test_a_number_that_no_file_holds_is_an_error() -> None:
         ("thousands", (61440,), "61,440"),
         ("p_value", (0.0001,), "< 0.001"),
         ("p_value", (0.03125,), "= 0.031"),
+        ("p_value", (0.00099,), "< 0.001"),
+        ("p_value", (1.0,), "= 1.000"),
+        ("interval", ({"mean": 1.48, "low": -1.4, "high": 1.55},), "+1.48 [-1.40, +1.55]"),
         ("interval_pct", ({"mean": 0.981, "low": 0.9, "high": 1.0},), "98.1 % [90.0, 100.0]"),
         ("interval_pp", ({"mean": 0.5, "low": -0.01, "high": 1.0},), "+50.0 [-1.0, +100.0]"),
         ("flow_yaml", ({"a": 1, "b": ["x"]},), '{a: 1, b: ["x"]}'),

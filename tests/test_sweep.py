@@ -123,8 +123,24 @@ def test_a_flat_curve_is_called_flat_where_kneedle_names_a_knee() -> None:
     assert kneedle(noisy) in RANKS
 
 
-def test_kneedle_needs_three_ranks() -> None:
+def test_kneedle_needs_three_ranks_and_finds_the_corner_of_two_lines() -> None:
     assert kneedle({2: 0.1, 4: 0.9}) is None
+    # Straight up to 8 and level from there: farthest above the chord on the log2 axis.
+    assert kneedle({2: 0.2, 4: 0.5, 8: 0.8, 16: 0.8, 32: 0.8}) == 8
+
+
+def test_the_elbow_is_held_against_the_best_rank_with_adjusted_p_values() -> None:
+    elbow = decide({2: 0.4, 4: 0.6, 8: 0.88, 16: 0.88, 32: 0.88})
+    assert elbow.best_rank == 8, "the smallest of equals"
+    assert set(elbow.adjusted_p) == {2, 4, 16, 32}
+    # 2 and 4 lose in every draw: the least p of 2000 draws, 2 / 2001, times 4 and for 4 times 3,
+    # raised to the one before it. 16 and 32 answer exactly as 8 does.
+    assert elbow.adjusted_p[2] == elbow.adjusted_p[4] == pytest.approx(4 * 2 / 2001)
+    assert elbow.adjusted_p[16] == elbow.adjusted_p[32] == 1.0
+    answered = answers({2: 0.4, 32: 0.88})
+    gap = elbow.largest_minus_smallest
+    assert gap.mean == pytest.approx(answered[32].mean() - answered[2].mean())
+    assert 0 < gap.low < gap.mean < gap.high
 
 
 def items(
@@ -163,6 +179,30 @@ def rank_metrics(rank: int, accuracies: list[float]) -> dict[str, object]:
     }
 
 
+def test_neither_the_order_of_the_ranks_nor_of_the_rows_changes_the_summary() -> None:
+    metrics = [rank_metrics(2, [0.5, 0.5]), rank_metrics(8, [1.0, 0.75])]
+    tables = [
+        pd.concat([items([1, 1, 0, 0], 0), items([1, 0, 0, 1], 1)]),
+        pd.concat([items([1, 1, 1, 1], 0), items([1, 1, 1, 0], 1)]),
+    ]
+    base = items([1, 0, 0, 0])
+    expected = summarize(base, metrics, tables, SETTINGS)
+    assert summarize(base, metrics[::-1], tables[::-1], SETTINGS) == expected
+    turned = [
+        pd.concat(
+            [items([1, 1, 0, 0], 0, [4, 3, 2, 1, 0]), items([1, 0, 0, 1], 1, [1, 4, 0, 3, 2])]
+        ),
+        pd.concat([items([1, 1, 1, 1], 0, [2, 0, 1, 4, 3]), items([1, 1, 1, 0], 1)]),
+    ]
+    assert summarize(base, metrics, turned, SETTINGS) == expected
+
+
+def test_the_headline_seed_is_the_first_that_was_evaluated_and_not_the_smallest() -> None:
+    tuned = pd.concat([items([1, 1, 1, 1], 7), items([0, 0, 0, 0], 3)])
+    summary = summarize(items([1, 0, 0, 0]), [rank_metrics(8, [1.0, 0.0])], [tuned], SETTINGS)
+    assert summary["ranks"][0]["mcnemar_headline_seed"] == {"gained": 3, "lost": 0, "p": 0.25}
+
+
 def test_the_summary_of_two_ranks_by_hand() -> None:
     tuned = {
         2: pd.concat([items([1, 1, 0, 0], 0), items([1, 0, 0, 1], 1, order=[3, 4, 2, 0, 1])]),
@@ -182,6 +222,8 @@ def test_the_summary_of_two_ranks_by_hand() -> None:
     assert eight["gain"]["mean"] == pytest.approx(0.625)
     assert two["margin_nats"]["mean"] == pytest.approx(0.0)
     assert eight["text_drift"]["mean"] == pytest.approx(0.08)
+    assert eight["target_drift"]["mean"] == pytest.approx(0.16)
+    assert eight["accuracy_by_seed"] == [1.0, 0.75]
     assert two["mcnemar_headline_seed"] == {"gained": 1, "lost": 0, "p": 1.0}
     assert summary["by_verb_and_form"] == [
         {
