@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 PREDICTIONS_SHOWN = 5
+NEAR_THE_TOP = 0.95
 
 # Where the figures lie, as seen from REPORT.md.
 FIGURES = {
@@ -121,7 +122,7 @@ def interpret(sweep: Mapping[str, Any]) -> str:
         f"{pct(last['accuracy']['mean'])} at r = {last['rank']}, a difference of {gap} points "
         f"whose interval includes zero. The smallest rank already buys what there is to buy, with "
         f"{thousands(first['adapter_parameters'])} weights instead of "
-        f"{thousands(last['adapter_parameters'])}.",
+        f"{thousands(last['adapter_parameters'])}.{_room(best)}",
         "elbow": f"**The elbow is at r = {elbow['rank']}**: the smallest rank that is not "
         f"significantly worse than the best, r = {best['rank']} "
         f"({pct(best['accuracy']['mean'])}). From r = {first['rank']} to r = {last['rank']} "
@@ -140,6 +141,16 @@ def interpret(sweep: Mapping[str, Any]) -> str:
         f"{thousands(first['adapter_parameters'])} weights, is enough.",
     }[elbow["outcome"]]
     return text + " " + _on_drift(first, last)
+
+
+def _room(best: Mapping[str, Any]) -> str:
+    """A caution where the accuracies leave little room for a difference."""
+    if best["accuracy"]["mean"] < NEAR_THE_TOP:
+        return ""
+    return (
+        f" At {pct(best['accuracy']['mean'])}, the best rank's accuracy, there is little room left "
+        "to show a difference; a harder task might."
+    )
 
 
 def _on_drift(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:

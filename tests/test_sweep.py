@@ -61,7 +61,7 @@ def test_equal_answers_differ_by_exactly_nothing_in_every_draw() -> None:
 def test_the_spread_over_seeds_is_that_of_a_mean_of_draws_with_replacement() -> None:
     """Var of a bootstrap mean is the population variance over n (Efron & Tibshirani, ch. 5)."""
     values = np.array([0.1, 0.4, 0.2, 0.9, 0.5])
-    drawn = PairedBootstrap(VERBS, 5, SweepSettings(bootstrap_draws=200_000)).seed_means(values)
+    drawn = PairedBootstrap(VERBS, 5, SweepSettings(bootstrap_draws=50_000)).seed_means(values)
     assert drawn.std() == pytest.approx(values.std() / math.sqrt(5), rel=0.02)
 
 
@@ -69,7 +69,7 @@ def test_the_spread_over_items_is_that_of_the_verbs_means() -> None:
     """Verbs are drawn whole: items that agree within a verb count as one."""
     by_verb = np.array([0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0])
     values = np.repeat(by_verb, 8)[None]
-    drawn = PairedBootstrap(VERBS, 1, SweepSettings(bootstrap_draws=200_000)).means(values)
+    drawn = PairedBootstrap(VERBS, 1, SweepSettings(bootstrap_draws=50_000)).means(values)
     assert drawn.std() == pytest.approx(by_verb.std() / math.sqrt(8), rel=0.02)
 
 
