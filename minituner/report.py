@@ -65,7 +65,7 @@ def report_context(results: Mapping[str, Any], settings: Mapping[str, Any]) -> d
         "mcnemar": row["mcnemar_headline_seed"],
         "paths": FIGURES,
         "failed_gates": gates_sentence(gates),
-        "outcome_clause": OUTCOME_CLAUSES[sweep["elbow"]["outcome"]].format(**sweep["elbow"]),
+        "outcome_clause": outcome_clause(sweep["elbow"]),
         "interpretation": interpret(sweep),
         "expected_rank": compare_with_expected(sweep["elbow"]),
         "predictions": first_predictions(before["predictions"], after["predictions"]),
@@ -108,6 +108,13 @@ OUTCOME_CLAUSES = {
     "floor": "no adapter beats the base",
     "ceiling": "every rank is at the top of the scale, so they cannot be told apart",
 }
+
+
+def outcome_clause(elbow: Mapping[str, Any]) -> str:
+    """The outcome in half a sentence."""
+    if elbow["outcome"] == "elbow" and elbow["largest_minus_smallest"]["mean"] < 0:
+        return f"r = {elbow['rank']} is as good as any, and the largest rank is worse"
+    return OUTCOME_CLAUSES[elbow["outcome"]].format(**elbow)
 
 
 def interpret(sweep: Mapping[str, Any]) -> str:
@@ -166,7 +173,9 @@ def _on_drift(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
 
 def compare_with_expected(elbow: Mapping[str, Any], expected: int = 8) -> str:
     """How the outcome stands to the rank that folklore expects."""
-    if elbow["outcome"] in ("elbow", "rising"):
+    if elbow["outcome"] == "rising":
+        return f"this sweep has no plateau up to r = {elbow['rank']}, so it cannot say."
+    if elbow["outcome"] == "elbow":
         found = elbow["rank"]
         if found == expected:
             return f"the elbow is there, at r = {expected}."
@@ -213,6 +222,11 @@ def thousands(value: int) -> str:
     return f"{value:,}"
 
 
+def cell(value: object) -> str:
+    """Text that stays in its table cell: bars are escaped, line breaks become spaces."""
+    return " ".join(str(value).split()).replace("|", "\\|")
+
+
 def p_value(value: float) -> str:
     """= 0.031, or < 0.001"""
     return "< 0.001" if value < 0.001 else f"= {value:.3f}"
@@ -250,6 +264,7 @@ FILTERS = {
         fixed,
         number,
         thousands,
+        cell,
         p_value,
         interval,
         interval_pct,

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from minituner.report import OUTCOME_CLAUSES, pct
+from minituner.report import outcome_clause, pct
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,7 +26,7 @@ def test_the_result_is_the_committed_one() -> None:
         f"{pct(metrics['before']['test']['accuracy'])} before",
         f"changes by {drift['text']:+.1%}".replace("%", " %"),
         f"by {drift['target']:+.1%} on the answers alone".replace("%", " %"),
-        OUTCOME_CLAUSES[elbow["outcome"]].format(**elbow),
+        outcome_clause(elbow),
     ):
         assert said in result, said
 
