@@ -326,4 +326,6 @@ def test_a_control_set_unlike_the_rest_is_refused() -> None:
     ):
         with pytest.raises(UserError, match=key):
             check_alike(compare_distributions(irregular, control), SETTINGS)
+    with pytest.raises(UserError, match=r"length_difference_words -3\.0"):
+        check_alike(compare_distributions(longer, irregular), SETTINGS)
     check_alike(compare_distributions(irregular, irregular), SETTINGS)

@@ -238,6 +238,17 @@ def test_probe_failures_are_listed_by_name() -> None:
     assert "Before tuning, 1 failed: walken." in render(results)
 
 
+def test_the_first_prompt_of_each_verb_is_shown_with_both_answers() -> None:
+    results = make_results()
+    for row in results["metrics"]["after"]["predictions"]:
+        row["answer"] = "went / fue"
+    text = render(results)
+    assert "| prompt | expected | before | after |\n" in text
+    for verb in ("eat", "go"):
+        assert f"| {verb} __ 0. | went / fue | goed | went / fue |\n" in text
+        assert f"| {verb} __ 1. |" not in text
+
+
 def test_a_verb_without_test_sentences_is_a_warning() -> None:
     results = make_results()
     assert "Warning" not in render(results)
@@ -305,10 +316,18 @@ def test_a_bar_or_a_line_break_in_a_sentence_does_not_break_its_table() -> None:
         assert {cells(line) for line in lines} == {cells(lines[0])}, lines
 
 
-def test_a_number_that_no_file_holds_is_an_error() -> None:
+@pytest.mark.parametrize(
+    "place", ["metrics.seed", "pretraining.vocabulary", "manifest.versions.torch", "training.steps"]
+)
+def test_a_number_that_no_file_holds_is_an_error(place: str) -> None:
+    """Also one that is only printed: jinja2 would leave its place empty unless told otherwise."""
     results = make_results()
-    del results["training"]["steps"]
-    with pytest.raises(jinja2.UndefinedError):
+    *parents, last = place.split(".")
+    holder = results
+    for parent in parents:
+        holder = holder[parent]
+    del holder[last]
+    with pytest.raises(jinja2.UndefinedError, match=last):
         render(results)
 
 
@@ -326,6 +345,7 @@ def test_a_number_that_no_file_holds_is_an_error() -> None:
         ("p_value", (0.0001,), "< 0.001"),
         ("p_value", (0.03125,), "= 0.031"),
         ("p_value", (0.00099,), "< 0.001"),
+        ("p_value", (0.001,), "= 0.001"),
         ("p_value", (1.0,), "= 1.000"),
         ("interval", ({"mean": 1.48, "low": -1.4, "high": 1.55},), "+1.48 [-1.40, +1.55]"),
         ("interval_pct", ({"mean": 0.981, "low": 0.9, "high": 1.0},), "98.1 % [90.0, 100.0]"),

@@ -105,6 +105,7 @@ def test_a_p_value_is_never_zero_and_never_above_one() -> None:
         ({2: 0.4, 4: 0.6, 8: 0.88, 16: 0.88, 32: 0.88}, "elbow", 8),
         ({2: 0.35, 4: 0.5, 8: 0.62, 16: 0.75, 32: 0.95}, "rising", 32),
         ({r: 0.3 for r in RANKS}, "floor", None),
+        ({r: 0.55 for r in RANKS}, "floor", None),  # above the base, but not surely so
         ({r: 1.0 for r in RANKS}, "ceiling", None),
         ({8: 0.8}, "flat", None),
     ],
@@ -195,6 +196,10 @@ def test_neither_the_order_of_the_ranks_nor_of_the_rows_changes_the_summary() ->
         pd.concat([items([1, 1, 1, 1], 0, [2, 0, 1, 4, 3]), items([1, 1, 1, 0], 1)]),
     ]
     assert summarize(base, metrics, turned, SETTINGS) == expected
+    other = summarize(items([1, 0, 0, 0], order=[3, 4, 1, 0, 2]), metrics, tables, SETTINGS)
+    for row, expected_row in zip(other["ranks"], expected["ranks"], strict=True):
+        assert row["gain"] == pytest.approx(expected_row["gain"])
+        assert row["mcnemar_headline_seed"] == expected_row["mcnemar_headline_seed"]
 
 
 def test_the_headline_seed_is_the_first_that_was_evaluated_and_not_the_smallest() -> None:

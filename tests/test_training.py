@@ -87,11 +87,11 @@ def parameters() -> list[nn.Parameter]:
 
 
 def give_gradients(moving: Sequence[nn.Parameter], step: int) -> None:
-    """To the first always, to the second every third step, to the last never."""
+    """To the first every third step, to the second always, to the last never."""
     draw = torch.Generator().manual_seed(step)
     for i, parameter in enumerate(moving):
         gradient = torch.randn(parameter.shape, generator=draw) * 10.0 ** (step % 5 - 3)
-        parameter.grad = gradient if i == 0 or (i == 1 and step % 3 == 1) else None
+        parameter.grad = gradient if i == 1 or (i == 0 and step % 3 == 1) else None
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01, 0.3])
@@ -175,6 +175,7 @@ def test_a_schedule_without_warm_up_starts_at_its_peak() -> None:
 def test_labels_are_the_next_tokens_where_they_are_scored() -> None:
     batch = collate([Example([1, 5, 6, 9], 2), Example([1, 7], 1), Example([1, 8, 4], 1)], PAD_ID)
     assert batch.input_ids.tolist() == [[1, 5, 6], [1, PAD_ID, PAD_ID], [1, 8, PAD_ID]]
+    assert batch.real.tolist() == [[True] * 3, [True, False, False], [True, True, False]]
     assert batch.labels.tolist() == [[IGNORE, 6, 9], [7, IGNORE, IGNORE], [8, 4, IGNORE]]
 
 
