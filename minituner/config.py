@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,10 @@ def check_config(config: Mapping[str, Any], schema_path: str | Path) -> None:
     Raises:
         UserError: Naming the first key that is wrong, what was found and what was expected.
     """
-    import jsonschema  # 0.1 s, so only where a config is read
     import yaml
 
     schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
-    errors = jsonschema.Draft202012Validator(schema).iter_errors(dict(config))
+    errors = _strict_validator()(schema).iter_errors(dict(config))
     first = min(errors, key=lambda error: [str(part) for part in error.path], default=None)
     if first is not None:
         raise _user_error(first)
@@ -29,6 +29,21 @@ def check_config(config: Mapping[str, Any], schema_path: str | Path) -> None:
     _check_verbs(config)
     _check_own_base(config)
     _check_files(config)
+
+
+def _strict_validator() -> Any:
+    """JSON Schema takes 3.0 for an integer, and NaN and infinity for numbers: here neither is."""
+    import jsonschema  # 0.1 s, so only where a config is read
+
+    def is_integer(_checker: object, value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    def is_number(checker: object, value: object) -> bool:
+        return is_integer(checker, value) or (isinstance(value, float) and math.isfinite(value))
+
+    draft = jsonschema.Draft202012Validator
+    kinds = draft.TYPE_CHECKER.redefine_many({"integer": is_integer, "number": is_number})
+    return jsonschema.validators.extend(draft, type_checker=kinds)
 
 
 def read_config(paths: Iterable[str | Path]) -> dict[str, Any]:
@@ -39,7 +54,16 @@ def read_config(paths: Iterable[str | Path]) -> dict[str, Any]:
     """
     config: dict[str, Any] = {}
     for path in paths:
-        _merge(config, read_yaml(path))
+        overlay = read_yaml(path)
+        if not isinstance(overlay, dict):
+            raise UserError(
+                path,
+                "holds no keys",
+                found=repr(overlay),
+                expected="the keys of config.yaml, or some of them",
+                mend="write the keys to change, or leave the file out",
+            )
+        _merge(config, overlay)
     return config
 
 
