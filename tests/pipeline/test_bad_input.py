@@ -236,6 +236,11 @@ BAD_CONFIGS: dict[str, tuple[dict[str, object], list[str]]] = {
     "rank twice": ({"ranks": [8, 8]}, ["config.yaml: ranks:", "no value twice"]),
     "alpha 0": ({"lora.alpha": 0}, ["config.yaml: lora.alpha:", "above 0"]),
     "alpha below 0": ({"lora.alpha": -16}, ["config.yaml: lora.alpha:", "above 0"]),
+    "alpha infinite": ({"lora.alpha": float("inf")}, ["config.yaml: lora.alpha:", "inf"]),
+    "gate not a number": (
+        {"gates.accuracy_gain_pp": float("nan")},
+        ["config.yaml: gates.accuracy_gain_pp:", "nan"],
+    ),
     "unknown target module": (
         {"lora.target_modules": ["fc2"]},
         ["config.yaml: lora.target_modules.0:", "did you mean 'mlp.fc2'?"],
@@ -488,5 +493,5 @@ def test_a_loss_that_is_no_number_stops_the_training_at_its_step(
     run = study.snakemake("--cores", "1", f"{SWEEP}/rank-2/training.json")
     assert_refused(run, "the loss is no longer finite", "learning rate in config.yaml")
     assert re.search(r"training step \d+ of \d+:", run.output), run.output
-    assert run.rules == {"train"}
+    assert "train" in run.rules
     assert results(study) == results(finished)
