@@ -50,7 +50,7 @@ def read_config(paths: Iterable[str | Path]) -> dict[str, Any]:
     """A config with its overlays, merged key by key as Snakemake does.
 
     Raises:
-        UserError: A file is missing or is not YAML.
+        UserError: A file is missing, is not YAML or holds no keys.
     """
     config: dict[str, Any] = {}
     for path in paths:
