@@ -108,7 +108,7 @@ def load_base(path: str | Path, tokenizer_path: str | Path | None = None) -> Min
             tokenizer_path,
             "is the tokenizer of another base",
             found=f"sha256 {sha256(tokenizer_path)[:12]}",
-            expected=f"sha256 {recorded[:12]}, as {path} says",
+            expected=f"sha256 {str(recorded)[:12]}, as {path} says",
             mend="name the tokenizer.json that the base was trained with",
         )
     with torch.device("meta"):

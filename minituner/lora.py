@@ -1,4 +1,9 @@
-"""LoRA: low-rank adapters over a frozen base (Hu et al. 2021, https://arxiv.org/abs/2106.09685)."""
+"""LoRA: low-rank adapters over a frozen base (Hu et al. 2021, https://arxiv.org/abs/2106.09685).
+
+Two variants are switches of the same layer: rsLoRA scales by alpha / sqrt(r) (Kalajdzievski 2023,
+https://arxiv.org/abs/2312.03732), DoRA learns the length of each output's weights apart from their
+direction (Liu et al. 2024, https://arxiv.org/abs/2402.09353).
+"""
 
 from __future__ import annotations
 
@@ -29,12 +34,17 @@ class LoRALinear(nn.Module):
     y is (..., out), ``lora_A`` is (r, in), ``lora_B`` is (out, r). B starts at zero, so the layer
     starts as its base.
 
+    With DoRA all but the bias is multiplied by ``magnitude / norm``, both (out,): ``norm`` is the
+    length of each row of the adapted weight, ``magnitude`` is trained and starts as the base's.
+
     Args:
         base: The layer to adapt; kept as it is.
         r: The rank, from 1 to min(in, out).
         alpha: The numerator of the scaling, above 0.
         dropout: The share of the update's inputs that is dropped in training, in [0, 1).
         freeze_base: Whether the base's weights are taken out of training.
+        use_rslora: Whether ``scaling`` is ``alpha / sqrt(r)`` instead.
+        use_dora: Whether the magnitude is trained too.
 
     Raises:
         UserError: r, alpha or dropout is out of range.
@@ -47,24 +57,28 @@ class LoRALinear(nn.Module):
         alpha: float = 16.0,
         dropout: float = 0.0,
         freeze_base: bool = True,
+        use_rslora: bool = False,
+        use_dora: bool = False,
     ) -> None:
         super().__init__()
         _check_hyperparameters(base, r, alpha, dropout)
         self.base = base
         self.r = r
         self.alpha = alpha
-        self.scaling = alpha / r
+        self.use_rslora = use_rslora
+        self.scaling = alpha / math.sqrt(r) if use_rslora else alpha / r
         self.dropout = dropout
         self.dropout_generator: torch.Generator | None = None  # None: torch's own
         self.lora_A = nn.Parameter(base.weight.new_empty(r, base.in_features))
         self.lora_B = nn.Parameter(base.weight.new_zeros(base.out_features, r))
+        self.magnitude = nn.Parameter(row_norms(base.weight)) if use_dora else None
         self._unmerged_weight: Tensor | None = None
         self.reset_parameters()
         if freeze_base:
             base.requires_grad_(False)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw A anew, B to zero.
+        """Draw A anew, B to zero, the magnitude to the base's.
 
         A is drawn row by row, by ``kaiming_uniform_(a=sqrt(5))`` (its bound, 1/sqrt(in), does not
         depend on r): from the same generator, a smaller rank gets the first rows of a larger one.
@@ -73,11 +87,27 @@ class LoRALinear(nn.Module):
             for row in self.lora_A:
                 nn.init.kaiming_uniform_(row[None], a=math.sqrt(5), generator=generator)
             self.lora_B.zero_()
+            if self.magnitude is not None:
+                self.magnitude.copy_(row_norms(self.original_weight))
+
+    @property
+    def use_dora(self) -> bool:
+        """Whether a magnitude is trained beside A and B."""
+        return self.magnitude is not None
+
+    @property
+    def original_weight(self) -> Tensor:
+        """The base's own weight, merged or not: (out, in)."""
+        return self.base.weight if self._unmerged_weight is None else self._unmerged_weight
 
     @property
     def delta(self) -> Tensor:
-        """The update to the base's weight, ``scaling * B A``: (out, in)."""
-        return self.scaling * (self.lora_B @ self.lora_A)
+        """The update to the base's weight, ``scaling * B A`` (without DoRA): (out, in)."""
+        update = self.scaling * (self.lora_B @ self.lora_A)
+        if self.magnitude is None:
+            return update
+        adapted = self.original_weight + update
+        return (self.magnitude / row_norms(adapted))[:, None] * adapted - self.original_weight
 
     @property
     def merged(self) -> bool:
@@ -91,7 +121,13 @@ class LoRALinear(nn.Module):
             return y
         if self.training and self.dropout > 0:
             x = x * self._dropout_mask(x)
-        return y + self.scaling * F.linear(F.linear(x, self.lora_A), self.lora_B)
+        update = self.scaling * F.linear(F.linear(x, self.lora_A), self.lora_B)
+        if self.magnitude is None:
+            return y + update
+        adapted = self.base.weight + self.scaling * (self.lora_B @ self.lora_A)
+        ratio = self.magnitude / row_norms(adapted.detach())  # no gradient (section 4.3)
+        bias = 0.0 if self.base.bias is None else self.base.bias
+        return ratio * (y - bias + update) + bias
 
     def _dropout_mask(self, x: Tensor) -> Tensor:
         keep = 1.0 - self.dropout
@@ -102,8 +138,9 @@ class LoRALinear(nn.Module):
     def merge_(self) -> None:
         """Add the update to the base's weight; a layer that is merged already stays as it is."""
         if not self.merged:
+            delta = self.delta
             self._unmerged_weight = self.base.weight.detach().clone()
-            self.base.weight += self.delta
+            self.base.weight += delta
 
     @torch.no_grad()
     def unmerge_(self) -> None:
@@ -111,6 +148,12 @@ class LoRALinear(nn.Module):
         if self._unmerged_weight is not None:
             self.base.weight.copy_(self._unmerged_weight)
             self._unmerged_weight = None
+
+
+def row_norms(weight: Tensor) -> Tensor:
+    """The length of each output's weights: (out, in) -> (out,)."""
+    norms: Tensor = torch.linalg.vector_norm(weight.detach(), dim=1)
+    return norms
 
 
 def _check_hyperparameters(base: nn.Linear, r: int, alpha: float, dropout: float) -> None:
@@ -124,9 +167,9 @@ def _check_hyperparameters(base: nn.Linear, r: int, alpha: float, dropout: float
             f"{base.in_features} layer",
             mend="choose a rank in that range",
         )
-    if not alpha > 0:
+    if not (alpha > 0 and math.isfinite(alpha)):
         raise UserError(
-            "alpha", "out of range", found=alpha, expected="above 0", mend="choose e.g. 16"
+            "alpha", "out of range", found=alpha, expected="a number above 0", mend="choose e.g. 16"
         )
     if not 0 <= dropout < 1:
         raise UserError(
@@ -145,12 +188,15 @@ def wrap_minigpt_with_lora(
     target_modules: Sequence[str] = DEFAULT_TARGET_MODULES,
     dropout: float = 0.05,
     seed: int | None = None,
+    use_rslora: bool = False,
+    use_dora: bool = False,
 ) -> MiniGPT:
     """Freeze the whole model (embeddings and norms too) and put adapters on the named layers.
 
     Args:
         model: Changed in place.
-        r, alpha, dropout: As in :class:`LoRALinear`, the same for every layer.
+        r, alpha, dropout, use_rslora, use_dora: As in :class:`LoRALinear`, the same for every
+            layer.
         target_modules: Layer names or their dotted endings, such as ``q_proj`` or ``mlp.fc2``.
         seed: Decides the adapters' start, layer by layer and row by row, so that ranks nest.
             ``None`` draws one from torch's own generator.
@@ -181,7 +227,8 @@ def wrap_minigpt_with_lora(
     for name in targets:
         layer = model.get_submodule(name)
         assert isinstance(layer, nn.Linear)
-        model.set_submodule(name, LoRALinear(layer, r, alpha, dropout).train(model.training))
+        adapted = LoRALinear(layer, r, alpha, dropout, use_rslora=use_rslora, use_dora=use_dora)
+        model.set_submodule(name, adapted.train(model.training))
     reset_adapters(model, seed)
     return model
 
@@ -224,18 +271,24 @@ def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoRALinear]]:
             yield name, module
 
 
+def named_lora_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """What is trained, in the model's order: ``<layer>.lora_A`` (r, in), ``<layer>.lora_B``
+    (out, r), and with DoRA ``<layer>.magnitude`` (out,)."""
+    return {
+        f"{name}.{part}": parameter
+        for name, layer in lora_layers(model)
+        for part, parameter in layer.named_parameters(recurse=False)
+    }
+
+
 def lora_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """A and B of every adapted layer, in the model's order."""
-    return [p for _, layer in lora_layers(model) for p in (layer.lora_A, layer.lora_B)]
+    """The same without their names."""
+    return list(named_lora_parameters(model).values())
 
 
 def lora_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """Copies of the adapter's tensors: ``<layer>.lora_A`` (r, in), ``<layer>.lora_B`` (out, r)."""
-    state = {}
-    for name, layer in lora_layers(model):
-        state[f"{name}.lora_A"] = layer.lora_A.detach().clone()
-        state[f"{name}.lora_B"] = layer.lora_B.detach().clone()
-    return state
+    """Copies of the adapter's tensors, under the names of :func:`named_lora_parameters`."""
+    return {name: p.detach().clone() for name, p in named_lora_parameters(model).items()}
 
 
 def load_lora_state_dict(
@@ -246,11 +299,7 @@ def load_lora_state_dict(
     Raises:
         UserError: A tensor is missing, unknown, of another shape or not finite; nothing is loaded.
     """
-    own = {
-        f"{name}.{part}": getattr(layer, part)
-        for name, layer in lora_layers(model)
-        for part in ("lora_A", "lora_B")
-    }
+    own = named_lora_parameters(model)
     check_tensors(state, {name: tuple(p.shape) for name, p in own.items()}, where)
     with torch.no_grad():
         for name, parameter in own.items():
@@ -258,13 +307,16 @@ def load_lora_state_dict(
 
 
 def base_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors of the base inside a wrapped model, under the names they have unwrapped."""
-    adapter = set(lora_state_dict(model))
-    return {
+    """The tensors of the base inside a wrapped model, merged or not, under the names they have
+    unwrapped."""
+    adapter = named_lora_parameters(model)
+    state = {
         name.replace(".base.", "."): tensor.detach()
         for name, tensor in model.state_dict().items()
         if name not in adapter
     }
+    originals = {f"{name}.weight": layer.original_weight for name, layer in lora_layers(model)}
+    return state | {name: tensor.detach() for name, tensor in originals.items()}
 
 
 def merge_(model: nn.Module) -> None:
@@ -279,9 +331,10 @@ def unmerge_(model: nn.Module) -> None:
         layer.unmerge_()
 
 
-def lora_parameter_count(shapes: Sequence[tuple[int, int]], r: int) -> int:
-    """The adapter's size in closed form: r (in + out) for each adapted (out, in) weight."""
-    return sum(r * (n_out + n_in) for n_out, n_in in shapes)
+def lora_parameter_count(shapes: Sequence[tuple[int, int]], r: int, use_dora: bool = False) -> int:
+    """The adapter's size in closed form: r (in + out) for each adapted (out, in) weight, and out
+    more with DoRA."""
+    return sum(r * (n_out + n_in) + use_dora * n_out for n_out, n_in in shapes)
 
 
 @dataclass(frozen=True)
@@ -294,17 +347,20 @@ class AdapterConfig:
     dropout: float
     target_modules: tuple[str, ...]
     seed: int
+    use_rslora: bool = False
+    use_dora: bool = False
 
 
 def save_adapter(path: str | Path, model: MiniGPT, base_sha256: str, seed: int) -> None:
     """Write a wrapped model's adapter, with what is needed to load it again.
 
     Raises:
-        UserError: A weight is not finite; nothing is written.
+        UserError: There are no adapters, or a weight is not finite; nothing is written.
     """
+    layers = dict(lora_layers(model))
+    require_adapters(layers)
     weights = lora_state_dict(model)
     check_tensors(weights, {name: tuple(t.shape) for name, t in weights.items()}, str(path))
-    layers = dict(lora_layers(model))
     first = next(iter(layers.values()))
     config = AdapterConfig(
         base_sha256=base_sha256,
@@ -313,6 +369,8 @@ def save_adapter(path: str | Path, model: MiniGPT, base_sha256: str, seed: int) 
         dropout=first.dropout,
         target_modules=tuple(layers),
         seed=seed,
+        use_rslora=first.use_rslora,
+        use_dora=first.use_dora,
     )
     save_tensors(
         path,
@@ -324,14 +382,40 @@ def save_adapter(path: str | Path, model: MiniGPT, base_sha256: str, seed: int) 
     )
 
 
-def load_adapter(path: str | Path, model: MiniGPT, base_sha256: str | None = None) -> MiniGPT:
+def require_adapters(layers: Mapping[str, LoRALinear]) -> None:
+    """Refuse a model without adapters, and one whose adapters are merged.
+
+    Raises:
+        UserError: Naming which it is.
+    """
+    merged = [name for name, layer in layers.items() if layer.merged]
+    if merged or not layers:
+        raise UserError(
+            "model",
+            "its adapters are merged into the base" if merged else "has no adapters",
+            found=f"merged layers such as {merged[0]}" if merged else "an unwrapped model",
+            expected="a model with LoRA layers, unmerged",
+            mend="call unmerge_(model) first"
+            if merged
+            else "call wrap_minigpt_with_lora(model) first",
+        )
+
+
+def load_adapter(
+    path: str | Path,
+    model: MiniGPT,
+    base_sha256: str | None = None,
+    rank: int | None = None,
+    seed: int | None = None,
+) -> MiniGPT:
     """Put the adapter of a file on ``model`` (unwrapped, changed in place), ready to evaluate.
 
     Args:
         base_sha256: The base's :func:`weights_sha256`; computed from ``model`` when not given.
+        rank, seed: What the adapter must be of; any will do when not given.
 
     Raises:
-        UserError: The adapter was made for another base, or does not fit it.
+        UserError: The adapter was made for another base, does not fit it, or is another run's.
     """
     value = load_tensors(path, ADAPTER_FORMAT)
     try:
@@ -356,9 +440,25 @@ def load_adapter(path: str | Path, model: MiniGPT, base_sha256: str | None = Non
             expected=f"base {base_sha256[:12]}",
             mend="train the adapter again over this base: snakemake report",
         )
+    for name, found, expected in (("rank", config.r, rank), ("seed", config.seed, seed)):
+        if expected is not None and found != expected:
+            raise UserError(
+                path,
+                f"is the adapter of another {name}",
+                found=f"{name} {found}",
+                expected=f"{name} {expected}",
+                mend="train the adapter again: delete the file and run snakemake report",
+            )
     try:
         wrap_minigpt_with_lora(
-            model, config.r, config.alpha, config.target_modules, config.dropout, seed=config.seed
+            model,
+            config.r,
+            config.alpha,
+            config.target_modules,
+            config.dropout,
+            seed=config.seed,
+            use_rslora=config.use_rslora,
+            use_dora=config.use_dora,
         )
     except (TypeError, UserError) as error:
         raise UserError(

@@ -29,8 +29,9 @@ class MiniGPTConfig:
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "d_model", "n_layers", "n_heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number from 1 on, found {value!r}")
         if self.d_model % self.n_heads:
             raise ValueError(f"d_model {self.d_model} is no multiple of n_heads {self.n_heads}")
 

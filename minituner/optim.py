@@ -16,7 +16,11 @@ from torch import nn
 
 
 class AdamW:
-    """Adam with decoupled weight decay over ``parameters``; those without a gradient rest."""
+    """Adam with decoupled weight decay over ``parameters``; those without a gradient rest.
+
+    Args:
+        rate_ratios: What each parameter's learning rate is multiplied by; 1 for all by default.
+    """
 
     def __init__(
         self,
@@ -25,12 +29,14 @@ class AdamW:
         weight_decay: float = 0.01,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        rate_ratios: Sequence[float] | None = None,
     ) -> None:
         self.parameters = list(parameters)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.betas = betas
         self.eps = eps
+        self.rate_ratios = list(rate_ratios or [1.0] * len(self.parameters))
         self.steps = [torch.zeros(()) for _ in self.parameters]
         self.means = [torch.zeros_like(p) for p in self.parameters]
         self.variances = [torch.zeros_like(p) for p in self.parameters]
@@ -39,18 +45,20 @@ class AdamW:
     def step(self) -> None:
         """One update from the gradients that stand in the parameters."""
         moving = [i for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
-        if not moving:
-            return
+        for ratio in sorted({self.rate_ratios[i] for i in moving}):
+            self._update([i for i in moving if self.rate_ratios[i] == ratio], ratio)
+
+    def _update(self, moving: Sequence[int], rate_ratio: float) -> None:
         steps = [self.steps[i] for i in moving]
         torch._foreach_add_(steps, 1)
         torch._fused_adamw_(
             [self.parameters[i] for i in moving],
-            [gradient for p in self.parameters if (gradient := p.grad) is not None],
+            [gradient for i in moving if (gradient := self.parameters[i].grad) is not None],
             [self.means[i] for i in moving],
             [self.variances[i] for i in moving],
             [],
             steps,
-            lr=self.learning_rate,
+            lr=self.learning_rate * rate_ratio,
             beta1=self.betas[0],
             beta2=self.betas[1],
             weight_decay=self.weight_decay,

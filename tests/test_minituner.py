@@ -16,6 +16,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from minituner.audit import effective_rank, scale_audit
 from minituner.checkpoint import load_base, save_base, save_tensors, weights_sha256
 from minituner.corpus import COLUMNS, Row, load_verbs
 from minituner.data import Pair, pair_of_row
@@ -223,6 +224,8 @@ def test_the_base_is_frozen_only_if_asked() -> None:
         ({"r": 33}, "rank"),
         ({"alpha": 0.0}, "alpha"),
         ({"alpha": -1.0}, "alpha"),
+        ({"alpha": math.inf}, "alpha"),
+        ({"alpha": math.nan}, "alpha"),
         ({"dropout": 1.0}, "dropout"),
         ({"dropout": -0.1}, "dropout"),
     ],
@@ -236,6 +239,140 @@ def test_a_hyperparameter_out_of_range_is_refused_and_the_model_stays(
     assert all(parameter.requires_grad for parameter in base.parameters())
     with pytest.raises(UserError, match=f"^{name}: out of range"):
         LoRALinear(nn.Linear(32, 64), **options)
+
+
+# --- the layer's variants -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("r", RANKS)
+def test_rslora_scales_by_alpha_over_the_root_of_r(r: int) -> None:
+    layer = LoRALinear(nn.Linear(32, 32), r=r, alpha=12.0, use_rslora=True)
+    assert layer.scaling == pytest.approx(12 * r**-0.5)
+    nn.init.ones_(layer.lora_B)
+    plain = LoRALinear(layer.base, r=r, alpha=12.0)
+    with torch.no_grad():
+        plain.lora_A.copy_(layer.lora_A)
+        plain.lora_B.copy_(layer.lora_B)
+    assert torch.allclose(layer.delta, plain.delta * r**0.5)
+
+
+def dora(generator_seed: int = 0, **options: Any) -> LoRALinear:
+    """A DoRA layer, 5 to 3, all of whose weights are drawn."""
+    torch.manual_seed(generator_seed)
+    layer = LoRALinear(nn.Linear(5, 3), r=2, alpha=4.0, use_dora=True, **options)
+    nn.init.normal_(layer.lora_B)
+    with torch.no_grad():
+        assert layer.magnitude is not None
+        layer.magnitude.mul_(torch.tensor([0.5, 2.0, 1.0]))
+    return layer
+
+
+def test_dora_computes_what_its_paper_says() -> None:
+    """Eq. 5: W' = m (W + BA) / |W + BA|, the norm of each output's row; the bias stands apart."""
+    layer = dora()
+    magnitude = layer.magnitude
+    assert magnitude is not None
+    direction = layer.base.weight + 2.0 * layer.lora_B @ layer.lora_A
+    weight = magnitude[:, None] * direction / direction.norm(dim=1, keepdim=True)
+    x = torch.randn(4, 5)
+    assert torch.allclose(layer(x), x @ weight.T + layer.base.bias, atol=1e-6)
+    assert torch.allclose(layer.base.weight + layer.delta, weight, atol=1e-6)
+    assert torch.allclose(weight.norm(dim=1), magnitude, atol=1e-6)
+
+
+def test_dora_treats_the_norm_as_a_constant_in_the_gradient() -> None:
+    layer = dora()
+    assert layer.magnitude is not None
+    x = torch.randn(4, 5)
+    layer(x).sum().backward()
+    with torch.no_grad():
+        direction = layer.base.weight + 2.0 * layer.lora_B @ layer.lora_A
+        ratio = layer.magnitude / direction.norm(dim=1)
+        of_outputs = ratio.expand(4, 3)  # d sum / d (B A x), the norm held fixed
+        expected_b = 2.0 * of_outputs.T @ (x @ layer.lora_A.T)
+        expected_m = (x @ direction.T / direction.norm(dim=1)).sum(0)
+    assert layer.lora_B.grad is not None and layer.magnitude.grad is not None
+    assert torch.allclose(layer.lora_B.grad, expected_b, atol=1e-5)
+    assert torch.allclose(layer.magnitude.grad, expected_m, atol=1e-5)
+    assert layer.base.weight.grad is None
+
+
+def test_dora_starts_as_its_base_and_has_one_weight_an_output_more(
+    base: MiniGPT, ids: Tensor
+) -> None:
+    model = wrapped(base, r=4, target_modules=("q_proj", "mlp.fc2"), use_dora=True)
+    assert torch.allclose(model(ids), base(ids), atol=1e-5)
+    shapes = [(layer.base.out_features, layer.base.in_features) for _, layer in lora_layers(model)]
+    counted = sum(p.numel() for p in lora_parameters(model))
+    assert counted == lora_parameter_count(shapes, 4, use_dora=True)
+    assert counted == lora_parameter_count(shapes, 4) + 2 * (32 + 32)
+
+
+def test_a_variant_survives_its_file_merging_and_resetting(
+    base: MiniGPT, ids: Tensor, tmp_path: Path
+) -> None:
+    for options in ({"use_dora": True}, {"use_rslora": True}):
+        model = wrapped(base, r=4, alpha=12.0, dropout=0.0, **options).eval()
+        start = bytes_of(lora_state_dict(model))
+        give_b_values(model)
+        for _, layer in lora_layers(model):
+            if layer.magnitude is not None:
+                with torch.no_grad():
+                    layer.magnitude += 0.25
+        save_adapter(tmp_path / "a.pt", model, weights_sha256(base.state_dict()), seed=0)
+        loaded = load_adapter(tmp_path / "a.pt", copy.deepcopy(base))
+        assert torch.equal(loaded(ids), model(ids))
+        logits = model(ids)
+        merge_(model)
+        assert torch.allclose(model(ids), logits, atol=1e-4)
+        assert bytes_of(base_state_dict(model)) == bytes_of(base.state_dict())
+        unmerge_(model)
+        assert torch.equal(model(ids), logits)
+        reset_adapters(model, 0)
+        assert bytes_of(lora_state_dict(model)) == start
+
+
+# --- the scale audit ----------------------------------------------------------------------------
+
+
+def test_the_audit_is_that_of_the_whole_update(base: MiniGPT) -> None:
+    model = wrapped(base, r=4, alpha=12.0, target_modules=("v_proj", "mlp.fc1"))
+    give_b_values(model)
+    rows = {row["layer"]: row for row in scale_audit(model)}
+    assert list(rows) == [name for name, _ in lora_layers(model)]
+    for name, layer in lora_layers(model):
+        singular = torch.linalg.svdvals(layer.delta.detach().double())
+        row = rows[name]
+        assert row["scaling"] == 3.0
+        assert row["largest_b"] == layer.lora_B.abs().max().item()
+        assert row["relative_norm"] == pytest.approx(
+            (layer.delta.norm() / layer.base.weight.norm()).item(), rel=1e-5
+        )
+        assert row["singular_values"] == pytest.approx(singular[:4].tolist(), rel=1e-4)
+        assert singular[4:].max() < 1e-4
+        assert 1 < row["effective_rank"] <= 4
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([2.0, 2.0, 2.0], 3.0), ([5.0, 0.0], 1.0), ([0.0, 0.0], 0.0), ([3.0, 1.0], 1.7547653)],
+)
+def test_the_effective_rank_is_exp_of_an_entropy(values: list[float], expected: float) -> None:
+    # 3/4 and 1/4: exp(0.75 ln(4/3) + 0.25 ln 4)
+    assert effective_rank(torch.tensor(values).double()) == pytest.approx(expected)
+
+
+def test_an_adapter_at_its_start_is_no_update_and_dora_has_an_audit_too(base: MiniGPT) -> None:
+    start = scale_audit(wrapped(base, r=4))
+    assert {row["relative_norm"] for row in start} == {0.0}
+    assert {row["effective_rank"] for row in start} == {0.0}
+    assert scale_audit(base) == []
+    model = wrapped(base, r=4, use_dora=True)
+    give_b_values(model)
+    for row, (_, layer) in zip(scale_audit(model), lora_layers(model), strict=True):
+        assert row["relative_norm"] == pytest.approx(
+            (layer.delta.norm() / layer.base.weight.norm()).item(), rel=1e-4
+        )
 
 
 # --- wrapping -----------------------------------------------------------------------------------
@@ -646,6 +783,29 @@ def test_tensors_that_do_not_fit_load_nothing(tuned: MiniGPT) -> None:
 
 
 # --- what is refused ----------------------------------------------------------------------------
+
+
+def test_an_unwrapped_or_merged_model_has_no_adapter_to_save(
+    base: MiniGPT, tuned: MiniGPT, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="has no adapters"):
+        save_adapter(tmp_path / "a.pt", base, "0" * 64, seed=0)
+    merge_(tuned)
+    with pytest.raises(UserError, match="merged into the base"):
+        save_adapter(tmp_path / "a.pt", tuned, "0" * 64, seed=0)
+    assert not (tmp_path / "a.pt").exists()
+
+
+@pytest.mark.parametrize(("key", "value"), [("d_model", 32.0), ("n_layers", "2"), ("n_heads", 0)])
+def test_a_base_whose_shape_is_no_whole_number_is_refused(
+    base: MiniGPT, tmp_path: Path, key: str, value: object
+) -> None:
+    save_base(tmp_path / "best.pt", base)
+    content = torch.load(tmp_path / "best.pt", weights_only=True)
+    content["config"][key] = value
+    save_tensors(tmp_path / "best.pt", content)
+    with pytest.raises(UserError, match=f"its config cannot be used(.|\n)*{key} must be a whole"):
+        load_base(tmp_path / "best.pt")
 
 
 def refusal_of(load: Callable[[], object], path: Path) -> str:

@@ -1,0 +1,61 @@
+"""The scale audit: how large an update each adapted layer got, and in how many directions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minituner.lora import LoRALinear, lora_layers
+from minituner.model import MiniGPT
+
+
+@torch.no_grad()
+def scale_audit(model: MiniGPT) -> list[dict[str, Any]]:
+    """One row for each adapted layer of a wrapped model.
+
+    ``relative_norm`` is |delta W| / |W| in Frobenius norms; ``effective_rank`` that of delta W;
+    ``largest_b`` how far the weight of B that went farthest is from its start at zero;
+    ``singular_values`` those of delta W, largest first.
+    """
+    rows = []
+    for name, layer in lora_layers(model):
+        singular = singular_values(layer)
+        norm = float(torch.linalg.vector_norm(layer.original_weight.double()))
+        rows.append(
+            {
+                "layer": name,
+                "scaling": layer.scaling,
+                "relative_norm": float(torch.linalg.vector_norm(singular)) / norm,
+                "effective_rank": effective_rank(singular),
+                "largest_b": float(layer.lora_B.abs().max()),
+                "singular_values": [float(f"{value:.6g}") for value in singular.tolist()],
+            }
+        )
+    return rows
+
+
+def singular_values(layer: LoRALinear) -> Tensor:
+    """The singular values of a layer's update that can differ from zero, largest first.
+
+    Without DoRA, BA has those of the r x r product of the triangles of B = QR and A' = QR.
+    """
+    if layer.use_dora:
+        update: Tensor = layer.delta.double()
+    else:
+        left = torch.linalg.qr(layer.lora_B.double()).R
+        right = torch.linalg.qr(layer.lora_A.double().T).R
+        update = layer.scaling * left @ right.T
+    singular: Tensor = torch.linalg.svdvals(update)
+    return singular
+
+
+def effective_rank(singular: Tensor) -> float:
+    """exp of the entropy of the singular values as shares (Roy & Vetterli 2007): 1 if one stands
+    alone, n if n are equal; 0 for no update at all."""
+    total = singular.sum()
+    if total == 0:
+        return 0.0
+    shares = singular[singular > 0] / total
+    return float(torch.exp(-(shares * shares.log()).sum()))
