@@ -1,37 +1,23 @@
-"""The rank sweep: intervals over seeds and items, paired tests, and the elbow."""
+"""The rank sweep: what each rank gained and broke, with intervals, and the elbow."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import stats
 
-Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class SweepSettings:
-    """How the sweep is judged."""
-
-    bootstrap_draws: int = 10_000
-    confidence: float = 0.95
-    ceiling_accuracy: float = 0.98
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean and its bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
+from minituner.intervals import (
+    Array,
+    Estimate,
+    PairedBootstrap,
+    StatisticsSettings,
+    holm,
+    mcnemar,
+)
 
 
 @dataclass(frozen=True)
@@ -48,90 +34,19 @@ class Elbow:
     rank: int | None
     best_rank: int
     largest_minus_smallest: Estimate
-    adjusted_p: dict[int, float]  # by rank, against the best rank
+    best_minus: dict[int, Estimate]  # by rank: the best rank's accuracy less this one's
+    adjusted_p: dict[int, float]  # by rank, of that difference
     kneedle: int | None
-
-
-# --- the bootstrap ------------------------------------------------------------------------------
-
-
-class PairedBootstrap:
-    """The same draws for every rank and for the base, so that differences are paired.
-
-    Each draw takes seeds with replacement, and verbs with replacement together with all their
-    items (Davison & Hinkley 1997, ch. 3.8): items of a verb succeed and fail together.
-
-    Args:
-        verbs: The verb of each item: (items,).
-        n_seeds: The number of seeds.
-    """
-
-    def __init__(self, verbs: Sequence[str], n_seeds: int, settings: SweepSettings) -> None:
-        rng = np.random.default_rng(settings.seed)
-        self.confidence = settings.confidence
-        draws = settings.bootstrap_draws
-        names, cluster = np.unique(np.asarray(verbs), return_inverse=True)
-        seeds_drawn = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=draws)
-        verbs_drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
-        self.seed_weights: Array = seeds_drawn / n_seeds  # (draws, seeds)
-        item_weights = verbs_drawn[:, cluster].astype(np.float64)  # (draws, items)
-        self.item_weights: Array = item_weights / item_weights.sum(axis=1, keepdims=True)
-
-    def means(self, values: Array) -> Array:
-        """The mean of ``values`` (seeds, items) in each draw: (draws,)."""
-        by_seed = self.item_weights @ values.T  # (draws, seeds)
-        return np.asarray((by_seed * self.seed_weights).sum(axis=1))
-
-    def seed_means(self, values: Array) -> Array:
-        """The mean of ``values`` (seeds,), one number a seed, in each draw: (draws,)."""
-        return np.asarray(self.seed_weights @ values)
-
-    def interval(self, mean: float, draws: Array) -> Estimate:
-        """The percentile interval of ``draws`` around ``mean``."""
-        tail = (1 - self.confidence) / 2
-        low, high = np.quantile(draws, [tail, 1 - tail])
-        return Estimate(float(mean), float(low), float(high))
-
-    def estimate(self, values: Array) -> Estimate:
-        """The mean of ``values`` (seeds, items) with its interval."""
-        return self.interval(float(values.mean()), self.means(values))
-
-    def seed_estimate(self, values: Array) -> Estimate:
-        """The mean of ``values`` (seeds,) with its interval."""
-        return self.interval(float(values.mean()), self.seed_means(values))
-
-
-def two_sided_p(draws: Array) -> float:
-    """Bootstrap p-value of "the mean is 0": twice the smaller tail, never below 1 / draws."""
-    n = len(draws)
-    tail = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
-    return min(1.0, 2 * (tail + 1) / (n + 1))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number by Holm's (1979) step-down procedure."""
-    order = np.argsort(p_values, kind="stable")
-    adjusted = [0.0] * len(p_values)
-    running = 0.0
-    for position, i in enumerate(order):
-        running = max(running, (len(p_values) - position) * p_values[i])
-        adjusted[i] = min(1.0, running)
-    return adjusted
-
-
-def mcnemar(before: Array, after: Array) -> dict[str, Any]:
-    """McNemar's exact test on paired right-or-wrong answers (items,)."""
-    gained = int(((before == 0) & (after == 1)).sum())
-    lost = int(((before == 1) & (after == 0)).sum())
-    p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
-    return {"gained": gained, "lost": lost, "p": p}
 
 
 # --- the elbow ----------------------------------------------------------------------------------
 
 
 def find_elbow(
-    correct: Mapping[int, Array], base: Array, bootstrap: PairedBootstrap, settings: SweepSettings
+    correct: Mapping[int, Array],
+    base: Array,
+    bootstrap: PairedBootstrap,
+    settings: StatisticsSettings,
 ) -> Elbow:
     """Decide the sweep's outcome from right-or-wrong answers.
 
@@ -150,15 +65,12 @@ def find_elbow(
     drawn = {r: bootstrap.means(correct[r]) for r in ranks}
 
     others = [r for r in ranks if r != best]
-    adjusted = dict(
-        zip(others, holm([two_sided_p(drawn[best] - drawn[r]) for r in others]), strict=True)
-    )
-    gap = bootstrap.interval(
+    gaps = {r: (accuracy[best] - accuracy[r], drawn[best] - drawn[r]) for r in others}
+    adjusted = dict(zip(others, holm([bootstrap.p_value(*gaps[r]) for r in others]), strict=True))
+    whole_gap = bootstrap.interval(
         accuracy[ranks[-1]] - accuracy[ranks[0]], drawn[ranks[-1]] - drawn[ranks[0]]
     )
-    gain = bootstrap.interval(
-        accuracy[best] - float(base.mean()), bootstrap.means(correct[best] - base)
-    )
+    gain = bootstrap.estimate(correct[best] - base)
     enough = next(r for r in ranks if r == best or adjusted[r] > alpha)
 
     rank = None
@@ -166,7 +78,7 @@ def find_elbow(
         outcome = "floor"
     elif min(accuracy.values()) >= settings.ceiling_accuracy:
         outcome = "ceiling"
-    elif len(ranks) == 1 or gap.low <= 0 <= gap.high:
+    elif len(ranks) == 1 or whole_gap.low <= 0 <= whole_gap.high:
         outcome = "flat"
     else:
         outcome, rank = ("rising" if enough == ranks[-1] else "elbow"), enough
@@ -174,7 +86,8 @@ def find_elbow(
         outcome=outcome,
         rank=rank,
         best_rank=best,
-        largest_minus_smallest=gap,
+        largest_minus_smallest=whole_gap,
+        best_minus={r: bootstrap.interval(*gaps[r]) for r in others},
         adjusted_p=adjusted,
         kneedle=kneedle(accuracy),
     )
@@ -195,6 +108,127 @@ def kneedle(accuracy: Mapping[int, float]) -> int | None:
     return None if knee is None else round(float(2**knee))
 
 
+# --- one setting, all its seeds -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model said to the items of one split, an array (seeds, items) a column.
+
+    The base counts as one seed. Items are in the order of the base's.
+    """
+
+    items: pd.DataFrame  # the base's rows: id, verb, form, ...
+    columns: Mapping[str, Array]
+
+    def __getitem__(self, column: str) -> Array:
+        return self.columns[column]
+
+
+ANSWER_COLUMNS = (
+    "correct",
+    "margin_nats",
+    "text_nll_nats",
+    "text_tokens",
+    "target_nll_nats",
+    "target_tokens",
+)
+
+
+def answers_of(items: pd.DataFrame, split: str, base_items: pd.DataFrame) -> Answers:
+    """One split of a file of per-item results, its items in the base's order."""
+    base = base_items[base_items["split"] == split]
+    rows = items[items["split"] == split]
+    if "seed" not in rows:
+        rows = rows.assign(seed=0)
+    seeds = list(dict.fromkeys(rows["seed"]))
+    table = rows.pivot(index="seed", columns="id", values=list(ANSWER_COLUMNS))
+    return Answers(
+        base,
+        {
+            column: table[column].loc[seeds, base["id"].tolist()].to_numpy(np.float64)
+            for column in ANSWER_COLUMNS
+        },
+    )
+
+
+class Judge:
+    """Describes any tuned setting against the base, with the same draws for all."""
+
+    def __init__(
+        self, base_items: pd.DataFrame, n_seeds: int, settings: StatisticsSettings
+    ) -> None:
+        self.base_items = base_items
+        self.base = {
+            split: answers_of(base_items, split, base_items) for split in ("test", "control")
+        }
+        self.bootstrap = {
+            split: PairedBootstrap(answers.items["verb"].tolist(), n_seeds, settings)
+            for split, answers in self.base.items()
+        }
+
+    def describe(self, metrics: Mapping[str, Any], items: pd.DataFrame) -> dict[str, Any]:
+        """One row of a table: means with intervals, the single seeds, McNemar's test.
+
+        Args:
+            metrics: A rank's metrics, as ``evaluate`` wrote them.
+            items: Its answers, one row an item and seed.
+        """
+        test, control = (answers_of(items, split, self.base_items) for split in self.base)
+        bootstrap = self.bootstrap["test"]
+        base_correct = self.base["test"]["correct"]
+        runs = metrics["runs"]
+        return {
+            "rank": metrics["rank"],
+            "scaling": metrics["scaling"],
+            "trained_parameters": metrics["trained_parameters"],
+            "file_bytes": metrics["file_bytes"],
+            "size_ratio": metrics["size_ratio"],
+            "accuracy": asdict(bootstrap.accuracy(test["correct"])),
+            "gain": asdict(bootstrap.estimate(test["correct"] - base_correct)),
+            "margin_nats": asdict(bootstrap.estimate(test["margin_nats"])),
+            "text_drift": asdict(self.drift(control, "text")),
+            "target_drift": asdict(self.drift(control, "target")),
+            "base_accuracy": float(base_correct.mean()),
+            "accuracy_by_seed": test["correct"].mean(axis=1).tolist(),
+            "text_drift_by_seed": [run["control"]["drift"]["text"] for run in runs],
+            "target_drift_by_seed": [run["control"]["drift"]["target"] for run in runs],
+            "mcnemar_headline_seed": mcnemar(base_correct[0], test["correct"][0]),
+        }
+
+    def drift(self, tuned: Answers, kind: str) -> Estimate:
+        """The mean over seeds of the perplexity's relative change, on the control items.
+
+        Args:
+            kind: ``text`` or ``target``.
+        """
+        bootstrap = self.bootstrap["control"]
+        tokens = tuned[f"{kind}_tokens"]
+        change = tuned[f"{kind}_nll_nats"] - self.base["control"][f"{kind}_nll_nats"]
+        by_seed = bootstrap.item_means(change) / bootstrap.item_means(tokens)
+        mean = np.expm1(change.sum(axis=1) / tokens.sum(axis=1)).mean()
+        return bootstrap.interval(float(mean), bootstrap.seed_means(np.expm1(by_seed)))
+
+
+AUDITED = ("relative_norm", "effective_rank", "largest_b")
+
+
+def mean_audit(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The means of the seeds' scale audits, layer by layer, and last over all layers; nothing
+    where there is no adapter."""
+    rows = [
+        {"layer": layers[0]["layer"], **{key: _mean(layers, key) for key in AUDITED}}
+        for layers in zip(*(run["scale_audit"] for run in runs), strict=True)
+    ]
+    if not rows:
+        return []
+    return [*rows, {"layer": "all", **{key: _mean(rows, key) for key in AUDITED}}]
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float:
+    return sum(float(row[key]) for row in rows) / len(rows)
+
+
 # --- the summary --------------------------------------------------------------------------------
 
 
@@ -202,7 +236,8 @@ def summarize(
     base_items: pd.DataFrame,
     metrics: Sequence[Mapping[str, Any]],
     items: Sequence[pd.DataFrame],
-    settings: SweepSettings,
+    settings: StatisticsSettings,
+    trained_complements: Collection[str] = (),
 ) -> dict[str, Any]:
     """Put the evaluations of all ranks and seeds into one table with intervals, and the elbow.
 
@@ -210,75 +245,79 @@ def summarize(
         base_items: The base's answers, one row an item, as ``evaluate_base`` wrote them.
         metrics: Each rank's metrics, as ``evaluate`` wrote them.
         items: Each rank's answers, one row an item and seed, in the same order.
+        trained_complements: Every complement that a training prompt has.
     """
+    items_by_rank = {rank["rank"]: frame for rank, frame in zip(metrics, items, strict=True)}
     by_rank = {rank["rank"]: rank for rank in metrics}
-    items_by_rank = dict(zip(by_rank, items, strict=True))
     ranks = sorted(by_rank)
-    base_test = base_items[base_items["split"] == "test"]
-    verbs = base_test["verb"].tolist()
-    base_correct = base_test["correct"].to_numpy(np.float64)
-    correct = {r: _by_seed(items_by_rank[r], "correct", base_test) for r in ranks}
-    margins = {r: _by_seed(items_by_rank[r], "margin_nats", base_test) for r in ranks}
-    bootstrap = PairedBootstrap(verbs, len(correct[ranks[0]]), settings)
+    seeds = [run["seed"] for run in by_rank[ranks[0]]["runs"]]
+    judge = Judge(base_items, len(seeds), settings)
+    test = judge.base["test"]
+    correct = {r: answers_of(items_by_rank[r], "test", base_items)["correct"] for r in ranks}
+    rows = [
+        judge.describe(by_rank[r], items_by_rank[r])
+        | {"scale_audit": mean_audit(by_rank[r]["runs"])}
+        for r in ranks
+    ]
+    return {
+        "test_items": len(test.items),
+        "seeds": seeds,
+        "confidence": settings.confidence,
+        "base_accuracy": asdict(judge.bootstrap["test"].accuracy(test["correct"])),
+        "ranks": rows,
+        "elbow": asdict(find_elbow(correct, test["correct"][0], judge.bootstrap["test"], settings)),
+        "by_group": [
+            *accuracy_by(test.items["form"].tolist(), test, correct, settings),
+            *accuracy_by(
+                complement_labels(test.items["complement"], trained_complements),
+                test,
+                correct,
+                settings,
+            ),
+        ],
+        "by_verb_and_form": accuracy_by(
+            (test.items["verb"] + "/" + test.items["form"]).tolist(), test, correct, settings
+        ),
+    }
 
+
+def complement_labels(complements: Iterable[str], trained: Collection[str]) -> list[str]:
+    """Whether each item's complement stood in a training prompt; an item may have none."""
+    return [
+        "no complement"
+        if not complement
+        else "trained complement"
+        if complement in trained
+        else "new complement"
+        for complement in complements
+    ]
+
+
+def accuracy_by(
+    labels: Sequence[str],
+    base: Answers,
+    correct: Mapping[int, Array],
+    settings: StatisticsSettings,
+) -> list[dict[str, Any]]:
+    """Test accuracy of the base and of each rank (over all seeds) for the items of each label.
+
+    Args:
+        labels: One an item.
+        correct: For each rank (seeds, items) of 0 or 1.
+    """
     rows = []
-    for r in ranks:
-        runs = by_rank[r]["runs"]
-        text_drift = [run["control"]["drift"]["text"] for run in runs]
-        target_drift = [run["control"]["drift"]["target"] for run in runs]
+    for label in sorted(set(labels)):
+        chosen = np.array([other == label for other in labels])
+        verbs = base.items["verb"][chosen].tolist()
+        bootstrap = PairedBootstrap(verbs, len(next(iter(correct.values()))), settings)
         rows.append(
             {
-                "rank": r,
-                "scaling": by_rank[r]["scaling"],
-                "adapter_parameters": by_rank[r]["adapter_parameters"],
-                "adapter_size_ratio": by_rank[r]["adapter_size_ratio"],
-                "accuracy": asdict(bootstrap.estimate(correct[r])),
-                "gain": asdict(bootstrap.estimate(correct[r] - base_correct)),
-                "margin_nats": asdict(bootstrap.estimate(margins[r])),
-                "text_drift": asdict(bootstrap.seed_estimate(np.array(text_drift))),
-                "target_drift": asdict(bootstrap.seed_estimate(np.array(target_drift))),
-                "accuracy_by_seed": [run["test"]["accuracy"] for run in runs],
-                "text_drift_by_seed": text_drift,
-                "target_drift_by_seed": target_drift,
-                "mcnemar_headline_seed": mcnemar(base_correct, correct[r][0]),
+                "label": label,
+                "sentences": int(chosen.sum()),
+                "base": asdict(bootstrap.accuracy(base["correct"][:, chosen])),
+                "ranks": {
+                    str(r): asdict(bootstrap.accuracy(correct[r][:, chosen])) for r in correct
+                },
             }
         )
-    return {
-        "test_items": len(verbs),
-        "seeds": [run["seed"] for run in by_rank[ranks[0]]["runs"]],
-        "confidence": settings.confidence,
-        "base_accuracy": asdict(bootstrap.estimate(base_correct[None])),
-        "ranks": rows,
-        "elbow": asdict(find_elbow(correct, base_correct, bootstrap, settings)),
-        "by_verb_and_form": by_verb_and_form(base_test, items_by_rank),
-    }
-
-
-def _by_seed(items: pd.DataFrame, column: str, base_test: pd.DataFrame) -> Array:
-    """One column of the test items as (seeds, items), items in the base's order."""
-    test = items[items["split"] == "test"]
-    table = test.pivot(index="seed", columns="id", values=column).sort_index()
-    seeds = list(dict.fromkeys(test["seed"]))
-    return table.loc[seeds, base_test["id"].tolist()].to_numpy(np.float64)
-
-
-def by_verb_and_form(
-    base_test: pd.DataFrame, items_by_rank: Mapping[int, pd.DataFrame]
-) -> list[dict[str, Any]]:
-    """Test accuracy of the base and of each rank (over all seeds), by verb and form."""
-    keys = ["verb", "form"]
-    base = base_test.groupby(keys)["correct"].agg(["size", "mean"])
-    tuned = {
-        r: items[items["split"] == "test"].groupby(keys)["correct"].mean()
-        for r, items in items_by_rank.items()
-    }
-    return [
-        {
-            "verb": verb,
-            "form": form,
-            "sentences": int(size),
-            "base": float(mean),
-            "ranks": {str(r): float(tuned[r][verb, form]) for r in tuned},
-        }
-        for (verb, form), size, mean in zip(base.index, base["size"], base["mean"], strict=True)
-    ]
+    return rows

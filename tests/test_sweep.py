@@ -1,26 +1,18 @@
-"""Intervals, paired tests and the elbow, against closed forms and constructed curves."""
+"""The elbow on constructed curves, and the sweep's summary by hand."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from minituner.sweep import (
-    Elbow,
-    PairedBootstrap,
-    SweepSettings,
-    find_elbow,
-    holm,
-    kneedle,
-    mcnemar,
-    summarize,
-    two_sided_p,
-)
+from minituner.intervals import PairedBootstrap, StatisticsSettings
+from minituner.sweep import Elbow, complement_labels, find_elbow, kneedle, summarize
 
-SETTINGS = SweepSettings(bootstrap_draws=2000)
+SETTINGS = StatisticsSettings(bootstrap_draws=2000)
 VERBS = [f"verb-{i // 8}" for i in range(64)]  # eight verbs, eight items each
 RANKS = (2, 4, 8, 16, 32)
 
@@ -38,63 +30,6 @@ def answers(shares: dict[int, float], seed: int = 0) -> dict[int, np.ndarray]:
 def decide(shares: dict[int, float], base_share: float = 0.3, seed: int = 0) -> Elbow:
     base = (np.random.default_rng(99).uniform(size=64) < base_share).astype(float)
     return find_elbow(answers(shares, seed), base, bootstrap(), SETTINGS)
-
-
-def test_the_estimate_is_the_plain_mean_inside_its_interval() -> None:
-    values = answers({2: 0.7})[2]
-    estimate = bootstrap().estimate(values)
-    assert estimate.mean == pytest.approx(values.mean())
-    assert estimate.low < estimate.mean < estimate.high
-
-
-def test_constant_answers_have_an_interval_without_width() -> None:
-    estimate = bootstrap().estimate(np.full((5, 64), 0.25))
-    assert (estimate.low, estimate.high) == pytest.approx((0.25, 0.25))
-
-
-def test_equal_answers_differ_by_exactly_nothing_in_every_draw() -> None:
-    values = answers({2: 0.6})[2]
-    drawn = bootstrap()
-    assert not (drawn.means(values) - drawn.means(values.copy())).any()
-
-
-def test_the_spread_over_seeds_is_that_of_a_mean_of_draws_with_replacement() -> None:
-    """Var of a bootstrap mean is the population variance over n (Efron & Tibshirani, ch. 5)."""
-    values = np.array([0.1, 0.4, 0.2, 0.9, 0.5])
-    drawn = PairedBootstrap(VERBS, 5, SweepSettings(bootstrap_draws=50_000)).seed_means(values)
-    assert drawn.std() == pytest.approx(values.std() / math.sqrt(5), rel=0.02)
-
-
-def test_the_spread_over_items_is_that_of_the_verbs_means() -> None:
-    """Verbs are drawn whole: items that agree within a verb count as one."""
-    by_verb = np.array([0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0])
-    values = np.repeat(by_verb, 8)[None]
-    drawn = PairedBootstrap(VERBS, 1, SweepSettings(bootstrap_draws=50_000)).means(values)
-    assert drawn.std() == pytest.approx(by_verb.std() / math.sqrt(8), rel=0.02)
-
-
-def test_holm_by_hand() -> None:
-    # Sorted .01 .02 .03 .04 times 4 3 2 1 is .04 .06 .06 .04; never below the one before.
-    assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
-    assert holm([0.6, 0.7]) == [1.0, 1.0]
-    assert holm([]) == []
-
-
-@pytest.mark.parametrize(("gained", "lost"), [(6, 0), (10, 2), (5, 5), (0, 0), (59, 16)])
-def test_mcnemar_is_the_two_sided_binomial_sum(gained: int, lost: int) -> None:
-    before = np.array([0] * gained + [1] * lost + [1] * 7 + [0] * 3)
-    after = np.array([1] * gained + [0] * lost + [1] * 7 + [0] * 3)
-    n, k = gained + lost, min(gained, lost)
-    tail = sum(math.comb(n, i) for i in range(k + 1)) / 2**n
-    result = mcnemar(before, after)
-    assert (result["gained"], result["lost"]) == (gained, lost)
-    assert result["p"] == pytest.approx(min(1.0, 2 * tail) if n else 1.0)
-
-
-def test_a_p_value_is_never_zero_and_never_above_one() -> None:
-    assert two_sided_p(np.ones(999)) == pytest.approx(2 / 1000)
-    assert two_sided_p(np.zeros(999)) == 1.0
-    assert two_sided_p(np.array([-1.0, 1.0, -2.0, 2.0])) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -134,10 +69,11 @@ def test_the_elbow_is_held_against_the_best_rank_with_adjusted_p_values() -> Non
     elbow = decide({2: 0.4, 4: 0.6, 8: 0.88, 16: 0.88, 32: 0.88})
     assert elbow.best_rank == 8, "the smallest of equals"
     assert set(elbow.adjusted_p) == {2, 4, 16, 32}
-    # 2 and 4 lose in every draw: the least p of 2000 draws, 2 / 2001, times 4 and for 4 times 3,
-    # raised to the one before it. 16 and 32 answer exactly as 8 does.
-    assert elbow.adjusted_p[2] == elbow.adjusted_p[4] == pytest.approx(4 * 2 / 2001)
+    assert elbow.adjusted_p[2] < elbow.adjusted_p[4] < 0.05
+    # 16 and 32 answer exactly as 8 does.
     assert elbow.adjusted_p[16] == elbow.adjusted_p[32] == 1.0
+    assert elbow.best_minus[16].low == elbow.best_minus[16].high == 0
+    assert elbow.best_minus[4].low > 0
     answered = answers({2: 0.4, 32: 0.88})
     gap = elbow.largest_minus_smallest
     assert gap.mean == pytest.approx(answered[32].mean() - answered[2].mean())
@@ -145,35 +81,52 @@ def test_the_elbow_is_held_against_the_best_rank_with_adjusted_p_values() -> Non
 
 
 def items(
-    correct: list[int], seed: int | None = None, order: list[int] | None = None
+    correct: list[int],
+    seed: int | None = None,
+    order: list[int] | None = None,
+    control_nll: float = 10.0,
 ) -> pd.DataFrame:
-    rows = [
+    """Test items with a row of val and two of control; those cost so many nats over 4 tokens, and
+    half of that over 2 in the answer."""
+    shared = {"form": "past_simple", "text_tokens": 4, "target_tokens": 2}
+    rows: list[dict[str, Any]] = [
         {
             "split": "test",
             "id": f"t-{i}",
             "verb": "go" if i < 2 else "eat",
-            "form": "past_simple",
+            "complement": ("to school", "home", "", "soup")[i],
             "margin_nats": 2.0 * right - 1,
             "correct": right,
+            "text_nll_nats": 3.0,
+            "target_nll_nats": 1.0,
+            **shared,
         }
         for i, right in enumerate(correct)
     ]
+    control = {"split": "control", "text_nll_nats": control_nll, "target_nll_nats": control_nll / 2}
     rows.append({**rows[0], "split": "val", "id": "v-0", "correct": 0})
-    chosen = [rows[i] for i in order] if order else rows
+    rows += [{**rows[0], **control, "id": f"c-{verb}", "verb": verb} for verb in ("walk", "play")]
+    chosen = [rows[i] for i in [*order, 5, 6]] if order else rows
     return pd.DataFrame(chosen if seed is None else [{"seed": seed, **row} for row in chosen])
 
 
-def rank_metrics(rank: int, accuracies: list[float]) -> dict[str, object]:
+def rank_metrics(rank: int, accuracies: list[float]) -> dict[str, Any]:
+    audit = {"relative_norm": 0.01 * rank, "effective_rank": 1.5, "largest_b": 0.25}
     return {
         "rank": rank,
         "scaling": 16 / rank,
-        "adapter_parameters": 10 * rank,
-        "adapter_size_ratio": 0.001 * rank,
+        "trained_parameters": 10 * rank,
+        "file_bytes": 100 * rank,
+        "size_ratio": 0.001 * rank,
         "runs": [
             {
                 "seed": seed,
                 "test": {"accuracy": accuracy},
                 "control": {"drift": {"text": 0.01 * rank, "target": 0.02 * rank}},
+                "scale_audit": [
+                    {"layer": "fc1", **audit},
+                    {"layer": "fc2", **audit, "relative_norm": 0.03 * rank},
+                ],
             }
             for seed, accuracy in enumerate(accuracies)
         ],
@@ -209,8 +162,14 @@ def test_the_headline_seed_is_the_first_that_was_evaluated_and_not_the_smallest(
 
 
 def test_the_summary_of_two_ranks_by_hand() -> None:
+    # Two seeds whose control texts cost 0.4 and 0.8 nats more, over 8 tokens each.
     tuned = {
-        2: pd.concat([items([1, 1, 0, 0], 0), items([1, 0, 0, 1], 1, order=[3, 4, 2, 0, 1])]),
+        2: pd.concat(
+            [
+                items([1, 1, 0, 0], 0, control_nll=10.2),
+                items([1, 0, 0, 1], 1, order=[3, 4, 2, 0, 1], control_nll=10.4),
+            ]
+        ),
         8: pd.concat([items([1, 1, 1, 1], 0), items([1, 1, 1, 0], 1)]),
     }
     summary = summarize(
@@ -218,6 +177,7 @@ def test_the_summary_of_two_ranks_by_hand() -> None:
         [rank_metrics(2, [0.5, 0.5]), rank_metrics(8, [1.0, 0.75])],
         list(tuned.values()),
         SETTINGS,
+        ["to school", "soup"],
     )
     two, eight = summary["ranks"]
     assert summary["test_items"] == 4
@@ -226,23 +186,41 @@ def test_the_summary_of_two_ranks_by_hand() -> None:
     assert (two["accuracy"]["mean"], eight["accuracy"]["mean"]) == (0.5, 0.875)
     assert eight["gain"]["mean"] == pytest.approx(0.625)
     assert two["margin_nats"]["mean"] == pytest.approx(0.0)
-    assert eight["text_drift"]["mean"] == pytest.approx(0.08)
-    assert eight["target_drift"]["mean"] == pytest.approx(0.16)
+    assert two["text_drift"]["mean"] == pytest.approx((math.exp(0.05) + math.exp(0.1)) / 2 - 1)
+    assert two["target_drift"]["mean"] == pytest.approx((math.exp(0.05) + math.exp(0.1)) / 2 - 1)
+    assert two["text_drift"]["low"] == pytest.approx(math.exp(0.05) - 1)
+    assert eight["text_drift"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
     assert eight["accuracy_by_seed"] == [1.0, 0.75]
     assert two["mcnemar_headline_seed"] == {"gained": 1, "lost": 0, "p": 1.0}
-    assert summary["by_verb_and_form"] == [
-        {
-            "verb": "eat",
-            "form": "past_simple",
-            "sentences": 2,
-            "base": 0.0,
-            "ranks": {"2": 0.25, "8": 0.75},
-        },
-        {
-            "verb": "go",
-            "form": "past_simple",
-            "sentences": 2,
-            "base": 0.5,
-            "ranks": {"2": 0.75, "8": 1.0},
-        },
+    assert [row["layer"] for row in two["scale_audit"]] == ["fc1", "fc2", "all"]
+    assert two["scale_audit"][-1]["relative_norm"] == pytest.approx((0.02 + 0.06) / 2)
+
+    def shares(rows: list[dict[str, Any]]) -> dict[str, tuple[int, float, float, float]]:
+        return {
+            row["label"]: (
+                row["sentences"],
+                row["base"]["mean"],
+                row["ranks"]["2"]["mean"],
+                row["ranks"]["8"]["mean"],
+            )
+            for row in rows
+        }
+
+    assert shares(summary["by_verb_and_form"]) == {
+        "eat/past_simple": (2, 0.0, 0.25, 0.75),
+        "go/past_simple": (2, 0.5, 0.75, 1.0),
+    }
+    assert shares(summary["by_group"]) == {
+        "past_simple": (4, 0.25, 0.5, 0.875),
+        "new complement": (1, 0.0, 0.5, 1.0),
+        "no complement": (1, 0.0, 0.0, 1.0),
+        "trained complement": (2, 0.5, 0.75, 0.75),
+    }
+
+
+def test_a_complement_is_new_if_no_training_prompt_had_it() -> None:
+    assert complement_labels(["home", "", "to school"], {"home"}) == [
+        "trained complement",
+        "no complement",
+        "new complement",
     ]

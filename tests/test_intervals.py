@@ -1,0 +1,166 @@
+"""Intervals and paired tests, against closed forms, simulated studies and other libraries."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from minituner.intervals import PairedBootstrap, StatisticsSettings, holm, mcnemar
+from minituner.simulate import COVERAGE_SCENARIOS, Noise, coverage, power, simulate_answers
+
+SETTINGS = StatisticsSettings(bootstrap_draws=2000)
+VERBS = [f"verb-{i // 8}" for i in range(64)]  # eight verbs, eight items each
+
+
+def bootstrap(n_seeds: int = 5) -> PairedBootstrap:
+    return PairedBootstrap(VERBS, n_seeds, SETTINGS)
+
+
+def answers(share: float, seed: int = 0) -> np.ndarray:
+    """(5 seeds, 64 items) of 0 or 1."""
+    draws = np.random.default_rng(seed).uniform(size=(5, 64))
+    return np.asarray(draws < share, dtype=float)
+
+
+def test_the_estimate_is_the_plain_mean_inside_its_interval() -> None:
+    values = answers(0.7)
+    estimate = bootstrap().estimate(values)
+    assert estimate.mean == pytest.approx(values.mean())
+    assert estimate.low < estimate.mean < estimate.high
+
+
+def test_constant_answers_have_an_interval_without_width() -> None:
+    estimate = bootstrap().estimate(np.full((5, 64), 0.25))
+    assert (estimate.low, estimate.high) == pytest.approx((0.25, 0.25))
+
+
+def test_equal_answers_differ_by_exactly_nothing_in_every_draw() -> None:
+    values = answers(0.6)
+    drawn = bootstrap()
+    assert not (drawn.means(values) - drawn.means(values.copy())).any()
+
+
+def test_the_spread_over_seeds_is_that_of_a_mean_of_draws_with_replacement() -> None:
+    """Var of a bootstrap mean is the population variance over n (Efron & Tibshirani, ch. 5)."""
+    values = np.array([0.1, 0.4, 0.2, 0.9, 0.5])
+    by_item = np.repeat(values[:, None], 64, axis=1)
+    drawn = PairedBootstrap(VERBS, 5, StatisticsSettings(bootstrap_draws=50_000)).means(by_item)
+    assert drawn.std() == pytest.approx(values.std() / math.sqrt(5), rel=0.02)
+
+
+def test_the_spread_over_items_is_that_of_the_verbs_means() -> None:
+    """Verbs are drawn whole: items that agree within a verb count as one."""
+    by_verb = np.array([0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0])
+    values = np.repeat(by_verb, 8)[None]
+    drawn = PairedBootstrap(VERBS, 1, StatisticsSettings(bootstrap_draws=50_000)).means(values)
+    assert drawn.std() == pytest.approx(by_verb.std() / math.sqrt(8), rel=0.02)
+
+
+def test_holm_by_hand() -> None:
+    # Sorted .01 .02 .03 .04 times 4 3 2 1 is .04 .06 .06 .04; never below the one before.
+    assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(6, 0), (10, 2), (5, 5), (0, 0), (59, 16)])
+def test_mcnemar_is_the_two_sided_binomial_sum(gained: int, lost: int) -> None:
+    before = np.array([0] * gained + [1] * lost + [1] * 7 + [0] * 3)
+    after = np.array([1] * gained + [0] * lost + [1] * 7 + [0] * 3)
+    n, k = gained + lost, min(gained, lost)
+    tail = sum(math.comb(n, i) for i in range(k + 1)) / 2**n
+    result = mcnemar(before, after)
+    assert (result["gained"], result["lost"]) == (gained, lost)
+    assert result["p"] == pytest.approx(min(1.0, 2 * tail) if n else 1.0)
+
+
+def test_mcnemar_of_a_published_table() -> None:
+    """Armitage & Berry, Statistical Methods in Medical Research (1994), p. 127: fifty specimens on
+    two media, 12 grew on the first alone and 2 on the second; the exact two-sided p is 0.0129."""
+    second = np.array([1] * 20 + [0] * 12 + [1] * 2 + [0] * 16)
+    first = np.array([1] * 20 + [1] * 12 + [0] * 2 + [0] * 16)
+    result = mcnemar(second, first)
+    assert (result["gained"], result["lost"]) == (12, 2)
+    assert result["p"] == pytest.approx(0.0129, abs=5e-5)
+    assert result["p"] == pytest.approx(statsmodels_mcnemar([[20, 12], [2, 16]]).pvalue)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_holm_equals_that_of_statsmodels(seed: int) -> None:
+    p_values = np.random.default_rng(seed).uniform(size=1 + seed % 7) ** 2
+    expected = multipletests(p_values, method="holm")[1]
+    assert holm(p_values.tolist()) == pytest.approx(expected.tolist())
+
+
+def test_a_wider_interval_by_the_few_verbs_it_rests_on() -> None:
+    """The cut-off tails are those of Hesterberg's table for n = 8: 0.6 % instead of 2.5 %."""
+    draws = np.random.default_rng(0).normal(size=400_000)
+    estimate = bootstrap().interval(0.0, draws)
+    expected = stats.t.ppf(0.975, 7) * math.sqrt(8 / 7)
+    assert estimate.high == pytest.approx(expected, rel=0.01)
+    assert estimate.low == pytest.approx(-expected, rel=0.01)
+
+
+def test_the_p_value_is_students_on_the_widened_error() -> None:
+    by_verb = np.array([0.1, 0.2, -0.1, 0.3, 0.2, 0.0, 0.1, 0.4])
+    values = np.repeat(by_verb, 8)[None]
+    drawn = PairedBootstrap(VERBS, 1, StatisticsSettings(bootstrap_draws=100_000))
+    p = drawn.p_value(float(values.mean()), drawn.means(values))
+    assert p == pytest.approx(stats.ttest_1samp(by_verb, 0).pvalue, rel=0.05)
+
+
+def test_a_p_value_of_no_difference_is_one() -> None:
+    assert bootstrap().p_value(0.0, np.zeros(99)) == 1.0
+    assert bootstrap().p_value(0.5, np.full(99, 0.5)) == 0.0
+    assert 0 < bootstrap().p_value(0.1, np.random.default_rng(0).normal(0.1, 1, 999)) < 1
+
+
+def test_all_answers_right_leave_a_doubt() -> None:
+    estimate = bootstrap().accuracy(np.ones((5, 64)))
+    assert (estimate.mean, estimate.high) == (1.0, 1.0)
+    assert estimate.low == pytest.approx(64.5 / 65)
+    wrong = bootstrap().accuracy(np.zeros((5, 64)))
+    assert (wrong.low, wrong.high) == (0.0, pytest.approx(0.5 / 65))
+
+
+def test_of_a_single_verb_the_items_are_drawn_one_by_one() -> None:
+    values = np.array([[1.0, 0.0, 1.0, 1.0, 0.0, 1.0]])
+    drawn = PairedBootstrap(["go"] * 6, 1, StatisticsSettings(bootstrap_draws=50_000))
+    assert drawn.means(values).std() == pytest.approx(values.std() / math.sqrt(6), rel=0.02)
+
+
+# --- simulated studies --------------------------------------------------------------------------
+
+
+def test_simulated_answers_have_the_accuracy_that_is_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.mean(
+        [simulate_answers((0.3, 0.8), Noise(), rng).mean(axis=(1, 2)) for _ in range(2000)], axis=0
+    )
+    assert drawn == pytest.approx([0.3, 0.8], abs=0.01)
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
+    """400 studies: a true 95 % stays within 92 and 98 but once in a hundred times."""
+    rows = coverage(400, StatisticsSettings(bootstrap_draws=1000), seed=1)
+    assert {row["scenario"] for row in rows} == set(COVERAGE_SCENARIOS)
+    for row in rows:
+        assert 0.92 <= row["coverage"] <= 0.98, row
+        assert row["nested"] < row["percentile"] < row["coverage"], row
+
+
+def test_the_rule_finds_what_is_there_and_nothing_where_nothing_is() -> None:
+    rows = {row["scenario"]: row for row in power(100, StatisticsSettings(1000), seed=1)}
+    for name, row in rows.items():
+        assert sum(row["outcomes"].values()) == pytest.approx(1)
+        if row["truth"] == "flat":
+            assert row["right"] >= 0.9, row
+            assert row["kneedle_names_a_knee"] > 0.9, name
+    for name in ("elbow at 4, 30 points a rank", "elbow at 8, 30 points a rank"):
+        assert rows[name]["right"] >= 0.85, rows[name]
+    assert rows["elbow at 4, 10 points a rank"]["right"] < 0.5, "no test can see so little"
