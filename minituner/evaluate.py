@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from minituner.audit import scale_audit
 from minituner.batches import IGNORE, Example, collate
 from minituner.checkpoint import load_base, weights_sha256
 from minituner.files import atomic_open
+from minituner.loop import perplexity
 from minituner.lora import base_state_dict, load_adapter, lora_layers, lora_parameters
 from minituner.model import MiniGPT
 from minituner.pairs import TokenizedPair
@@ -106,17 +108,46 @@ def accuracy_by(
 # --- perplexity ---------------------------------------------------------------------------------
 
 
-def perplexities(model: MiniGPT, pairs: Sequence[TokenizedPair], pad_id: int) -> dict[str, float]:
-    """exp of the mean loss over all tokens after the first (``text``) and over the answers only.
+@dataclass(frozen=True)
+class Losses:
+    """What one pair costs a model, in nats, over so many tokens: the whole text after its first
+    token, and the answer alone."""
+
+    text_nll: float
+    text_tokens: int
+    target_nll: float
+    target_tokens: int
+
+
+def pair_losses(model: MiniGPT, pairs: Sequence[TokenizedPair], pad_id: int) -> list[Losses]:
+    """The losses of each pair with its right answer."""
+    examples = [Example(pair.prompt_ids + pair.target_ids, 1) for pair in pairs]
+    scores = token_log_probs(model, examples, pad_id)
+    return [
+        Losses(
+            text_nll=-float(score.sum()),
+            text_tokens=len(score),
+            target_nll=-float(score[-len(pair.target_ids) :].sum()),
+            target_tokens=len(pair.target_ids),
+        )
+        for pair, score in zip(pairs, scores, strict=True)
+    ]
+
+
+def perplexities(losses: Sequence[Losses]) -> dict[str, float]:
+    """exp of the mean loss over all texts' tokens (``text``) and over the answers' only.
 
     Every token weighs the same, whichever pair it is from.
     """
-    examples = [Example(pair.prompt_ids + pair.target_ids, 1) for pair in pairs]
-    scores = token_log_probs(model, examples, pad_id)
-    answers = [score[-len(pair.target_ids) :] for pair, score in zip(pairs, scores, strict=True)]
+
+    def mean(nll: Iterable[float], tokens: Iterable[int]) -> float:
+        return math.fsum(nll) / sum(tokens)
+
     return {
-        "text": math.exp(-float(torch.cat(scores).mean())),
-        "target": math.exp(-float(torch.cat(answers).mean())),
+        "text": perplexity(mean((x.text_nll for x in losses), (x.text_tokens for x in losses))),
+        "target": perplexity(
+            mean((x.target_nll for x in losses), (x.target_tokens for x in losses))
+        ),
     }
 
 
@@ -225,9 +256,9 @@ def evaluate_model(
         judgements = judge_pairs(model, splits[name], pad_id)
         metrics[name] = accuracy_summary(judgements)
         metrics[name]["by_verb_and_form"] = accuracy_by(splits[name], judgements)
-        items += item_rows(name, splits[name], judgements)
-    metrics["control"]["perplexity"] = perplexities(model, splits["control"], pad_id)
-    metrics["test"]["perplexity"] = perplexities(model, splits["test"], pad_id)
+        losses = pair_losses(model, splits[name], pad_id)
+        metrics[name]["perplexity"] = perplexities(losses)
+        items += item_rows(name, splits[name], judgements, losses)
     metrics["probe"] = probe_over_irregularisation(model, tokenizer, splits["probe"])
     answers = predictions(model, tokenizer, splits["test"])
     metrics["predictions"] = answers
@@ -239,9 +270,12 @@ def evaluate_model(
 
 
 def item_rows(
-    split: str, pairs: Iterable[TokenizedPair], judgements: Iterable[Judgement]
+    split: str,
+    pairs: Iterable[TokenizedPair],
+    judgements: Iterable[Judgement],
+    losses: Iterable[Losses],
 ) -> list[dict[str, Any]]:
-    """One row a pair: what was asked, and how the model weighed it."""
+    """One row a pair: what was asked, how the model weighed it, and what it cost."""
     return [
         {
             "split": split,
@@ -249,13 +283,18 @@ def item_rows(
             "prompt": pair.prompt,
             "verb": pair.verb,
             "form": pair.form,
+            "complement": pair.complement,
             "correct_form": pair.english,
             "wrong_form": pair.wrong,
             "margin_nats": f"{judgement.margin:.6f}",
             "margin_nats_per_token": f"{judgement.margin_per_token:.6f}",
             "correct": int(judgement.correct),
+            "text_nll_nats": f"{loss.text_nll:.6f}",
+            "text_tokens": loss.text_tokens,
+            "target_nll_nats": f"{loss.target_nll:.6f}",
+            "target_tokens": loss.target_tokens,
         }
-        for pair, judgement in zip(pairs, judgements, strict=True)
+        for pair, judgement, loss in zip(pairs, judgements, losses, strict=True)
     ]
 
 
@@ -275,7 +314,7 @@ def predictions(
     ]
 
 
-# --- one rank, all its seeds --------------------------------------------------------------------
+# --- one setting, all its seeds -----------------------------------------------------------------
 
 
 def evaluate_rank(
@@ -284,43 +323,103 @@ def evaluate_rank(
     tokenizer: Tokenizer,
     splits: Mapping[str, Sequence[TokenizedPair]],
     base_metrics: Mapping[str, Any],
+    rank: int | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """:func:`evaluate_model` for the adapter of each seed, with what it did to the base.
 
     Args:
         adapters: The adapter file of each seed; all of one rank.
         base_metrics: What :func:`evaluate_model` says of the base.
+        rank: The rank that the adapters must have; ``None`` takes that of the first.
 
     Raises:
-        UserError: An adapter does not belong to the base.
+        UserError: An adapter does not belong to the base, or is of another rank or seed.
         AssertionError: A base weight inside a tuned model differs from the checkpoint's.
     """
     base = load_base(base_path).state_dict()
-    base_sha256 = weights_sha256(base)
+    sha256 = weights_sha256(base)
+    tuned = (
+        (seed, load_adapter(path, load_base(base_path), sha256, rank=rank, seed=seed))
+        for seed, path in adapters.items()
+    )
+    runs, items, model = _evaluate_seeds(
+        tuned, base_state_dict, base, tokenizer, splits, base_metrics
+    )
+    for run in runs:
+        assert run["base_sha256"]["after"] == sha256, f"seed {run['seed']}: the base was changed"
+    layer = next(layer for _, layer in lora_layers(model))
+    return {
+        "rank": layer.r,
+        "scaling": layer.scaling,
+        "trained_parameters": adapter_parameter_count(model),
+        **_file_size(base_path, adapters.values()),
+        "runs": runs,
+    }, items
+
+
+def evaluate_full(
+    base_path: str | Path,
+    models: Mapping[int, str | Path],
+    tokenizer: Tokenizer,
+    splits: Mapping[str, Sequence[TokenizedPair]],
+    base_metrics: Mapping[str, Any],
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """:func:`evaluate_model` for the fully tuned model of each seed; no rank, no scaling.
+
+    Args:
+        models: The checkpoint of each seed.
+        base_metrics: What :func:`evaluate_model` says of the base.
+
+    Raises:
+        UserError: A checkpoint is damaged.
+    """
+    base = load_base(base_path).state_dict()
+    tuned = ((seed, load_base(path)) for seed, path in models.items())
+    runs, items, model = _evaluate_seeds(
+        tuned, MiniGPT.state_dict, base, tokenizer, splits, base_metrics
+    )
+    return {
+        "rank": None,
+        "scaling": None,
+        "trained_parameters": sum(p.numel() for p in model.parameters()),
+        **_file_size(base_path, models.values()),
+        "runs": runs,
+    }, items
+
+
+def _evaluate_seeds(
+    tuned: Iterable[tuple[int, MiniGPT]],
+    weights_of: Callable[[MiniGPT], Mapping[str, Tensor]],
+    base: Mapping[str, Tensor],
+    tokenizer: Tokenizer,
+    splits: Mapping[str, Sequence[TokenizedPair]],
+    base_metrics: Mapping[str, Any],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], MiniGPT]:
+    """The metrics and the items of every seed's model, and the last model.
+
+    Args:
+        weights_of: Gives the weights of a tuned model that the base has too.
+    """
     runs, items = [], []
-    for seed, path in adapters.items():
-        model = load_adapter(path, load_base(base_path), base_sha256)
+    for seed, model in tuned:
         metrics, rows = evaluate_model(model, tokenizer, splits)
         for split in ("control", "test"):
             after, before = metrics[split]["perplexity"], base_metrics[split]["perplexity"]
             metrics[split]["drift"] = {kind: drift(after[kind], before[kind]) for kind in after}
-        untouched = base_state_dict(model)
+        weights = weights_of(model)
         metrics["seed"] = seed
-        metrics["base_max_abs_diff"] = max_abs_difference(untouched, base)
-        metrics["base_sha256"] = {"before": base_sha256, "after": weights_sha256(untouched)}
-        assert metrics["base_sha256"]["after"] == base_sha256, f"{path}: the base was changed"
+        metrics["base_max_abs_diff"] = max_abs_difference(weights, base)
+        metrics["base_sha256"] = {"before": weights_sha256(base), "after": weights_sha256(weights)}
+        metrics["scale_audit"] = scale_audit(model)
         runs.append(metrics)
         items += [{"seed": seed, **row} for row in rows]
-    layers = [layer for _, layer in lora_layers(model)]
-    adapter_bytes = max(Path(path).stat().st_size for path in adapters.values())
-    return {
-        "rank": layers[0].r,
-        "scaling": layers[0].scaling,
-        "adapter_parameters": adapter_parameter_count(model),
-        "adapter_bytes": adapter_bytes,
-        "adapter_size_ratio": adapter_bytes / Path(base_path).stat().st_size,
-        "runs": runs,
-    }, items
+    return runs, items, model
+
+
+def _file_size(base_path: str | Path, files: Iterable[str | Path]) -> dict[str, Any]:
+    """What is stored for one seed: the largest file, and its size to the base's."""
+    file_bytes = max(Path(path).stat().st_size for path in files)
+    return {"file_bytes": file_bytes, "size_ratio": file_bytes / Path(base_path).stat().st_size}
 
 
 def write_items(path: str | Path, items: Sequence[Mapping[str, Any]]) -> None:

@@ -21,8 +21,8 @@ def headline_metrics(
         "rank": rank_metrics["rank"],
         "seed": seed,
         "scaling": rank_metrics["scaling"],
-        "adapter_parameters": rank_metrics["adapter_parameters"],
-        "adapter_size_ratio": rank_metrics["adapter_size_ratio"],
+        "trained_parameters": rank_metrics["trained_parameters"],
+        "size_ratio": rank_metrics["size_ratio"],
         "base_max_abs_diff": run["base_max_abs_diff"],
         "base_sha256": run["base_sha256"],
         "before": base_metrics,
@@ -43,7 +43,7 @@ def compute_gates(metrics: Mapping[str, Any], thresholds: Mapping[str, float]) -
     gain_pp = round(100 * (after["test"]["accuracy"] - before["test"]["accuracy"]), 9)
     drift = after["control"]["drift"]["text"]
     difference = metrics["base_max_abs_diff"]
-    ratio = metrics["adapter_size_ratio"]
+    ratio = metrics["size_ratio"]
 
     def gate(value: float, rule: str, threshold: float, passed: bool) -> dict[str, Any]:
         return {"value": value, "rule": rule, "threshold": threshold, "pass": passed}

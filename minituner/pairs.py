@@ -102,6 +102,7 @@ def summarize_pairs(
                 "pairs": len(pairs),
                 "by_verb": dict(sorted(Counter(pair.verb for pair in pairs).items())),
                 "by_form": dict(sorted(Counter(pair.form for pair in pairs).items())),
+                "complements": sorted({pair.complement for pair in pairs} - {""}),
                 "target_tokens": sum(len(pair.target_ids) for pair in pairs),
                 "tokens": sum(len(pair.prompt_ids) + len(pair.target_ids) for pair in pairs),
             }

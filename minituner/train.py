@@ -1,4 +1,4 @@
-"""Fine-tuning of LoRA adapters over a frozen base."""
+"""Fine-tuning over a base: LoRA adapters on it while it is frozen, or all of its weights."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from minituner.batches import Example, Loader, text_examples
-from minituner.checkpoint import weights_sha256
+from minituner.checkpoint import save_base, weights_sha256
 from minituner.errors import UserError
 from minituner.loop import LogRow, mean_loss, perplexity, run_steps, write_log
 from minituner.lora import (
     base_state_dict,
     lora_layers,
     lora_parameter_count,
-    lora_parameters,
+    named_lora_parameters,
+    require_adapters,
     reset_adapters,
     save_adapter,
     wrap_minigpt_with_lora,
@@ -33,9 +34,11 @@ class LoRATrainConfig:
     """How an adapter is trained."""
 
     learning_rate: float = 1e-4
+    loraplus_lr_ratio: float = 1.0  # B's rate to A's (LoRA+, Hayou et al. 2024, arXiv 2402.12354)
     weight_decay: float = 0.01
     batch_size: int = 16  # pairs; used where the loaders are built
     epochs: int = 3
+    held_out_verb: str | None = None  # left out of the training pairs
     validate_every: int = 50  # steps
     control_every: int = 100  # steps
     seed: int = 0  # written into the adapter; the streams themselves are the model's and loader's
@@ -59,18 +62,67 @@ def fine_tune_lora(
         The log, one row a step from 0 on.
 
     Raises:
-        UserError: The model has no adapters, or the loss is no longer finite.
+        UserError: The model has no adapters, they are merged, or the loss is no longer finite.
     """
-    parameters = lora_parameters(model)
-    if not parameters:
-        raise UserError(
-            "model",
-            "has no adapters to train",
-            found="an unwrapped model",
-            expected="a model with LoRA layers",
-            mend="call wrap_minigpt_with_lora(model) first",
-        )
+    require_adapters(dict(lora_layers(model)))
     base_sha256 = weights_sha256(base_state_dict(model))
+    parameters = named_lora_parameters(model)
+    optimizer = AdamW(
+        list(parameters.values()),
+        config.learning_rate,
+        config.weight_decay,
+        rate_ratios=[
+            config.loraplus_lr_ratio if name.endswith("lora_B") else 1.0 for name in parameters
+        ],
+    )
+    log = _fine_tune(
+        model, optimizer, train_loader, val_loader, config, control_loader, show_progress
+    )
+    save_adapter(Path(out_dir) / "adapter_final.pt", model, base_sha256, config.seed)
+    write_log(Path(out_dir) / "train_log.csv", log)
+    return log
+
+
+def fine_tune_full(
+    model: MiniGPT,
+    train_loader: Loader,
+    val_loader: Loader,
+    config: LoRATrainConfig,
+    out_dir: str | Path,
+    control_loader: Loader | None = None,
+    show_progress: bool = True,
+    tokenizer_path: str | Path | None = None,
+) -> list[LogRow]:
+    """Train every weight of an unwrapped model: the baseline that LoRA is held against.
+
+    Writes ``model_final.pt``, a base checkpoint of its own, and ``train_log.csv`` into ``out_dir``.
+
+    Returns:
+        The log, one row a step from 0 on.
+
+    Raises:
+        UserError: The loss is no longer finite.
+    """
+    model.requires_grad_(True)
+    optimizer = AdamW(list(model.parameters()), config.learning_rate, config.weight_decay)
+    log = _fine_tune(
+        model, optimizer, train_loader, val_loader, config, control_loader, show_progress
+    )
+    save_base(Path(out_dir) / "model_final.pt", model, tokenizer_path)
+    write_log(Path(out_dir) / "train_log.csv", log)
+    return log
+
+
+def _fine_tune(
+    model: MiniGPT,
+    optimizer: AdamW,
+    train_loader: Loader,
+    val_loader: Loader,
+    config: LoRATrainConfig,
+    control_loader: Loader | None,
+    show_progress: bool,
+) -> list[LogRow]:
+    """The loop that both share: they differ in what the optimizer holds and what is kept."""
     total_steps = config.epochs * len(train_loader)
 
     def measure(step: int, train_loss: float | None) -> LogRow:
@@ -82,17 +134,53 @@ def fine_tune_lora(
             control_perplexity = perplexity(mean_loss(model, control_loader))
         return LogRow(step, train_loss, val_loss, control_perplexity)
 
-    log = run_steps(
+    return run_steps(
         model,
         (batch for _ in range(config.epochs) for batch in train_loader),
-        AdamW(parameters, config.learning_rate, config.weight_decay),
+        optimizer,
         measure,
         total_steps,
         f"train seed {config.seed}" if show_progress else None,
     )
-    save_adapter(Path(out_dir) / "adapter_final.pt", model, base_sha256, config.seed)
-    write_log(Path(out_dir) / "train_log.csv", log)
-    return log
+
+
+# --- one setting, all its seeds -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """The loaders of one run; only the training batches depend on the seed."""
+
+    pairs: Mapping[str, Sequence[TokenizedPair]]  # train, val and control
+    config: LoRATrainConfig
+    pad_id: int
+
+    def train(self, seed: int) -> Loader:
+        """The training pairs but for a held-out verb's, in an order of the seed's own."""
+        kept = [pair for pair in self.pairs["train"] if pair.verb != self.config.held_out_verb]
+        if not kept:
+            raise UserError(
+                "config.yaml: train.held_out_verb",
+                "no training pair is left",
+                found=self.config.held_out_verb,
+                expected="another verb to train on",
+                mend="add verbs to data.irregular_verbs",
+            )
+        return Loader(
+            target_examples(kept),
+            self.config.batch_size,
+            self.pad_id,
+            generator(seed, "batches"),
+        )
+
+    def val(self) -> Loader:
+        """The validation pairs, their answers scored."""
+        return Loader(target_examples(self.pairs["val"]), EVALUATION_BATCH, self.pad_id)
+
+    def control(self) -> Loader:
+        """The control pairs, the whole text scored."""
+        texts = [pair.prompt_ids + pair.target_ids for pair in self.pairs["control"]]
+        return Loader(text_examples(texts), EVALUATION_BATCH, self.pad_id)
 
 
 def target_examples(pairs: Sequence[TokenizedPair]) -> list[Example]:
@@ -112,6 +200,8 @@ def train_rank(
     seeds: Sequence[int],
     pad_id: int,
     out_dir: str | Path,
+    use_rslora: bool = False,
+    use_dora: bool = False,
 ) -> dict[str, Any]:
     """Train one adapter a seed over the same base, each into ``out_dir/seed-<seed>``.
 
@@ -123,33 +213,34 @@ def train_rank(
         pairs: ``train``, ``val`` and ``control``.
 
     Returns:
-        The trainable parameters, counted and in closed form, and the steps of each run.
-
-    Raises:
-        UserError: As :func:`wrap_minigpt_with_lora` and :func:`fine_tune_lora`.
-        AssertionError: More or less is trainable than the closed form says.
+        What was trained: the rank, the adapted layers, the counts of weights, the steps.
     """
-    total = sum(parameter.numel() for parameter in model.parameters())
-    wrap_minigpt_with_lora(model, r, alpha, target_modules, dropout, seed=seeds[0])
+    total = sum(p.numel() for p in model.parameters())
+    wrap_minigpt_with_lora(
+        model,
+        r,
+        alpha,
+        target_modules,
+        dropout,
+        seed=seeds[0],
+        use_rslora=use_rslora,
+        use_dora=use_dora,
+    )
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     shapes = [(layer.base.out_features, layer.base.in_features) for _, layer in lora_layers(model)]
-    closed_form = lora_parameter_count(shapes, r)
+    closed_form = lora_parameter_count(shapes, r, use_dora)
     assert trainable == closed_form, f"{trainable} trainable weights, expected {closed_form}"
 
-    val_loader = Loader(target_examples(pairs["val"]), EVALUATION_BATCH, pad_id)
-    control_texts = [pair.prompt_ids + pair.target_ids for pair in pairs["control"]]
-    control_loader = Loader(text_examples(control_texts), EVALUATION_BATCH, pad_id)
-    train_examples = target_examples(pairs["train"])
+    loaders = Loaders(pairs, config, pad_id)
     for seed in seeds:
         reset_adapters(model, seed)
-        train_loader = Loader(train_examples, config.batch_size, pad_id, generator(seed, "batches"))
         fine_tune_lora(
             model,
-            train_loader,
-            val_loader,
+            loaders.train(seed),
+            loaders.val(),
             replace(config, seed=seed),
             Path(out_dir) / f"seed-{seed}",
-            control_loader,
+            loaders.control(),
         )
     return {
         "rank": r,
@@ -158,5 +249,48 @@ def train_rank(
         "trainable_parameters_closed_form": closed_form,
         "base_parameters": total,
         "trainable_ratio": trainable / total,
-        "steps": config.epochs * len(train_loader),
+        "steps": config.epochs * len(loaders.train(seeds[0])),
+    }
+
+
+def train_full(
+    model: MiniGPT,
+    pairs: Mapping[str, Sequence[TokenizedPair]],
+    *,
+    config: LoRATrainConfig,
+    seeds: Sequence[int],
+    pad_id: int,
+    out_dir: str | Path,
+    tokenizer_path: str | Path | None = None,
+) -> dict[str, Any]:
+    """Train all weights once a seed, each time from the same base, into ``out_dir/seed-<seed>``.
+
+    Batches are those of :func:`train_rank` for the same seed.
+
+    Args:
+        model: The base; changed in place.
+        pairs: ``train``, ``val`` and ``control``.
+
+    Returns:
+        What was trained: the counts of weights and the steps.
+    """
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    loaders = Loaders(pairs, config, pad_id)
+    for seed in seeds:
+        model.load_state_dict(start)
+        fine_tune_full(
+            model,
+            loaders.train(seed),
+            loaders.val(),
+            replace(config, seed=seed),
+            Path(out_dir) / f"seed-{seed}",
+            loaders.control(),
+            tokenizer_path=tokenizer_path,
+        )
+    total = sum(p.numel() for p in model.parameters())
+    return {
+        "trainable_parameters": total,
+        "base_parameters": total,
+        "trainable_ratio": 1.0,
+        "steps": config.epochs * len(loaders.train(seeds[0])),
     }

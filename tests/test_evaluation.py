@@ -27,11 +27,13 @@ from minituner.evaluate import (
     accuracy_summary,
     drift,
     english_of,
+    evaluate_full,
     evaluate_model,
     evaluate_rank,
     greedy_answers,
     judge_pairs,
     max_abs_difference,
+    pair_losses,
     perplexities,
     probe_over_irregularisation,
     write_items,
@@ -254,13 +256,15 @@ def test_neither_batch_nor_order_changes_a_score(
     base: MiniGPT, pairs: list[TokenizedPair], monkeypatch: pytest.MonkeyPatch, batch_size: int
 ) -> None:
     base.double()
-    before = judge_pairs(base, pairs, PAD_ID), perplexities(base, pairs, PAD_ID)
+    before = judge_pairs(base, pairs, PAD_ID), perplexities(pair_losses(base, pairs, PAD_ID))
     monkeypatch.setattr(evaluate, "BATCH_SIZE", batch_size)
     judged = judge_pairs(base, pairs[::-1], PAD_ID)[::-1]
     for one, other in zip(before[0], judged, strict=True):
         assert one.margin == pytest.approx(other.margin, rel=1e-9)
         assert one.margin_per_token == pytest.approx(other.margin_per_token, rel=1e-9)
-    assert perplexities(base, pairs[::-1], PAD_ID) == pytest.approx(before[1], rel=1e-9)
+    assert perplexities(pair_losses(base, pairs[::-1], PAD_ID)) == pytest.approx(
+        before[1], rel=1e-9
+    )
 
 
 def test_summaries_are_shares_and_means(pairs: list[TokenizedPair]) -> None:
@@ -293,7 +297,10 @@ def test_a_model_that_knows_nothing_has_the_vocabularys_size_as_perplexity(
     base: MiniGPT, bigram: MakeBigram, pairs: list[TokenizedPair]
 ) -> None:
     expected = pytest.approx(base.config.vocab_size)
-    assert perplexities(bigram(), pairs, PAD_ID) == {"text": expected, "target": expected}
+    assert perplexities(pair_losses(bigram(), pairs, PAD_ID)) == {
+        "text": expected,
+        "target": expected,
+    }
 
 
 def test_perplexities_are_as_worked_out_by_hand(bigram: MakeBigram, pair: TokenizedPair) -> None:
@@ -302,7 +309,7 @@ def test_perplexities_are_as_worked_out_by_hand(bigram: MakeBigram, pair: Tokeni
         (SPANISH, EOS_ID): 0.9, (ASK, D): 0.2, (D, EOS_ID): 0.3,
     }  # fmt: skip
     short = replace(pair, target_ids=[D, EOS_ID])
-    result = perplexities(bigram(likely), [pair, short], PAD_ID)
+    result = perplexities(pair_losses(bigram(likely), [pair, short], PAD_ID))
     answers = 0.5 * 0.6 * 0.7 * 0.9 * 0.2 * 0.3  # six tokens, the first pair's weigh twice
     assert result["target"] == pytest.approx(answers ** (-1 / 6))
     assert result["text"] == pytest.approx((answers * 0.01 * 0.01) ** (-1 / 8))
@@ -311,7 +318,9 @@ def test_perplexities_are_as_worked_out_by_hand(bigram: MakeBigram, pair: Tokeni
 def test_the_prompts_tokens_enter_the_text_and_not_the_target(
     bigram: MakeBigram, pair: TokenizedPair
 ) -> None:
-    before, after = (perplexities(bigram({(BOS_ID, ASK): p}), [pair], PAD_ID) for p in (0.5, 0.25))
+    before, after = (
+        perplexities(pair_losses(bigram({(BOS_ID, ASK): p}), [pair], PAD_ID)) for p in (0.5, 0.25)
+    )
     assert after["target"] == before["target"]
     assert after["text"] == pytest.approx(before["text"] * 2 ** (1 / 5))
 
@@ -467,7 +476,7 @@ def test_one_evaluation_holds_every_measure(
     for name, judgements in judged.items():
         assert metrics[name]["accuracy"] == sum(j.margin > 0 for j in judgements) / len(judgements)
     for name in ("test", "control"):
-        assert metrics[name]["perplexity"] == perplexities(base, splits[name], PAD_ID)
+        assert metrics[name]["perplexity"] == perplexities(pair_losses(base, splits[name], PAD_ID))
     assert [(item["split"], item["id"]) for item in items] == [
         (name, pair.id) for name in judged for pair in splits[name]
     ]
@@ -517,9 +526,9 @@ def test_a_rank_is_its_adapters_scores_beside_the_untouched_base(
     json.dumps(metrics, allow_nan=False)
 
     assert (metrics["rank"], metrics["scaling"]) == (4, 3.0)
-    assert metrics["adapter_parameters"] == 2 * 4 * (32 + 32)
+    assert metrics["trained_parameters"] == 2 * 4 * (32 + 32)
     sizes = [Path(adapter).stat().st_size for adapter in adapters.values()]
-    assert metrics["adapter_size_ratio"] == max(sizes) / path.stat().st_size
+    assert metrics["size_ratio"] == max(sizes) / path.stat().st_size
     assert [run["seed"] for run in metrics["runs"]] == [3, 8]
     assert {item["seed"] for item in items} == {3, 8}
     own = weights_sha256(base.state_dict())
@@ -564,6 +573,64 @@ def test_a_rank_over_another_base_is_refused(
     adapters = saved_adapters(make_base(0), tmp_path, (3,))
     with pytest.raises(UserError, match=r"adapter-3\.pt: was made for another base"):
         evaluate_rank(tmp_path / "best.pt", adapters, tokenizer, splits, {})
+
+
+def test_the_adapter_of_another_run_is_refused_by_name(
+    base: MiniGPT,
+    tokenizer: Tokenizer,
+    splits: dict[str, list[TokenizedPair]],
+    tmp_path: Path,
+) -> None:
+    save_base(tmp_path / "best.pt", base)
+    adapters = saved_adapters(base, tmp_path, (3,))
+    with pytest.raises(UserError, match=r"adapter-3\.pt: is the adapter of another rank"):
+        evaluate_rank(tmp_path / "best.pt", adapters, tokenizer, splits, {}, rank=8)
+    with pytest.raises(UserError, match=r"adapter-3\.pt: is the adapter of another seed"):
+        evaluate_rank(tmp_path / "best.pt", {4: adapters[3]}, tokenizer, splits, {})
+
+
+def test_a_fully_tuned_model_is_scored_as_the_checkpoint_it_is(
+    base: MiniGPT,
+    tokenizer: Tokenizer,
+    splits: dict[str, list[TokenizedPair]],
+    tmp_path: Path,
+) -> None:
+    save_base(tmp_path / "best.pt", base)
+    tuned = copy.deepcopy(base)
+    with torch.no_grad():
+        tuned.ln_f.bias[3] += 0.5
+    save_base(tmp_path / "model.pt", tuned)
+    before, _ = evaluate_model(base, tokenizer, splits)
+    after, expected_items = evaluate_model(tuned, tokenizer, splits)
+    metrics, items = evaluate_full(
+        tmp_path / "best.pt", {5: tmp_path / "model.pt"}, tokenizer, splits, before
+    )
+    run = metrics["runs"][0]
+    assert (metrics["rank"], metrics["scaling"]) == (None, None)
+    assert metrics["trained_parameters"] == sum(p.numel() for p in base.parameters())
+    assert metrics["size_ratio"] == pytest.approx(1, abs=0.01)
+    assert run["base_max_abs_diff"] == pytest.approx(0.5)
+    assert run["base_sha256"]["before"] != run["base_sha256"]["after"]
+    assert run["scale_audit"] == []
+    assert run["test"]["accuracy"] == after["test"]["accuracy"]
+    assert run["control"]["drift"]["text"] == pytest.approx(
+        after["control"]["perplexity"]["text"] / before["control"]["perplexity"]["text"] - 1
+    )
+    assert items == [{"seed": 5, **item} for item in expected_items]
+
+
+def test_the_items_losses_add_up_to_the_perplexities(
+    base: MiniGPT, tokenizer: Tokenizer, splits: dict[str, list[TokenizedPair]]
+) -> None:
+    metrics, items = evaluate_model(base, tokenizer, splits)
+    control = [item for item in items if item["split"] == "control"]
+    for kind in ("text", "target"):
+        nll = sum(float(item[f"{kind}_nll_nats"]) for item in control)
+        tokens = sum(item[f"{kind}_tokens"] for item in control)
+        assert metrics["control"]["perplexity"][kind] == pytest.approx(
+            math.exp(nll / tokens), rel=1e-5
+        )
+    assert [item["complement"] for item in control] == [p.complement for p in splits["control"]]
 
 
 def test_a_rank_of_a_changed_base_is_no_result(
@@ -612,7 +679,7 @@ def headline(
             "control": {"drift": {"text": drift, "target": 9.0}},  # the gate is on the whole text
         },
         "base_max_abs_diff": diff,
-        "adapter_size_ratio": ratio,
+        "size_ratio": ratio,
     }
 
 
@@ -682,8 +749,8 @@ def test_failing_gates_are_named_and_no_others(capsys: pytest.CaptureFixture[str
 
 def test_the_headline_is_one_seeds_run_beside_the_base() -> None:
     runs = [{"seed": s, "base_max_abs_diff": 0.0, "base_sha256": {"before": s}} for s in (4, 7)]
-    rank = {"rank": 8, "scaling": 2.0, "adapter_parameters": 5, "adapter_size_ratio": 0.1}
-    metrics = headline_metrics({**rank, "adapter_bytes": 9, "runs": runs}, {"test": 1}, seed=7)
+    rank = {"rank": 8, "scaling": 2.0, "trained_parameters": 5, "size_ratio": 0.1}
+    metrics = headline_metrics({**rank, "file_bytes": 9, "runs": runs}, {"test": 1}, seed=7)
     assert metrics == {
         **rank,
         "seed": 7,

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from minituner.batches import IGNORE, Batch, Example, Loader, collate, text_examples
-from minituner.checkpoint import weights_sha256
+from minituner.checkpoint import load_base, weights_sha256
 from minituner.corpus import COLUMNS, Row
 from minituner.errors import UserError
 from minituner.files import sha256
@@ -40,7 +40,7 @@ from minituner.pretrain import (
 )
 from minituner.seeding import derive_seed, generator, seed_everything
 from minituner.tokenizer import PAD, special_id
-from minituner.train import LoRATrainConfig, fine_tune_lora, target_examples, train_rank
+from minituner.train import LoRATrainConfig, fine_tune_lora, target_examples, train_full, train_rank
 
 PAD_ID = 2
 
@@ -124,6 +124,22 @@ def test_adamw_does_what_its_paper_says() -> None:
         unbiased_mean, unbiased_variance = mean / (1 - 0.9**step), variance / (1 - 0.999**step)
         x -= rate * (unbiased_mean / (math.sqrt(unbiased_variance) + eps) + decay * x)
         assert moving.item() == pytest.approx(x, rel=1e-6)
+
+
+def test_a_parameters_rate_ratio_is_that_of_a_group_of_torchs() -> None:
+    ours, theirs = parameters(), parameters()
+    optimizer = AdamW(ours, 1e-2, rate_ratios=[1.0, 16.0, 1.0])
+    reference = torch.optim.AdamW(
+        [{"params": theirs[::2], "lr": 1e-2}, {"params": [theirs[1]], "lr": 16e-2}],
+        weight_decay=0.01,
+        fused=True,
+    )
+    for step in range(20):
+        give_gradients(ours, step)
+        give_gradients(theirs, step)
+        optimizer.step()
+        reference.step()
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def test_a_resumed_adamw_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
@@ -408,7 +424,7 @@ def test_a_model_without_adapters_is_refused(
     base: MiniGPT, pairs: list[TokenizedPair], tmp_path: Path
 ) -> None:
     loader = Loader(target_examples(pairs), 4, PAD_ID)
-    with pytest.raises(UserError, match="no adapters to train"):
+    with pytest.raises(UserError, match="has no adapters"):
         fine_tune_lora(base, loader, loader, LoRATrainConfig(), tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -525,6 +541,88 @@ def test_ranks_do_differ_once_they_learn(
     small, large = (read_log(tmp_path / f"{r}/seed-0") for r in (2, 8))
     assert small[:2] == large[:2]  # the start, and the loss of the first step
     assert small[-1] != large[-1]
+
+
+def test_loraplus_moves_b_faster_and_a_as_before(
+    base: MiniGPT, splits: dict[str, list[TokenizedPair]], tmp_path: Path
+) -> None:
+    """Adam's first step is the learning rate in size; B starts at zero, so that is where it is."""
+    one_step = {"train": splits["train"][:4], "val": splits["val"], "control": splits["control"]}
+    for ratio in (1.0, 16.0):
+        train(base, one_step, tmp_path / str(ratio), loraplus_lr_ratio=ratio)
+    slow, fast = (
+        torch.load(tmp_path / f"{ratio}/seed-0/adapter_final.pt", weights_only=True)["weights"]
+        for ratio in (1.0, 16.0)
+    )
+    for name in slow:
+        if name.endswith("lora_B"):
+            assert slow[name].abs().max() == pytest.approx(1e-4, rel=1e-3)
+            assert torch.allclose(fast[name], 16 * slow[name], rtol=1e-3, atol=1e-9)
+        else:
+            assert torch.equal(fast[name], slow[name])
+
+
+def test_a_held_out_verb_is_not_trained_on(
+    base: MiniGPT, splits: dict[str, list[TokenizedPair]], tmp_path: Path
+) -> None:
+    kept = [pair for pair in splits["train"] if pair.verb != "walk"]
+    assert 0 < len(kept) < len(splits["train"])
+    summary = train(base, splits, tmp_path / "held-out", held_out_verb="walk")
+    expected = train(base, {**splits, "train": kept}, tmp_path / "without")
+    assert summary == expected
+    files = [tmp_path / f"{x}/seed-0/adapter_final.pt" for x in ("held-out", "without")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    only = {**splits, "train": [pair for pair in splits["train"] if pair.verb == "walk"]}
+    with pytest.raises(UserError, match="no training pair is left"):
+        train(base, only, tmp_path / "none", held_out_verb="walk")
+
+
+# --- full fine-tuning ---------------------------------------------------------------------------
+
+
+def tune_fully(
+    base: MiniGPT,
+    splits: dict[str, list[TokenizedPair]],
+    out_dir: Path,
+    seeds: Sequence[int] = (0,),
+    **options: Any,
+) -> dict[str, Any]:
+    config = LoRATrainConfig(**{"batch_size": 4, "epochs": 1, **options})
+    return train_full(
+        copy.deepcopy(base), splits, config=config, seeds=seeds, pad_id=PAD_ID, out_dir=out_dir
+    )
+
+
+def test_full_fine_tuning_moves_every_weight_and_starts_each_seed_from_the_base(
+    base: MiniGPT, splits: dict[str, list[TokenizedPair]], tmp_path: Path
+) -> None:
+    summary = tune_fully(base, splits, tmp_path / "all", seeds=(0, 1))
+    tune_fully(base, splits, tmp_path / "alone", seeds=(1,))
+    assert summary == {
+        "trainable_parameters": parameter_count(base.config),
+        "base_parameters": parameter_count(base.config),
+        "trainable_ratio": 1.0,
+        "steps": 5,
+    }
+    alone, first, second = (
+        tmp_path / folder / "model_final.pt"
+        for folder in ("alone/seed-1", "all/seed-0", "all/seed-1")
+    )
+    assert alone.read_bytes() == second.read_bytes() != first.read_bytes()
+    before, after = base.state_dict(), load_base(first).state_dict()
+    unmoved = {name for name in before if torch.equal(before[name], after[name])}
+    assert unmoved <= {name for name in before if name.endswith("k_proj.bias")}, (
+        "softmax does not see the same number added to every key's score"
+    )
+
+
+def test_full_fine_tuning_takes_the_batches_that_lora_takes(
+    base: MiniGPT, splits: dict[str, list[TokenizedPair]], tmp_path: Path
+) -> None:
+    # At a learning rate of zero the log is the base's loss on each batch in turn.
+    tune_fully(base, splits, tmp_path / "full", learning_rate=0.0)
+    train(base, splits, tmp_path / "lora", learning_rate=0.0)
+    assert read_log(tmp_path / "full/seed-0") == read_log(tmp_path / "lora/seed-0")
 
 
 # --- pretraining --------------------------------------------------------------------------------

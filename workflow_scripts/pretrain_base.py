@@ -14,7 +14,7 @@ with run_stage(snakemake) as job:
     seed_everything(job.params.seed, job.params.config["threads"]["pretrain"])
     rows = read_rows(job.input.corpus, load_verbs(job.input.verbs))
     tokenizer = load_tokenizer(job.input.tokenizer)
-    config = PretrainConfig(**base["pretrain"])
+    config = PretrainConfig(**{**base["pretrain"], "seed": job.params.seed})
     state_path = Path(job.output.base).with_name("pretraining_state.pt")
     model, log, summary = pretrain_on_rows(rows, tokenizer, base["model"], config, state_path)
     save_base(job.output.base, model, job.input.tokenizer)
