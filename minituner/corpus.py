@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -80,6 +80,7 @@ class Verb:
     spanish_participle: str
     spanish_future: Mapping[str, str]
     spanish_clitics: Mapping[str, str] | None = None
+    ambiguous: Mapping[str, str] = field(default_factory=dict)  # forms that are other words too
 
     @property
     def irregular(self) -> bool:
@@ -182,7 +183,18 @@ def _verb(path: str | Path, lemma: str, entry: Any) -> Verb:
         spanish_participle=_string(path, in_spanish, spanish, "participle"),
         spanish_future={person: stem + ending for person, ending in endings.items()},
         spanish_clitics=_by_person(path, in_spanish, spanish, "clitics") if clitics else None,
+        ambiguous=section(path, in_english, english, "ambiguous") if "ambiguous" in english else {},
     )
+    forms = {*verb.past.values(), verb.participle, verb.wrong_past, verb.wrong_participle}
+    for word, meaning in verb.ambiguous.items():
+        if word not in forms or not isinstance(meaning, str):
+            raise UserError(
+                f"{path}: {in_english}.ambiguous",
+                f"says nothing of a form of {lemma!r}",
+                found=f"{word}: {_brief(meaning)}",
+                expected=f"one of {', '.join(sorted(forms))}, and what else it means",
+                mend="mend the word, or remove the line",
+            )
     for key, tense in (("wrong_past", "past_simple"), ("wrong_participle", "past_participle")):
         if any(verb.wrong(tense) == verb.english(tense, person) for person in PERSONS):
             raise UserError(

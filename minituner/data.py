@@ -44,6 +44,7 @@ class SplitSettings:
     """How the pairs are divided.
 
     The shares are of the irregular pairs and sum to 1; the counts are of the regular ones.
+    ``held_out_complements`` of every irregular verb are kept out of train.
     ``max_frame_distance`` bounds the total variation distance between the frame types of the
     control and the irregular pairs, ``max_length_difference_words`` the difference between their
     mean prompt lengths.
@@ -52,6 +53,7 @@ class SplitSettings:
     train_share: float = 0.8
     val_share: float = 0.1
     test_share: float = 0.1
+    held_out_complements: int = 1
     control_pairs: int = 100
     probe_sentences: int = 20
     max_frame_distance: float = 0.1
@@ -72,7 +74,20 @@ def filter_rows(
     Returns:
         The irregular pairs, the regular pairs, and how many rows were kept and dropped, by reason.
         Pairs come sorted by content: the order of the rows means nothing.
+
+    Raises:
+        UserError: A verb is not among ``verbs``.
     """
+    for key, lemmas in (("irregular_verbs", irregular_verbs), ("regular_verbs", regular_verbs)):
+        unknown = [lemma for lemma in lemmas if lemma not in verbs]
+        if unknown:
+            raise UserError(
+                f"config.yaml: data.{key}",
+                "names a verb whose forms are not known",
+                found=", ".join(unknown),
+                expected=f"verbs of data.verbs: {', '.join(verbs)}",
+                mend="mend the name, or write the verb's forms into that file",
+            )
     group = dict.fromkeys(irregular_verbs, "irregular") | dict.fromkeys(regular_verbs, "regular")
     kept: dict[str, list[Pair]] = {"irregular": [], "regular": []}
     dropped: Counter[str] = Counter()
@@ -155,6 +170,7 @@ def split_irregular(
 
     Pairs with the same prompt form a group and stay together. The strata are laid end to end and
     the accounts run on through them, so the totals are exact and every stratum is near its share.
+    Pairs with a held-out complement go to val and test alone.
     """
     if abs(settings.train_share + settings.val_share + settings.test_share - 1) > 1e-9:
         raise UserError(
@@ -170,7 +186,17 @@ def split_irregular(
     strata = defaultdict(list)
     for group in groups.values():
         strata[group[0].verb, group[0].form].append(group[0])
-    ordered = [pair for key in sorted(strata) for pair in seeded_shuffle(strata[key], seed)]
+    held_out = held_out_complements(pairs, settings, seed)
+
+    def is_new(pair: Pair) -> bool:
+        return (pair.verb, pair.complement) in held_out
+
+    # New ones first: a stable sort, so both kinds stay shuffled.
+    ordered = [
+        pair
+        for key in sorted(strata)
+        for pair in sorted(seeded_shuffle(strata[key], seed), key=is_new, reverse=True)
+    ]
 
     shares = {
         "train": settings.train_share,
@@ -180,7 +206,10 @@ def split_irregular(
     splits: dict[str, list[Pair]] = {name: [] for name in shares}
     groups_in = dict.fromkeys(shares, 0)
     for position, first in enumerate(ordered, start=1):
-        name = max(shares, key=lambda split: shares[split] * position - groups_in[split])
+        name = max(
+            ("val", "test") if is_new(first) else shares,
+            key=lambda split: shares[split] * position - groups_in[split],
+        )
         groups_in[name] += 1
         splits[name] += groups[first.prompt]
     for name, members in splits.items():
@@ -189,11 +218,38 @@ def split_irregular(
     return splits
 
 
+def held_out_complements(
+    pairs: Iterable[Pair], settings: SplitSettings, seed: int
+) -> set[tuple[str, str]]:
+    """The complements that train does not see, drawn for every verb, as (verb, complement).
+
+    One that has more of its verb's pairs than val and test have room for is passed over.
+    """
+    by_verb: dict[str, Counter[str]] = defaultdict(Counter)
+    for pair in pairs:
+        by_verb[pair.verb][pair.complement] += 1
+    held_out = set()
+    for verb, counts in by_verb.items():
+        room = (settings.val_share + settings.test_share) * counts.total()
+        drawn = 0
+        for complement in sorted(counts, key=lambda c: seeded_hash(seed, f"{verb}/{c}")):
+            if complement and drawn < settings.held_out_complements and counts[complement] <= room:
+                held_out.add((verb, complement))
+                drawn += 1
+                room -= counts[complement]
+    return held_out
+
+
+def seeded_hash(seed: int, text: str) -> str:
+    """A hash that decides an order."""
+    return hashlib.sha256(f"{seed}/{text}".encode()).hexdigest()
+
+
 def seeded_shuffle(pairs: Iterable[Pair], seed: int) -> list[Pair]:
     """A shuffle by a seeded hash of each prompt: editing one pair moves no other."""
 
     def key(pair: Pair) -> tuple[str, str]:
-        return hashlib.sha256(f"{seed}/{pair.prompt}".encode()).hexdigest(), pair.english
+        return seeded_hash(seed, pair.prompt), pair.english
 
     return sorted(pairs, key=key)
 
@@ -242,7 +298,7 @@ def round_robin_by_verb(pairs: Iterable[Pair]) -> list[Pair]:
 
 def _too_few(split: str, found: int, needed: int, kind: str) -> UserError:
     return UserError(
-        "data/processed/verb-corpus",
+        "config.yaml: data.corpus",
         f"too few {kind} rows for the {split} split",
         found=f"{found} pairs",
         expected=f"at least {needed}, in the past simple or past participle, each with a prompt",
@@ -358,7 +414,7 @@ def check_alike(distributions: Mapping[str, Any], settings: SplitSettings) -> No
     ):
         if abs(distributions[key]) > limit:
             raise UserError(
-                "data/processed/verb-corpus",
+                "config.yaml: data.corpus",
                 "the regular control pairs do not resemble the irregular ones",
                 found=f"{key} {distributions[key]} (irregular: {distributions['irregular']}; "
                 f"control: {distributions['control']})",

@@ -24,6 +24,7 @@ from minituner.data import (
     compare_distributions,
     draw_control,
     filter_rows,
+    held_out_complements,
     pair_of_row,
     pair_rows,
     read_pair_rows,
@@ -214,6 +215,43 @@ def test_shares_that_do_not_sum_to_one_are_refused() -> None:
         split_irregular([pair(1)], SplitSettings(train_share=0.9), seed=0)
 
 
+def test_the_held_out_complements_stand_in_val_and_test_alone(
+    filtered: Filtered, splits: dict[str, list[Pair]]
+) -> None:
+    def complements(split: str) -> set[tuple[str, str]]:
+        return {(p.verb, p.complement) for p in splits[split]}
+
+    held_out = held_out_complements(filtered[0], SETTINGS, seed=0)
+    assert len(held_out) == len({verb for verb, _ in held_out}) == 8
+    assert not held_out & complements("train")
+    assert held_out <= complements("val") | complements("test")
+    new = [p for p in splits["test"] if (p.verb, p.complement) not in complements("train")]
+    assert len({p.verb for p in new}) == 8
+    assert 10 < len(new) < len(splits["test"]) - 10, "both kinds of sentence are asked about"
+
+
+def test_no_complement_is_held_out_if_none_is_asked_for_or_there_is_no_room(
+    filtered: Filtered,
+) -> None:
+    none = replace(SETTINGS, held_out_complements=0)
+    assert held_out_complements(filtered[0], none, seed=0) == set()
+    one_complement = [replace(p, complement="home") for p in filtered[0]]
+    assert held_out_complements(one_complement, SETTINGS, seed=0) == set()
+    unnamed = [replace(p, complement="") for p in filtered[0]]
+    assert held_out_complements(unnamed, SETTINGS, seed=0) == set()
+    two = held_out_complements(filtered[0], replace(SETTINGS, held_out_complements=2), seed=0)
+    assert held_out_complements(filtered[0], SETTINGS, seed=0) < two
+    assert len(two) > 12, "a second one does not fit everywhere"
+
+
+def test_a_verb_that_is_not_known_is_named(verbs: dict[str, Verb], rows: list[Row]) -> None:
+    with pytest.raises(UserError, match=r"config\.yaml: data\.irregular_verbs") as refusal:
+        filter_rows(rows, verbs, ["go", "eet"], ["walk"])
+    assert "found:    eet\n" in str(refusal.value)
+    with pytest.raises(UserError, match=r"config\.yaml: data\.regular_verbs"):
+        filter_rows(rows, verbs, ["go"], ["wolk"])
+
+
 def test_too_few_rows_are_refused_by_the_name_of_the_split() -> None:
     irregular, regular = [pair(i) for i in range(30)], [pair(i, "walk") for i in range(100, 150)]
     with pytest.raises(UserError, match="too few irregular rows for the val split"):
@@ -282,7 +320,7 @@ def test_the_whole_check_leaves_out_no_part(
         base = [replace(rows[0], prompt=good.prompt, path="edited.jsonl", line=1)]
     else:
         planted["control"] = [p for p in splits["control"] if p.frame == "time_last"]
-    place = "data/processed/verb-corpus: .*resemble" if fault == "frames" else r"edited\.jsonl:1: "
+    place = r"config\.yaml: data\.corpus: .*resemble" if fault == "frames" else r"edited\.jsonl:1: "
     with pytest.raises(UserError, match=place):
         check_splits(planted, base, SETTINGS)
 
