@@ -1,7 +1,7 @@
 """minituner: what does a LoRA adapter of rank r buy, and what does it break?
 
 corpus -> filter -> split -> tokenize -> train -> evaluate -> headline -> plot -> render
-           base corpus -> train_tokenizer -> pretrain_base -^
+           base corpus -> train_tokenizer -> pretrain_base -^       evaluate -> compare (ablations)
 """
 
 from snakemake.utils import min_version
@@ -20,6 +20,7 @@ include: "rules/base.smk"
 include: "rules/data.smk"
 include: "rules/experiment.smk"
 include: "rules/report.smk"
+include: "rules/ablations.smk"
 
 
 rule report:
@@ -30,5 +31,22 @@ rule report:
         "REPORT.md",
         BASE_FIGURE,
         headline=f"{HEADLINE}/adapter_final.pt",
-        adapters=[path for rank in config["ranks"] for path in adapters(rank)],
+        adapters=STUDY_ADAPTERS,
         base=BASE,
+
+
+rule ablations:
+    """Every arm that is enabled, and their report."""
+    input:
+        f"{ABLATIONS}/REPORT.md",
+        [tuned_weights(arm) for arm in ARMS],
+
+
+for arm_name in ARMS:
+
+    rule:
+        name:
+            f"ablate_{arm_name}"
+        input:
+            f"experiments/28-lora-ablate-{arm_name}/{arm_name}.png",
+            tuned_weights(arm_name),

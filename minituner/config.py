@@ -28,6 +28,7 @@ def check_config(config: Mapping[str, Any], schema_path: str | Path) -> None:
     _check_ranks(config)
     _check_verbs(config)
     _check_own_base(config)
+    _check_ablations(config)
     _check_files(config)
 
 
@@ -122,10 +123,14 @@ def _user_error(error: Any) -> UserError:
         "minItems": lambda value: f"a list of at least {value}",
         "minLength": lambda _value: "some text",
         "uniqueItems": lambda _value: "no value twice",
+        "minProperties": lambda value: f"at least {value}",
+        "pattern": lambda _value: "a name of letters, digits and + . _ -, an arm's in lower case",
         "enum": lambda value: f"one of {', '.join(map(str, value))}",
     }
     expected = wording[error.validator](error.validator_value)
     suggestion = nearest(str(error.instance), error.schema.get("enum", ()))
+    if error.validator == "type" and (number := _as_number(error.instance)) is not None:
+        suggestion = f"write {number}, without quotes: YAML reads 1e-4 as text, 1.0e-4 as a number"
     return UserError(
         where,
         "the value cannot be used",
@@ -133,6 +138,14 @@ def _user_error(error: Any) -> UserError:
         expected=expected,
         mend=suggestion or "change it in config.yaml, or in the overlay given by --configfile",
     )
+
+
+def _as_number(value: object) -> float | None:
+    """The number that a text spells, if it does."""
+    try:
+        return float(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -205,6 +218,62 @@ def _check_own_base(config: Mapping[str, Any]) -> None:
             expected="a folder of *.jsonl, or a checkpoint of your own",
             mend="e.g. data/processed/base-corpus",
         )
+
+
+def _check_ablations(config: Mapping[str, Any]) -> None:
+    seeds, further = config["base"]["pretrain"]["seed"], config["base"]["seeds"]
+    if config["base"]["checkpoint"] is not None and further:
+        raise UserError(
+            "config.yaml: base.seeds",
+            "a base of your own has no other seeds",
+            found=further,
+            expected="an empty list",
+            mend="write seeds: [], or let the pipeline pretrain the base: checkpoint: null",
+        )
+    if seeds in further:
+        raise UserError(
+            "config.yaml: base.seeds",
+            "holds the seed of the study's own base",
+            found=seeds,
+            expected="the seeds of further bases",
+            mend="remove it from the list",
+        )
+    reserved = {"rank", "bases"} & set(config["ablations"])
+    if reserved:
+        raise UserError(
+            f"config.yaml: ablations.{min(reserved)}",
+            "the name is taken",
+            found=min(reserved),
+            expected="any name but rank (the study's folder) and bases (see base.seeds)",
+            mend="call the arm something else",
+        )
+    verbs = config["data"]["irregular_verbs"]
+    held_out = {"train": config["train"]["held_out_verb"]} | {
+        f"ablations.{arm}.runs.{name}.train": overlay["train"]["held_out_verb"]
+        for arm, body in config["ablations"].items()
+        if body["enabled"]
+        for name, overlay in body["runs"].items()
+        if "held_out_verb" in overlay.get("train", {})
+    }
+    for key, verb in held_out.items():
+        if verb is not None and verb not in verbs:
+            raise UserError(
+                f"config.yaml: {key}.held_out_verb",
+                "is not taught",
+                found=verb,
+                expected=f"one of data.irregular_verbs: {', '.join(verbs)}",
+                mend=nearest(verb, verbs) or "leave the line out",
+            )
+    for arm, body in config["ablations"].items():
+        for name, overlay in body["runs"].items():
+            if overlay.get("full") and "lora" in overlay:
+                raise UserError(
+                    f"config.yaml: ablations.{arm}.runs.{name}",
+                    "trains all weights, so it has no adapter",
+                    found="both full: true and lora",
+                    expected="one of the two",
+                    mend="remove lora, or full",
+                )
 
 
 def _check_files(config: Mapping[str, Any]) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import jinja2
 
+from minituner.corpus import Verb
+
 PREDICTIONS_SHOWN = 5
 NEAR_THE_TOP = 0.95
 
@@ -16,6 +18,7 @@ NEAR_THE_TOP = 0.95
 FIGURES = {
     "accuracy": "experiments/28-lora-ablate-rank/accuracy_vs_rank.png",
     "drift": "experiments/28-lora-ablate-rank/drift_vs_rank.png",
+    "scale": "experiments/28-lora-ablate-rank/scale_vs_rank.png",
     "loss": "experiments/28-lora-finetune/loss_curve.png",
     "base_loss": "experiments/17-minigpt-train/loss_curve.png",
 }
@@ -28,18 +31,24 @@ def render_report(
 
     Args:
         results: The contents of the results files: ``pairs``, ``sweep``, ``base_metrics``,
-            ``metrics``, ``gates``, ``manifest``, ``training`` and ``pretraining`` (or ``None``).
+            ``metrics``, ``gates``, ``manifest``, ``training`` and ``pretraining`` (or ``None``);
+            and ``ambiguous``, the forms that are other words too (:func:`ambiguous_forms`).
         settings: The parts of the config that the report quotes.
 
     Raises:
         jinja2.UndefinedError: The template asks for something that no results file holds.
     """
+    return fill(template, report_context(results, settings))
+
+
+def fill(template: str | Path, context: Mapping[str, Any]) -> str:
+    """A template with its values in place."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
     )
     environment.filters.update(FILTERS)
     text = Path(template).read_text(encoding="utf-8")
-    return environment.from_string(text).render(report_context(results, settings))
+    return environment.from_string(text).render(context)
 
 
 def report_context(results: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,7 +58,11 @@ def report_context(results: Mapping[str, Any], settings: Mapping[str, Any]) -> d
     row = next(row for row in sweep["ranks"] if row["rank"] == metrics["rank"])
     data = settings["data"]
     distributions = results["pairs"]["distributions"]
-    tested = {row["verb"] for row in sweep["by_verb_and_form"]}
+    by_verb_and_form = [
+        row | dict(zip(("verb", "form"), row["label"].split("/"), strict=True))
+        for row in sweep["by_verb_and_form"]
+    ]
+    tested = {row["verb"] for row in by_verb_and_form}
     ranks = [row["rank"] for row in sweep["ranks"]]
     return {
         **results,
@@ -62,6 +75,11 @@ def report_context(results: Mapping[str, Any], settings: Mapping[str, Any]) -> d
         "seeds": sweep["seeds"],
         "confidence": f"{100 * sweep['confidence']:g}",
         "elbow": sweep["elbow"],
+        "by_verb_and_form": by_verb_and_form,
+        "headline": row,
+        "best": next(r for r in sweep["ranks"] if r["rank"] == sweep["elbow"]["best_rank"]),
+        "scale_words": scale_words(sweep["ranks"]),
+        "generalisation": generalisation_words(sweep["by_group"], metrics["rank"]),
         "mcnemar": row["mcnemar_headline_seed"],
         "paths": FIGURES,
         "failed_gates": gates_sentence(gates),
@@ -99,6 +117,22 @@ def gates_sentence(gates: Mapping[str, Mapping[str, Any]]) -> str:
     return f"All {len(gates)} gates pass."
 
 
+def ambiguous_forms(verbs: Mapping[str, Verb], lemmas: Sequence[str]) -> list[dict[str, str]]:
+    """The forms of these verbs that are other words as well, and what they mean then."""
+    return [
+        {
+            "verb": lemma,
+            "word": word,
+            "meaning": meaning,
+            "side": "wrong"
+            if word in (verbs[lemma].wrong_past, verbs[lemma].wrong_participle)
+            else "right",
+        }
+        for lemma in lemmas
+        for word, meaning in verbs[lemma].ambiguous.items()
+    ]
+
+
 # --- the words for the sweep's outcome ----------------------------------------------------------
 
 OUTCOME_CLAUSES = {
@@ -128,8 +162,8 @@ def interpret(sweep: Mapping[str, Any]) -> str:
         f"{pct(first['accuracy']['mean'])} at r = {first['rank']} and "
         f"{pct(last['accuracy']['mean'])} at r = {last['rank']}, a difference of {gap} points "
         f"whose interval includes zero. The smallest rank already buys what there is to buy, with "
-        f"{thousands(first['adapter_parameters'])} weights instead of "
-        f"{thousands(last['adapter_parameters'])}.{_room(best)}",
+        f"{thousands(first['trained_parameters'])} weights instead of "
+        f"{thousands(last['trained_parameters'])}.{_room(best)}",
         "elbow": f"**The elbow is at r = {elbow['rank']}**: the smallest rank that is not "
         f"significantly worse than the best, r = {best['rank']} "
         f"({pct(best['accuracy']['mean'])}). From r = {first['rank']} to r = {last['rank']} "
@@ -145,7 +179,7 @@ def interpret(sweep: Mapping[str, Any]) -> str:
         "every sentence right, and accuracy can no longer tell them apart; the margin in nats is "
         f"the finer measure, {interval(first['margin_nats'])} at r = {first['rank']} and "
         f"{interval(last['margin_nats'])} at r = {last['rank']}. For this task the smallest rank, "
-        f"{thousands(first['adapter_parameters'])} weights, is enough.",
+        f"{thousands(first['trained_parameters'])} weights, is enough.",
     }[elbow["outcome"]]
     return text + " " + _on_drift(first, last)
 
@@ -168,6 +202,61 @@ def _on_drift(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
         f"What it breaks {verdict}: the control perplexity changes by "
         f"{signed_pct(low['mean'], 2)} at r = {first['rank']} and by "
         f"{signed_pct(high['mean'], 2)} at r = {last['rank']}."
+    )
+
+
+def scale_words(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the scale audit says, for any course of it over the ranks."""
+    first, last = rows[0], rows[-1]
+    before, after = first["scale_audit"][-1], last["scale_audit"][-1]
+    shown = [(first, before), (last, after)][: len(rows)]
+    if len(rows) == 1:
+        verdict = ""
+    elif before["relative_norm"] == 0 or after["relative_norm"] == 0:
+        verdict = " An update of no size at all has changed nothing."
+    else:
+        ratio = after["relative_norm"] / before["relative_norm"]
+        if 0.8 <= ratio <= 1.25:
+            verdict = (
+                " The size hardly depends on the rank, so what differs between ranks is not how "
+                "far the model was moved."
+            )
+        else:
+            course = "grows" if ratio > 1 else "falls"
+            verdict = (
+                f" From the smallest to the largest rank the size {course} by a factor of "
+                f"{max(ratio, 1 / ratio):.1f}: the ranks differ in how far they move the model as "
+                "well as in directions."
+            )
+    sizes = " and ".join(
+        f"{pct(audit['relative_norm'], 2)} of the adapted weights' norm at r = {row['rank']}, in "
+        f"{audit['effective_rank']:.1f} directions"
+        for row, audit in shown
+    )
+    return f"The update is {sizes} (effective rank), on average over layers and seeds.{verdict}"
+
+
+def generalisation_words(groups: Sequence[Mapping[str, Any]], rank: int) -> str:
+    """What the sentences with a new complement say against those with a trained one."""
+    by_label = {row["label"]: row for row in groups}
+    new, trained = by_label.get("new complement"), by_label.get("trained complement")
+    if new is None:
+        return (
+            "No test sentence has a complement that never occurred in fine-tuning, so nothing is "
+            "said about those."
+        )
+    there = new["ranks"][str(rank)]
+    text = (
+        f"Where the complement never occurred in fine-tuning ({new['sentences']} sentences), the "
+        f"accuracy is {interval_pct(there)}, {interval_pct(new['base'])} before"
+    )
+    if trained is None:
+        return text + "; every test sentence is of that kind."
+    seen = trained["ranks"][str(rank)]
+    apart = there["high"] < seen["low"] or seen["high"] < there["low"]
+    verdict = "the two differ" if apart else "the intervals overlap"
+    return (
+        f"{text}; where it did ({trained['sentences']} sentences), {interval_pct(seen)}: {verdict}."
     )
 
 
@@ -229,7 +318,12 @@ def cell(value: object) -> str:
 
 def p_value(value: float) -> str:
     """= 0.031, or < 0.001"""
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+    return "< 0.001" if value < 0.001 else f"= {p_number(value)}"
+
+
+def p_number(value: float) -> str:
+    """0.031, or < 0.001"""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def interval(estimate: Mapping[str, float], digits: int = 2, scale: float = 1) -> str:
@@ -266,6 +360,7 @@ FILTERS = {
         thousands,
         cell,
         p_value,
+        p_number,
         interval,
         interval_pct,
         interval_pp,

@@ -5,9 +5,11 @@ it, and puts it back if the job fails. Without it a failing job would lose the l
 """
 
 import os
+import re
 
 from snakemake.exceptions import WorkflowError
 
+from minituner.arms import arms_of, study_setting, used_keys
 from minituner.config import check_config, config_subset
 from minituner.corpus import corpus_files
 from minituner.errors import UserError
@@ -37,7 +39,8 @@ BASE_CORPUS = (
 PRETRAINED = "experiments/17-minigpt-train"
 HEADLINE = "experiments/28-lora-finetune"
 SWEEP = "experiments/28-lora-ablate-rank"
-TARGETS = "experiments/28-lora-ablate-targets"
+ABLATIONS = "experiments/28-lora-ablations"
+SIMULATION = "experiments/28-lora-simulation"
 HEADLINE_RUN = f"{SWEEP}/rank-{config['lora']['rank']}"
 
 BASE = config["base"]["checkpoint"] or f"{PRETRAINED}/best.pt"
@@ -45,11 +48,23 @@ TOKENIZER = config["base"]["tokenizer"] or f"{PRETRAINED}/tokenizer.json"
 OWN_BASE = config["base"]["checkpoint"] is not None
 BASE_FIGURE = [] if OWN_BASE else [f"{PRETRAINED}/loss_curve.png"]
 
+# The runs of every arm, and each setting of theirs by its folder under experiments/.
+ARMS = arms_of(config)
+SETTINGS = {
+    setting.folder: setting
+    for setting in [study_setting(), *(r.owner for runs in ARMS.values() for r in runs)]
+}
+
+LORA_SETTINGS = [f"lora.{key}" for key in config["lora"] if key != "rank"]
 SPLITS = ["train", "val", "test", "control", "probe"]
 
 
 wildcard_constraints:
     rank=r"\d+",
+    base_seed=r"\d+",
+    arm="|".join(map(re.escape, ARMS)) or "none",
+    setting="|".join(re.escape(folder) for folder, s in SETTINGS.items() if not s.full),
+    full_setting="|".join(re.escape(f) for f, s in SETTINGS.items() if s.full) or "none",
 
 
 def source(script):
@@ -79,13 +94,81 @@ def gated(split):
     return pairs
 
 
-def adapters(rank):
-    """The adapter of every seed at one rank."""
-    return expand(
-        f"{SWEEP}/rank-{rank}/seed-{{seed}}/adapter_final.pt", seed=config["seeds"]
-    )
+def adapters(run):
+    """The adapter of every seed of one run, such as 28-lora-ablate-rank/rank-8."""
+    return of_every_seed(run, "adapter_final.pt")
+
+
+def of_every_seed(run, file):
+    return expand(f"experiments/{run}/seed-{{seed}}/{file}", seed=config["seeds"])
 
 
 def of_every_rank(file):
-    """One file from the folder of each rank."""
+    """One file from the study's folder of each rank."""
     return expand(f"{SWEEP}/rank-{{rank}}/{file}", rank=config["ranks"])
+
+
+def run_settings(*parts):
+    """The parts of the config that a run uses: what its setting changes is left out, and stands in
+    `run_changes`."""
+
+    def used(wildcards):
+        return settings(*used_keys(config, setting_of(wildcards), parts), "seeds")
+
+    return used
+
+
+def run_changes(wildcards):
+    return setting_of(wildcards).changes(rank_of(wildcards))
+
+
+def setting_of(wildcards):
+    return SETTINGS[wildcards.get("setting") or wildcards.full_setting]
+
+
+def rank_of(wildcards):
+    """The rank of a run; None where all weights are trained."""
+    return int(wildcards.rank) if "rank" in wildcards.keys() else None
+
+
+def base_of(wildcards):
+    """The base that a setting is trained over: the study's, or one from another seed."""
+    seed = setting_of(wildcards).base_seed
+    return BASE if seed is None else f"{PRETRAINED}/seed-{seed}/best.pt"
+
+
+def base_metrics_of(wildcards):
+    return base_results(setting_of(wildcards), "metrics.json")
+
+
+def base_results(setting, file):
+    """A file of the untuned base's evaluation: the study's base, or a setting's own."""
+    folder = SWEEP if setting.base_seed is None else f"experiments/{setting.folder}"
+    return f"{folder}/base/{file}"
+
+
+STUDY_ADAPTERS = [
+    path
+    for rank in config["ranks"]
+    for path in adapters(f"{study_setting().folder}/rank-{rank}")
+]
+
+
+def arm_files(file):
+    """One file of every run of an arm, shared or its own."""
+
+    def files(wildcards):
+        return [f"experiments/{run.folder}/{file}" for run in ARMS[wildcards.arm]]
+
+    return files
+
+
+def tuned_weights(arm):
+    """What every run of an arm has trained: adapters, or whole models."""
+    return [
+        file
+        for run in ARMS[arm]
+        for file in of_every_seed(
+            run.folder, "model_final.pt" if run.rank is None else "adapter_final.pt"
+        )
+    ]

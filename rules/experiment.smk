@@ -3,40 +3,30 @@ its evaluation, and the headline run with its gates."""
 
 
 rule train:
-    """LoRA adapters of one rank, one for each seed."""
+    """LoRA adapters of one setting at one rank, one for each seed."""
     input:
         train=gated("train"),
         val=tokenized("val"),
         control=tokenized("control"),
-        base=BASE,
+        base=base_of,
         tokenizer=TOKENIZER,
         code=source("train"),
     output:
-        adapters=update(adapters("{{rank}}")),
-        logs=update(
-            expand(
-                f"{SWEEP}/rank-{{{{rank}}}}/seed-{{seed}}/train_log.csv",
-                seed=config["seeds"],
-            )
-        ),
-        summary=update(f"{SWEEP}/rank-{{rank}}/training.json"),
-        manifest=update(f"{SWEEP}/rank-{{rank}}/train.manifest.json"),
+        adapters=update(adapters("{{setting}}/rank-{{rank}}")),
+        logs=update(of_every_seed("{{setting}}/rank-{{rank}}", "train_log.csv")),
+        summary=update("experiments/{setting}/rank-{rank}/training.json"),
+        manifest=update("experiments/{setting}/rank-{rank}/train.manifest.json"),
     log:
-        "logs/train/rank-{rank}.log",
+        "logs/train/{setting}/rank-{rank}.log",
     benchmark:
-        "logs/train/rank-{rank}.benchmark.tsv"
+        "logs/train/{setting}/rank-{rank}.benchmark.tsv"
     conda:
         "../envs/minituner.yaml"
     threads: config["threads"]["train"]
     params:
-        config=settings(
-            "lora.alpha",
-            "lora.dropout",
-            "lora.target_modules",
-            "train",
-            "seeds",
-            "threads.train",
-        ),
+        config=run_settings(*LORA_SETTINGS, "train", "threads.train"),
+        changes=run_changes,
+        rank=rank_of,
         seed=config["seeds"],
     script:
         "../workflow_scripts/train.py"
@@ -68,28 +58,29 @@ rule evaluate_base:
 
 
 rule evaluate:
-    """Score the adapters of one rank on the test, validation, control and probe splits."""
+    """Score the adapters of one run on the test, validation, control and probe splits."""
     input:
         test=gated("test"),
         val=tokenized("val"),
         control=tokenized("control"),
         probe=tokenized("probe"),
-        base=BASE,
+        base=base_of,
         tokenizer=TOKENIZER,
-        adapters=adapters("{{rank}}"),
-        base_metrics=f"{SWEEP}/base/metrics.json",
+        tuned=adapters("{{setting}}/rank-{{rank}}"),
+        base_metrics=base_metrics_of,
         code=source("evaluate"),
     output:
-        metrics=update(f"{SWEEP}/rank-{{rank}}/metrics.json"),
-        per_item=update(f"{SWEEP}/rank-{{rank}}/items.csv"),
-        manifest=update(f"{SWEEP}/rank-{{rank}}/evaluate.manifest.json"),
+        metrics=update("experiments/{setting}/rank-{rank}/metrics.json"),
+        per_item=update("experiments/{setting}/rank-{rank}/items.csv"),
+        manifest=update("experiments/{setting}/rank-{rank}/evaluate.manifest.json"),
     log:
-        "logs/evaluate/rank-{rank}.log",
+        "logs/evaluate/{setting}/rank-{rank}.log",
     conda:
         "../envs/minituner.yaml"
     threads: config["threads"]["evaluate"]
     params:
         config=settings("seeds", "threads.evaluate"),
+        rank=rank_of,
         seed=config["seeds"],
     script:
         "../workflow_scripts/evaluate.py"
@@ -122,38 +113,3 @@ rule headline:
         seed=config["seeds"][0],
     script:
         "../workflow_scripts/headline.py"
-
-
-rule compare_targets:
-    """Which layers to adapt, judged on the validation split. Not part of `report`: asked for by
-    name when the base or the candidates change."""
-    input:
-        train=gated("train"),
-        val=tokenized("val"),
-        control=tokenized("control"),
-        base=BASE,
-        tokenizer=TOKENIZER,
-        code=source("compare_targets"),
-    output:
-        results=update(f"{TARGETS}/targets.json"),
-        table=update(f"{TARGETS}/targets.md"),
-        manifest=update(f"{TARGETS}/manifest.json"),
-    log:
-        "logs/compare_targets.log",
-    conda:
-        "../envs/minituner.yaml"
-    threads: config["threads"]["train"]
-    params:
-        config=settings(
-            "target_candidates",
-            "lora.rank",
-            "lora.alpha",
-            "lora.dropout",
-            "train",
-            "seeds",
-            "gates.adapter_size_ratio",
-            "threads.train",
-        ),
-        seed=config["seeds"],
-    script:
-        "../workflow_scripts/compare_targets.py"

@@ -4,14 +4,14 @@
 rule plot:
     """Put the sweep together, find its elbow, draw the figures."""
     input:
-        pairs=gated("summary"),  # not read
+        pairs=gated("summary"),
         metrics=of_every_rank("metrics.json"),
         per_item=of_every_rank("items.csv"),
         base_per_item=f"{SWEEP}/base/items.csv",
         headline_log=f"{HEADLINE}/train_log.csv",
         # Not read. They are not committed either, so a figure asked for on a fresh clone is drawn
         # from a run and not found lying there.
-        adapters=[path for rank in config["ranks"] for path in adapters(rank)],
+        adapters=STUDY_ADAPTERS,
         code=source("plot"),
     output:
         summary=update(f"{SWEEP}/summary.json"),
@@ -29,6 +29,14 @@ rule plot:
                 caption="captions/drift_vs_rank.rst",
                 category="Rank sweep",
                 labels={"figure": "Control drift against rank"},
+            )
+        ),
+        scale=update(
+            report(
+                f"{SWEEP}/scale_vs_rank.png",
+                caption="captions/scale_vs_rank.rst",
+                category="Rank sweep",
+                labels={"figure": "Scale of the update against rank"},
             )
         ),
         loss=update(
@@ -61,10 +69,12 @@ rule render:
         gates=f"{HEADLINE}/gates.json",
         manifest=f"{HEADLINE}/manifest.json",
         training=f"{HEADLINE_RUN}/training.json",
+        verbs=VERBS,
         pretraining=[] if OWN_BASE else f"{PRETRAINED}/pretraining.json",
         figures=[
             f"{SWEEP}/accuracy_vs_rank.png",
             f"{SWEEP}/drift_vs_rank.png",
+            f"{SWEEP}/scale_vs_rank.png",
             f"{HEADLINE}/loss_curve.png",
             *BASE_FIGURE,
         ],
@@ -96,3 +106,23 @@ rule gates:
         "../envs/minituner.yaml"
     script:
         "../workflow_scripts/gates.py"
+
+
+rule simulate:
+    """How far the intervals and the elbow's rule can be trusted, on studies whose truth is known.
+    Not part of `report`: it depends on the statistics alone."""
+    input:
+        code=source("simulate"),
+    output:
+        results=update(f"{SIMULATION}/simulation.json"),
+        tables=update(f"{SIMULATION}/simulation.md"),
+        manifest=update(f"{SIMULATION}/manifest.json"),
+    log:
+        "logs/simulate.log",
+    conda:
+        "../envs/minituner.yaml"
+    params:
+        config=settings("simulation", "statistics"),
+        seed=config["simulation"]["seed"],
+    script:
+        "../workflow_scripts/simulate.py"

@@ -13,8 +13,8 @@ import yaml
 
 from minituner.config import check_config, config_subset, read_config
 from minituner.errors import UserError
+from minituner.intervals import StatisticsSettings
 from minituner.pretrain import PretrainConfig
-from minituner.sweep import SweepSettings
 from minituner.train import LoRATrainConfig
 
 ROOT = Path(__file__).parent.parent
@@ -47,14 +47,20 @@ def test_the_shipped_config_is_accepted(config: dict[str, Any]) -> None:
 
 
 def test_config_and_schema_have_the_same_keys_at_every_level(config: dict[str, Any]) -> None:
+    root = yaml.safe_load(SCHEMA.read_text())
+
     def compare(values: dict[str, Any], schema: dict[str, Any], where: str) -> None:
+        if "$ref" in schema:
+            schema = schema | root["$defs"][schema["$ref"].rpartition("/")[2]]
+        if "properties" not in schema:  # a mapping whose keys are the user's: the ablations
+            return
         assert set(values) == set(schema["properties"]) == set(schema["required"]), where
         assert schema["additionalProperties"] is False, where
         for key, value in values.items():
             if isinstance(value, dict):
                 compare(value, schema["properties"][key], f"{where}.{key}")
 
-    compare(config, yaml.safe_load(SCHEMA.read_text()), "config")
+    compare(config, root, "config")
 
 
 def test_the_config_says_what_the_study_fixes(config: dict[str, Any]) -> None:
@@ -64,12 +70,18 @@ def test_the_config_says_what_the_study_fixes(config: dict[str, Any]) -> None:
         "alpha": 16,
         "dropout": 0.05,
         "target_modules": None,
+        "use_rslora": False,
+        "use_dora": False,
     }
     train = LoRATrainConfig(**config["train"])
+    assert (train.loraplus_lr_ratio, train.held_out_verb) == (1, None)
     assert (train.learning_rate, train.batch_size, train.epochs) == (1e-4, 16, 3)
     assert (train.validate_every, train.control_every) == (50, 100)
     PretrainConfig(**config["base"]["pretrain"])
-    SweepSettings(**config["statistics"])
+    StatisticsSettings(**config["statistics"])
+
+
+ARM = {"enabled": True, "ranks": "headline", "runs": {"it": {}}}
 
 
 def put(path: str, value: object) -> Callable[[dict[str, Any]], None]:
@@ -98,6 +110,33 @@ def drop(path: str) -> Callable[[dict[str, Any]], None]:
         (put("lora.rnak", 8), "lora", "did you mean 'rank'?"),
         (put("sedes", [0]), "top level", "did you mean 'seeds'?"),
         (put("lora.alpha", "16"), "lora.alpha", "of type number"),
+        (put("train.learning_rate", "1e-4"), "train.learning_rate", "write 0.0001, without quotes"),
+        (put("train.held_out_verb", "eet"), "train.held_out_verb", "did you mean 'see'?"),
+        (put("base.seeds", [0]), "base.seeds", "the seeds of further bases"),
+        (put("ablations.rank", ARM), "ablations.rank", "the name is taken"),
+        (put("ablations.Mine", ARM), "ablations", "a name of letters"),
+        (put("ablations.mine", ARM | {"runs": {}}), "ablations.mine.runs", "at least 1"),
+        (put("ablations.mine", ARM | {"ranks": "all"}), "ablations.mine.ranks", "one of sweep"),
+        (
+            put("ablations.scaling.runs.up/there", {}),
+            "ablations.scaling.runs",
+            "a name of letters",
+        ),
+        (
+            put("ablations.scaling.runs.mine", {"lora": {"rank": 4}}),
+            "ablations.scaling.runs.mine.lora",
+            "unknown key 'rank'",
+        ),
+        (
+            put("ablations.full.runs.mine", {"full": True, "lora": {"alpha": 4}}),
+            "ablations.full.runs.mine",
+            "it has no adapter",
+        ),
+        (
+            put("ablations.full.runs.mine", {"train": {"held_out_verb": "walk"}}),
+            "ablations.full.runs.mine.train.held_out_verb",
+            "one of data.irregular_verbs",
+        ),
         (put("ranks", "2"), "ranks", "of type array"),
         (put("ranks", [0, 8]), "ranks.0", "at least 1"),
         (put("ranks", [8, 8]), "ranks", "no value twice"),

@@ -34,6 +34,10 @@ WITHOUT_TENSORS = (
     "plot",
     "plot_pretraining",
     "render",
+    "compare",
+    "plot_ablations",
+    "render_ablations",
+    "simulate",
 )
 
 
@@ -208,6 +212,12 @@ def test_an_import_inside_a_function_and_one_through_another_module_are_tracked(
         ("tokenize", "model"),
         ("evaluate", "pretrain"),
         ("plot", "data"),
+        ("plot", "arms"),
+        ("train", "arms"),
+        ("train", "ablations"),
+        ("compare", "arms"),
+        ("render", "ablations"),
+        ("simulate", "plots"),
     ],
 )
 def test_an_edit_of_one_module_does_not_rerun_what_it_has_no_part_in(
@@ -222,7 +232,7 @@ def test_an_edit_of_the_figures_reruns_the_rules_that_draw_and_no_other() -> Non
         for script in SCRIPTS
         if "minituner/plots.py" in import_closure(f"workflow_scripts/{script.name}", ROOT)
     }
-    assert drawing == {"plot", "plot_pretraining"}
+    assert drawing == {"plot", "plot_pretraining", "compare", "plot_ablations"}
 
 
 def test_the_package_can_be_used_without_snakemake() -> None:

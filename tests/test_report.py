@@ -11,11 +11,19 @@ from typing import Any
 import jinja2
 import pytest
 
-from minituner.report import FILTERS, render_report
+from minituner.corpus import load_verbs
+from minituner.report import FILTERS, ambiguous_forms, render_report
 
 TEMPLATE = Path(__file__).parent.parent / "minituner/templates/REPORT.md.j2"
 SETTINGS = {
-    "lora": {"rank": 8, "alpha": 16, "dropout": 0.05, "target_modules": ["mlp.fc2"]},
+    "lora": {
+        "rank": 8,
+        "alpha": 16,
+        "dropout": 0.05,
+        "target_modules": ["mlp.fc2"],
+        "use_rslora": False,
+        "use_dora": False,
+    },
     "train": {"learning_rate": 1e-4, "epochs": 3},
     "data": {"irregular_verbs": ["go", "eat"], "regular_verbs": ["walk", "play"]},
     "base_path": "own/best.pt",
@@ -24,6 +32,11 @@ SETTINGS = {
 
 def estimate(mean: float) -> dict[str, float]:
     return {"mean": mean, "low": mean - 0.05, "high": mean + 0.05}
+
+
+def accuracies(label: str) -> dict[str, Any]:
+    ranks = {"2": estimate(0.9), "8": estimate(0.95), "32": estimate(0.9)}
+    return {"label": label, "sentences": 26, "base": estimate(0.5), "ranks": ranks}
 
 
 def scores(accuracy: float, drift: float | None) -> dict[str, Any]:
@@ -79,13 +92,22 @@ def make_results(outcome: str = "flat", rank: int | None = None) -> dict[str, An
                 {
                     "rank": r,
                     "scaling": 16 / r,
-                    "adapter_parameters": 1000 * r,
+                    "trained_parameters": 1000 * r,
                     "accuracy": estimate(0.9),
                     "gain": estimate(0.44),
                     "margin_nats": estimate(1.7),
                     "text_drift": estimate(0.02),
                     "target_drift": estimate(0.06),
                     "mcnemar_headline_seed": {"gained": 25, "lost": 1, "p": 0.0000008},
+                    "scale_audit": [
+                        {
+                            "layer": layer,
+                            "relative_norm": 0.0123,
+                            "effective_rank": 1.75,
+                            "largest_b": 0.0071,
+                        }
+                        for layer in ("blocks.0.mlp.fc2", "all")
+                    ],
                 }
                 for r in ranks
             ],
@@ -94,20 +116,19 @@ def make_results(outcome: str = "flat", rank: int | None = None) -> dict[str, An
                 "rank": rank,
                 "best_rank": 8,
                 "largest_minus_smallest": {"mean": 0.012, "low": -0.03, "high": 0.05},
+                "best_minus": {"2": estimate(0.02), "32": estimate(0.01)},
                 "adjusted_p": {"2": 0.6, "32": 0.8},
                 "kneedle": 8,
             },
-            "by_verb_and_form": [
-                {
-                    "verb": verb,
-                    "form": "past_simple",
-                    "sentences": 26,
-                    "base": 0.5,
-                    "ranks": {"2": 0.9, "8": 0.95, "32": 0.9},
-                }
-                for verb in ("eat", "go")
+            "by_group": [
+                accuracies(label)
+                for label in ("past_simple", "new complement", "trained complement")
             ],
+            "by_verb_and_form": [accuracies(f"{verb}/past_simple") for verb in ("eat", "go")],
         },
+        "ambiguous": [
+            {"verb": "see", "word": "seed", "meaning": "the grain of a plant", "side": "wrong"}
+        ],
         "base_metrics": scores(0.4635, None),
         "metrics": {
             "rank": 8,
@@ -194,6 +215,59 @@ def test_a_sweep_that_still_rises_at_the_expected_rank_has_no_elbow_there() -> N
     text = render(results)
     assert "no plateau inside this sweep" in text
     assert "the elbow is there" not in text
+
+
+@pytest.mark.parametrize(
+    ("largest", "words"),
+    [
+        (0.013, "The size hardly depends on the rank"),
+        (0.05, "grows by a factor of 4.1"),
+        (0.003, "falls by a factor of 4.1"),
+        (0.0, "An update of no size at all"),
+    ],
+)
+def test_the_scale_is_worded_by_its_course(largest: float, words: str) -> None:
+    results = make_results()
+    results["sweep"]["ranks"][-1]["scale_audit"][-1]["relative_norm"] = largest
+    text = render(results)
+    assert "1.23 % of the adapted weights' norm at r = 2, in 1.8 directions" in text
+    assert words in text
+
+
+def test_new_complements_are_held_against_trained_ones() -> None:
+    results = make_results()
+    groups = results["sweep"]["by_group"]
+    assert "the intervals overlap" in render(results)
+    groups[1]["ranks"]["8"] = estimate(0.7)
+    assert "70.0 % [65.0, 75.0], 50.0 % [45.0, 55.0] before" in render(results)
+    assert "the two differ" in render(results)
+    del groups[2]
+    assert "every test sentence is of that kind" in render(results)
+    del groups[1]
+    assert "No test sentence has a complement that never occurred" in render(results)
+
+
+def test_words_that_could_mislead_are_flagged() -> None:
+    flag = '"seed", a wrong form of *see* and the grain of a plant.'
+    assert flag in render(make_results())
+    assert "could mislead" not in render(make_results() | {"ambiguous": []})
+
+
+def test_ambiguous_forms_are_those_of_the_studys_verbs() -> None:
+    verbs = load_verbs(Path(__file__).parent.parent / "data/raw/verbs.yaml")
+    found = {(f["verb"], f["word"], f["side"]) for f in ambiguous_forms(verbs, list(verbs))}
+    assert found == {
+        ("see", "seed", "wrong"),
+        ("see", "saw", "right"),
+        ("like", "liken", "wrong"),
+    }
+    assert ambiguous_forms(verbs, ["go", "walk"]) == []
+
+
+def test_every_rank_is_held_against_the_best() -> None:
+    text = render(make_results())
+    assert "| rank | best (r = 8) less this rank, points | p, Holm-adjusted |" in text
+    assert "| 2 | +2.0 [-3.0, +7.0] | 0.600 |" in text
 
 
 def test_a_curve_that_falls_is_not_said_to_rise() -> None:
@@ -285,6 +359,8 @@ def make_extreme_results(outcome: str, rank: int | None) -> dict[str, Any]:
         results["metrics"][moment]["probe"][0]["failed"] = True
     del results["sweep"]["by_verb_and_form"][0]
     results["sweep"]["elbow"]["kneedle"] = None
+    results["ambiguous"] = []
+    results["sweep"]["by_group"] = results["sweep"]["by_group"][:1]
     results["sweep"]["seeds"] = [0]
     return results
 
@@ -299,7 +375,7 @@ def test_nothing_is_left_unfilled_and_every_table_is_a_table(
         assert trace not in text
     assert not re.search(r"\d\.\d{7}", text), "a number that no filter has worded"
     tables = table_lines(text)
-    assert len(tables) == 7 + (make is make_extreme_results)  # that of the probes that fail
+    assert len(tables) == 10 + (make is make_extreme_results)  # that of the probes that fail
     for lines in tables:
         assert re.fullmatch(r"\|(-+\|)+", lines[1])
         assert {cells(line) for line in lines} == {cells(lines[0])}, lines

@@ -1,19 +1,27 @@
 import pandas as pd
 
 from minituner.files import read_json, write_json
+from minituner.intervals import StatisticsSettings
 from minituner.manifest import run_stage
-from minituner.plots import plot_accuracy_vs_rank, plot_drift_vs_rank, plot_fine_tuning
-from minituner.sweep import SweepSettings, summarize
+from minituner.plots import (
+    plot_accuracy_vs_rank,
+    plot_drift_vs_rank,
+    plot_fine_tuning,
+    plot_scale_vs_rank,
+)
+from minituner.sweep import summarize
 
 with run_stage(snakemake) as job:
     summary = summarize(
-        pd.read_csv(job.input.base_per_item),
+        pd.read_csv(job.input.base_per_item, keep_default_na=False),
         [read_json(path) for path in job.input.metrics],
-        [pd.read_csv(path) for path in job.input.per_item],
-        SweepSettings(**job.params.config["statistics"]),
+        [pd.read_csv(path, keep_default_na=False) for path in job.input.per_item],
+        StatisticsSettings(**job.params.config["statistics"]),
+        read_json(job.input.pairs)["splits"]["train"]["complements"],
     )
     write_json(job.output.summary, summary)
     gates = job.params.config["gates"]
     plot_accuracy_vs_rank(summary, gates["accuracy_gain_pp"], job.output.accuracy)
     plot_drift_vs_rank(summary, gates["control_ppl_drift"], job.output.drift)
+    plot_scale_vs_rank(summary, job.output.scale)
     plot_fine_tuning(job.input.headline_log, job.output.loss)

@@ -32,8 +32,8 @@ class Run:
     @property
     def rules(self) -> set[str]:
         """The rules whose jobs ran (or would, in a dry run), the target itself left out."""
-        ran = re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):$", self.output, re.MULTILINE)
-        return set(ran) - {"report"}
+        targets = r"report|ablations|ablate_\w+"
+        return {rule for rule in self.jobs if not re.fullmatch(targets, rule)}
 
     @property
     def jobs(self) -> list[str]:

@@ -1,0 +1,112 @@
+"""The ablation arms: which settings each compares, and where the results of each lie.
+
+A setting is an overlay on the study's config. Where two come out the same at some rank they share
+one folder, so an arm's run at the study's own settings is the study's run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from minituner.config import config_subset
+from minituner.overlay import flat
+
+STUDY = "28-lora-ablate-rank"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One named overlay, and its folder under experiments/."""
+
+    arm: str
+    name: str
+    folder: str
+    overlay: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def full(self) -> bool:
+        """Whether all weights are trained and there is no adapter."""
+        return bool(self.overlay.get("full", False))
+
+    @property
+    def base_seed(self) -> int | None:
+        """The seed of another base, if the setting is for one."""
+        seed: int | None = self.overlay.get("base", {}).get("pretrain", {}).get("seed")
+        return seed
+
+    def changes(self, rank: int | None) -> dict[str, Any]:
+        """What differs from the study's config at a rank: dotted keys and their values."""
+        changes = dict(flat(self.overlay))
+        changes.pop("full", None)
+        if (ratio := changes.pop("lora.alpha_over_rank", None)) is not None:
+            assert rank is not None
+            changes["lora.alpha"] = ratio * rank
+        return changes
+
+
+@dataclass(frozen=True)
+class Run:
+    """A setting at one rank (``None`` where all weights are trained), and whose results it takes:
+    its own or, if those would be the same, those of a setting that came before."""
+
+    setting: Setting
+    rank: int | None
+    owner: Setting
+
+    @property
+    def folder(self) -> str:
+        """Where the results lie, under experiments/."""
+        return self.owner.folder if self.rank is None else f"{self.owner.folder}/rank-{self.rank}"
+
+
+def study_setting() -> Setting:
+    """The study itself: nothing is changed."""
+    return Setting("rank", "study", STUDY)
+
+
+def arms_of(config: Mapping[str, Any]) -> dict[str, list[Run]]:
+    """The runs of every enabled arm, in the config's order; ``base.seeds`` makes one more arm."""
+    ranks = config["ranks"]
+    study = study_setting()
+    known = [(Run(study, rank, study), settings_of(config, study, rank)) for rank in ranks]
+    arms: dict[str, list[Run]] = {}
+    for arm, body in _enabled(config):
+        at = ranks if body["ranks"] == "sweep" else [config["lora"]["rank"]]
+        arms[arm] = []
+        for name, overlay in body["runs"].items():
+            setting = Setting(arm, name, f"28-lora-ablate-{arm}/{name}", overlay)
+            for rank in [None] if setting.full else at:
+                settings = settings_of(config, setting, rank)
+                same = (run.owner for run, others in known if others == settings)
+                run = Run(setting, rank, next(same, setting))
+                known.append((run, settings))
+                arms[arm].append(run)
+    return arms
+
+
+def _enabled(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for arm, body in config["ablations"].items():
+        if body["enabled"]:
+            yield arm, body
+    seeds = [config["base"]["pretrain"]["seed"], *config["base"]["seeds"]]
+    if len(seeds) > 1:
+        runs = {f"seed-{seed}": {"base": {"pretrain": {"seed": seed}}} for seed in seeds}
+        yield "bases", {"ranks": "sweep", "runs": runs}
+
+
+def settings_of(config: Mapping[str, Any], setting: Setting, rank: int | None) -> dict[str, Any]:
+    """All that decides a run's results, seeds and data apart: two that are equal are one run."""
+    parts = ("train", "base.pretrain") if setting.full else ("lora", "train", "base.pretrain")
+    study = dict(flat(config_subset(config, *parts)))
+    study.pop("lora.rank", None)
+    return study | setting.changes(rank) | {"rank": rank, "full": setting.full}
+
+
+def used_keys(config: Mapping[str, Any], setting: Setting, parts: Sequence[str]) -> list[str]:
+    """The dotted keys under ``parts`` that a setting takes from the study as they are."""
+    overlay = dict(flat(setting.overlay))
+    if "lora.alpha_over_rank" in overlay:
+        overlay["lora.alpha"] = None
+    return [key for key, _ in flat(config_subset(config, *parts)) if key not in overlay]

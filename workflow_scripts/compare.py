@@ -1,0 +1,29 @@
+import pandas as pd
+
+from minituner.ablations import Result, compare_runs
+from minituner.files import read_json, write_json
+from minituner.intervals import StatisticsSettings
+from minituner.manifest import run_stage
+from minituner.plots import plot_arm
+
+with run_stage(snakemake) as job:
+    config = job.params.config
+    results = [
+        Result(
+            run,
+            read_json(metrics),
+            pd.read_csv(items, keep_default_na=False),
+            pd.read_csv(base_items, keep_default_na=False),
+        )
+        for run, metrics, items, base_items in zip(
+            job.params.runs,
+            job.input.metrics,
+            job.input.per_item,
+            job.input.base_per_item,
+            strict=True,
+        )
+    ]
+    size_limit = config["gates"]["adapter_size_ratio"]
+    summary = compare_runs(results, StatisticsSettings(**config["statistics"]), size_limit)
+    write_json(job.output.summary, summary)
+    plot_arm(summary, config["gates"]["control_ppl_drift"], job.output.figure)

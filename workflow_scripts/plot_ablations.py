@@ -1,0 +1,8 @@
+from minituner.files import read_json
+from minituner.manifest import run_stage
+from minituner.plots import plot_learned_vs_forgotten
+
+with run_stage(snakemake) as job:
+    arms = dict(zip(job.params.arms, map(read_json, job.input.summaries), strict=True))
+    drift_gate = job.params.config["gates"]["control_ppl_drift"]
+    plot_learned_vs_forgotten(arms, drift_gate, job.output.figure)
