@@ -5,10 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := envs/requirements.lock
 
-.PHONY: report test lint check verify corpus lock dag clean
+.PHONY: report ablations simulate test lint check verify corpus lock dag clean
 
 report: $(VENV)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 4 report
+
+# The other arms: scalings, layers, full fine-tuning, and what is switched on in config.yaml.
+ablations: $(VENV)/.installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 4 ablations
+
+# How often the intervals hold the truth, and the elbow's rule finds it, on simulated studies.
+simulate: $(VENV)/.installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 4 simulate
 
 test: $(VENV)/.installed-test lint
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest

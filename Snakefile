@@ -39,7 +39,7 @@ rule ablations:
     """Every arm that is enabled, and their report."""
     input:
         f"{ABLATIONS}/REPORT.md",
-        [tuned_weights(arm) for arm in ARMS],
+        [tuned_weights(arm) for arm in ENABLED],
 
 
 for arm_name in ARMS:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from minituner.errors import UserError
 from minituner.intervals import Array, PairedBootstrap, StatisticsSettings, holm
 from minituner.sweep import Judge, answers_of, mean_audit
 
@@ -37,7 +38,20 @@ class Result:
         return verb
 
     def correct(self, verb: str | None) -> Array:
-        """Right or wrong, test items of one verb or of all: (seeds, items)."""
+        """Right or wrong, test items of one verb or of all: (seeds, items).
+
+        Raises:
+            UserError: There is no test item of that verb.
+        """
+        base_test = self.base_items[self.base_items["split"] == "test"]
+        if verb is not None and verb not in set(base_test["verb"]):
+            raise UserError(
+                f"{self.run['folder']}/items.csv",
+                "there is no test sentence of the verb that was left out",
+                found=", ".join(sorted(set(base_test["verb"]))),
+                expected=verb,
+                mend="add rows of it to the corpus, or leave out another verb",
+            )
         return answers_of(only_verb(self.items, verb), "test", only_verb(self.base_items, verb))[
             "correct"
         ]
@@ -65,21 +79,25 @@ def compare_runs(
     rows = [describe_result(result, settings) for result in results]
     for row, versus in zip(rows, versus_study(results, settings), strict=True):
         row["versus_study"] = versus
+    held_out = pool_held_out(results, settings)
+    asked_alike = all(result.held_out_verb is None for result in results)
     return {
         "rows": rows,
         "seeds": [run["seed"] for run in results[0].metrics["runs"]],
         "confidence": settings.confidence,
-        "chosen": choose(rows, size_limit),
+        # Runs that are judged on different sentences cannot be ranked.
+        "chosen": choose(rows, size_limit) if asked_alike else None,
         "size_limit": size_limit,
-        "front": front(rows),
+        "front": front(rows) if asked_alike else [],
         "gaps": rank_gaps(results, settings),
-        "held_out": pool_held_out(results, settings),
+        "held_out": held_out,
     }
 
 
 def describe_result(result: Result, settings: StatisticsSettings) -> dict[str, Any]:
     """One row: what the sweep says of a rank, what validation says, and what became of the base."""
     verb, runs = result.held_out_verb, result.metrics["runs"]
+    result.correct(verb)  # refuses a verb that is not asked about
     judge = Judge(only_verb(result.base_items, verb), len(runs), settings)
 
     def mean(values: list[float]) -> float:
@@ -120,11 +138,22 @@ def versus_study(
         found[i] = {
             **asdict(bootstrap.interval(mean, draws)),
             "p": bootstrap.p_value(mean, draws),
+            "text_drift": _drift_difference(result, reference, settings),
         }
     adjusted = holm([versus["p"] for versus in found.values()])
     for versus, p in zip(found.values(), adjusted, strict=True):
         versus["adjusted_p"] = p
     return [found.get(i) for i in range(len(results))]
+
+
+def _drift_difference(
+    result: Result, study: Result, settings: StatisticsSettings
+) -> dict[str, float] | None:
+    """A run's drift less the study's; ``None`` over another base, whose perplexity is another."""
+    if not result.base_items.equals(study.base_items):
+        return None
+    judge = Judge(result.base_items, len(result.metrics["runs"]), settings)
+    return asdict(judge.drift_difference(result.items, study.items))
 
 
 def _bootstrap(result: Result, verb: str | None, settings: StatisticsSettings) -> PairedBootstrap:
@@ -162,21 +191,31 @@ def front(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def rank_gaps(
-    results: Sequence[Result], settings: StatisticsSettings
-) -> dict[str, dict[str, float]]:
-    """For each name with several ranks: accuracy at the largest less that at the smallest."""
+def rank_gaps(results: Sequence[Result], settings: StatisticsSettings) -> dict[str, dict[str, Any]]:
+    """For each name with several ranks: accuracy at the largest less that at the smallest.
+
+    ``versus_study`` is that gap less the study's, where the arm has the study at every rank.
+    """
     by_name: dict[str, dict[int, Result]] = {}
     for result in results:
         if result.run["rank"] is not None:
             by_name.setdefault(result.run["run"], {})[result.run["rank"]] = result
-    gaps = {}
-    for name, at in by_name.items():
-        if len(at) > 1:
-            largest, smallest = at[max(at)], at[min(at)]
-            difference = largest.correct(None) - smallest.correct(None)
-            gaps[name] = asdict(_bootstrap(largest, None, settings).estimate(difference))
-    return gaps
+    gaps = {
+        name: at[max(at)].correct(None) - at[min(at)].correct(None)
+        for name, at in by_name.items()
+        if len(at) > 1
+    }
+    study = next((n for n in gaps if all(r.is_study for r in by_name[n].values())), None)
+    bootstrap = _bootstrap(results[0], None, settings)
+    return {
+        name: {
+            **asdict(bootstrap.estimate(gap)),
+            "versus_study": None
+            if study in (None, name)
+            else asdict(bootstrap.estimate(gap - gaps[str(study)])),
+        }
+        for name, gap in gaps.items()
+    }
 
 
 def pool_held_out(results: Sequence[Result], settings: StatisticsSettings) -> dict[str, Any] | None:
@@ -184,13 +223,14 @@ def pool_held_out(results: Sequence[Result], settings: StatisticsSettings) -> di
 
     Returns:
         The accuracy there of the ``base``, of the runs that left the verb out (``left_out``) and,
-        if the arm holds it, of the ``study``, with intervals; ``None`` if no verb was left out.
+        if the arm holds it, of the ``study``, with intervals; ``None`` if no verb was left out, or
+        one of them by several runs, whose sentences would count more than once.
     """
     left_out = [result for result in results if result.held_out_verb is not None]
-    if not left_out:
+    verbs = [str(result.held_out_verb) for result in left_out]
+    if not left_out or len(set(verbs)) < len(verbs):
         return None
     study = next((result for result in results if result.is_study), None)
-    verbs = [str(result.held_out_verb) for result in left_out]
 
     def joined(tables: Sequence[Array]) -> Array:
         return np.concatenate(tables, axis=1)

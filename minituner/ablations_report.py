@@ -119,15 +119,21 @@ def _over_ranks(summary: Mapping[str, Any]) -> str:
             f"{pct(first['scale_audit'][-1]['relative_norm'], 2)} to "
             f"{pct(last['scale_audit'][-1]['relative_norm'], 2)} of the weights' norm."
         )
-    return " ".join([*sentences, _rank_or_scale(summary)])
+    scaled = any(
+        {"lora.alpha", "lora.use_rslora"} & row["changes"].keys() for row in summary["rows"]
+    )
+    return " ".join([*sentences, _where_the_rank_matters(summary["gaps"], scaled)])
 
 
-def _rank_or_scale(summary: Mapping[str, Any]) -> str:
-    moved = {name for name, gap in summary["gaps"].items() if not gap["low"] <= 0 <= gap["high"]}
+def _where_the_rank_matters(gaps: Mapping[str, Mapping[str, float]], scaled: bool) -> str:
+    """Under which settings it does; and what that says, if they differ in the scaling."""
+    moved = {name for name, gap in gaps.items() if not gap["low"] <= 0 <= gap["high"]}
     if not moved:
         return "So under none of them does the rank matter to accuracy here."
-    if moved == set(summary["gaps"]):
-        return "So the rank matters under all of them, whatever the scaling."
+    if moved == set(gaps):
+        return f"So the rank matters under all of them{', whatever the scaling' if scaled else ''}."
+    if not scaled:
+        return f"So the rank matters under {_list(moved)} only."
     return (
         f"So the rank matters under {_list(moved)} only: what looks like an effect of the rank "
         "there is at least in part one of the scaling, which acts as a learning rate."

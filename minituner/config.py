@@ -124,7 +124,7 @@ def _user_error(error: Any) -> UserError:
         "minLength": lambda _value: "some text",
         "uniqueItems": lambda _value: "no value twice",
         "minProperties": lambda value: f"at least {value}",
-        "pattern": lambda _value: "a name of letters, digits and + . _ -, an arm's in lower case",
+        "pattern": lambda _value: "a name of letters, digits and + _ -, an arm's in lower case",
         "enum": lambda value: f"one of {', '.join(map(str, value))}",
     }
     expected = wording[error.validator](error.validator_value)
@@ -247,33 +247,58 @@ def _check_ablations(config: Mapping[str, Any]) -> None:
             expected="any name but rank (the study's folder) and bases (see base.seeds)",
             mend="call the arm something else",
         )
-    verbs = config["data"]["irregular_verbs"]
-    held_out = {"train": config["train"]["held_out_verb"]} | {
-        f"ablations.{arm}.runs.{name}.train": overlay["train"]["held_out_verb"]
-        for arm, body in config["ablations"].items()
-        if body["enabled"]
-        for name, overlay in body["runs"].items()
-        if "held_out_verb" in overlay.get("train", {})
-    }
-    for key, verb in held_out.items():
-        if verb is not None and verb not in verbs:
-            raise UserError(
-                f"config.yaml: {key}.held_out_verb",
-                "is not taught",
-                found=verb,
-                expected=f"one of data.irregular_verbs: {', '.join(verbs)}",
-                mend=nearest(verb, verbs) or "leave the line out",
-            )
     for arm, body in config["ablations"].items():
+        names = [name.casefold() for name in body["runs"]]
         for name, overlay in body["runs"].items():
-            if overlay.get("full") and "lora" in overlay:
+            where = f"config.yaml: ablations.{arm}.runs.{name}"
+            if names.count(name.casefold()) > 1:
                 raise UserError(
-                    f"config.yaml: ablations.{arm}.runs.{name}",
-                    "trains all weights, so it has no adapter",
-                    found="both full: true and lora",
-                    expected="one of the two",
-                    mend="remove lora, or full",
+                    where,
+                    "the name is given twice",
+                    found=f"{name}, in capitals or not",
+                    expected="names that differ in more than that: they become folders",
+                    mend="call it something else",
                 )
+            if body["ranks"] == "sweep" and (overlay.get("full") or "held_out_verb" in overlay):
+                raise UserError(
+                    where,
+                    "cannot be run at every rank",
+                    found="full: true or held_out_verb in an arm with ranks: sweep",
+                    expected="such a run in an arm with ranks: headline",
+                    mend="make an arm of its own for it",
+                )
+            _check_overlay(where, overlay, config["data"]["irregular_verbs"], body["enabled"])
+
+
+def _check_overlay(
+    where: str, overlay: Mapping[str, Any], verbs: Iterable[str], enabled: bool
+) -> None:
+    lora, train = overlay.get("lora", {}), overlay.get("train", {})
+    if overlay.get("full") and (lora or "loraplus_lr_ratio" in train):
+        raise UserError(
+            where,
+            "trains all weights, so it has no adapter",
+            found="full: true, and lora or loraplus_lr_ratio",
+            expected="one of the two",
+            mend="remove what is said of the adapter, or full",
+        )
+    if {"alpha", "alpha_over_rank"} <= lora.keys():
+        raise UserError(
+            where,
+            "says twice what alpha is",
+            found="alpha and alpha_over_rank",
+            expected="one of the two",
+            mend="remove one",
+        )
+    verb = overlay.get("held_out_verb")
+    if enabled and verb is not None and verb not in verbs:
+        raise UserError(
+            f"{where}.held_out_verb",
+            "is not taught",
+            found=verb,
+            expected=f"one of data.irregular_verbs: {', '.join(verbs)}",
+            mend=nearest(verb, verbs) or "remove the run",
+        )
 
 
 def _check_files(config: Mapping[str, Any]) -> None:

@@ -97,8 +97,7 @@ class PairedBootstrap:
         """The share of right answers in ``correct`` (seeds, items) of 0 or 1, with its interval.
 
         Answers that are nearly all right look too certain: all right, every draw is the same. So
-        the interval also covers the one with another item that is half right, as the Jeffreys
-        interval of a share does.
+        the interval also covers the one with another item that is half right.
         """
         mean, draws = float(correct.mean()), self.means(correct)
         items = correct.shape[1]
@@ -109,10 +108,11 @@ class PairedBootstrap:
     def p_value(self, mean: float, draws: Array) -> float:
         """Two-sided p-value of "the true mean is 0": Student's t on the bootstrap's standard error,
         widened as :meth:`interval` is. Unlike a share of the draws it can be as small as need be.
+        Where all clusters agree there is no error to go by, and the sign test's p is given.
         """
         error = float(draws.std()) * self._widening
-        if error == 0:
-            return 1.0 if mean == 0 else 0.0
+        if error < 1e-12:
+            return 1.0 if abs(mean) < 1e-12 else 2.0 ** (1 - self.clusters)
         return float(2 * stats.t.sf(abs(mean) / error, self._freedom))
 
     @property

@@ -151,9 +151,10 @@ class LoRALinear(nn.Module):
 
 
 def row_norms(weight: Tensor) -> Tensor:
-    """The length of each output's weights: (out, in) -> (out,)."""
+    """The length of each output's weights, above zero so that it can be divided by: (out, in) ->
+    (out,)."""
     norms: Tensor = torch.linalg.vector_norm(weight.detach(), dim=1)
-    return norms
+    return norms.clamp_min(torch.finfo(norms.dtype).tiny)
 
 
 def _check_hyperparameters(base: nn.Linear, r: int, alpha: float, dropout: float) -> None:

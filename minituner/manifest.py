@@ -28,8 +28,8 @@ def run_stage(job: Any) -> Iterator[Any]:
         job: The ``snakemake`` object of a script. Of its named inputs, ``code`` lists the source
             files and ``base`` is the base checkpoint; its output ``manifest`` is written here, once
             the block has succeeded, from hashes of the inputs taken before it began. Its parameter
-            ``config`` is the part of the config it uses, ``changes`` what stands in place of the
-            config's other values, ``seed`` its seed or seeds.
+            ``config`` is the part of the config it uses, ``seed`` its seed or seeds; ``changes``,
+            ``runs`` and ``arms`` are what an ablation's job is told beside it.
 
     A :class:`UserError` ends the script with exit code 1 and its message instead of a traceback.
     """
@@ -68,7 +68,11 @@ def _write_manifest(job: Any, hashes: dict[str, dict[str, str]], started: float)
             "wildcards": dict(job.wildcards.items()),
             "seed": _plain(job.params.get("seed")),
             "config": _plain(job.params.get("config", {})),
-            "changes": _plain(job.params.get("changes", {})),
+            "parameters": {
+                name: _plain(job.params[name])
+                for name in ("changes", "runs", "arms")
+                if name in job.params.keys()  # noqa: SIM118
+            },
             **hashes,
             "outputs": {p: sha256(p) for p in sorted(map(str, job.output)) if p != str(path)},
             "base_checkpoint_sha256": hashes["inputs"].get(str(job.input.get("base"))),

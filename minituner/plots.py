@@ -236,15 +236,16 @@ def _plot_gain_and_drift(summary: Mapping[str, Any], drift_gate: float, path: st
     rows = summary["rows"]
     best = [row for row in rows if {"run": row["run"], "rank": row["rank"]} in summary["front"]]
     best.sort(key=lambda row: float(row["gain"]["mean"]))
-    axes.plot(
-        [100 * row["gain"]["mean"] for row in best],
-        [100 * row["text_drift"]["mean"] for row in best],
-        color=GREY,
-        linestyle="--",
-        linewidth=1,
-        zorder=2,
-        label="not beaten in both",
-    )
+    if best:
+        axes.plot(
+            [100 * row["gain"]["mean"] for row in best],
+            [100 * row["text_drift"]["mean"] for row in best],
+            color=GREY,
+            linestyle="--",
+            linewidth=1,
+            zorder=2,
+            label="not beaten in both",
+        )
     for i, row in enumerate(rows):
         color, marker, _ = STYLES[i % len(STYLES)]
         _gain_drift_seeds(axes, row, color)
@@ -318,7 +319,8 @@ def plot_learned_vs_forgotten(
             zorder=4,
         )
     _gain_drift_axes(axes, [row for s in arms.values() for row in s["rows"]], drift_gate)
-    axes.legend(loc="best", fontsize=9)
+    if arms:
+        axes.legend(loc="best", fontsize=9)
     save_figure(figure, path)
 
 
@@ -340,7 +342,7 @@ def _gain_drift_seeds(axes: Axes, row: Mapping[str, Any], color: str) -> None:
 
 def _gain_drift_axes(axes: Axes, rows: Sequence[Mapping[str, Any]], drift_gate: float) -> None:
     """Where a run drifts past the gate, the drift's scale is logarithmic beyond 1 %."""
-    if max(row["text_drift"]["mean"] for row in rows) > drift_gate:
+    if max((row["text_drift"]["mean"] for row in rows), default=0.0) > drift_gate:
         axes.set_yscale("symlog", linthresh=1)
         axes.yaxis.set_major_formatter("{x:g}")
         gate = f"gate: {100 * drift_gate:g} %"

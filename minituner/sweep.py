@@ -24,8 +24,8 @@ from minituner.intervals import (
 class Elbow:
     """What the accuracies say of the rank.
 
-    ``outcome`` is one of: ``floor`` (no rank beats the base), ``ceiling`` (every rank is at the
-    top), ``flat`` (the largest rank is not different from the smallest), ``elbow`` (``rank`` is the
+    ``outcome`` is one of: ``ceiling`` (every rank is at the top), ``floor`` (no rank is shown to
+    beat the base), ``flat`` (the largest rank is not different from the smallest), ``elbow`` (``rank`` is the
     smallest not significantly worse than the best), ``rising`` (that is the largest of the sweep).
     ``kneedle`` is the second opinion, shown and never decisive.
     """
@@ -52,7 +52,8 @@ def find_elbow(
 
     The gate comes first: unless the largest rank differs from the smallest, the curve is flat and
     no elbow is named. Then the elbow is the smallest rank whose accuracy is not significantly
-    below the best rank's (Holm-adjusted over the ranks).
+    below the best rank's (Holm-adjusted over the ranks); where the gate has shown the smallest
+    rank to be worse than the largest, it is one above that.
 
     Args:
         correct: For each rank (seeds, items) of 0 or 1.
@@ -70,14 +71,15 @@ def find_elbow(
     whole_gap = bootstrap.interval(
         accuracy[ranks[-1]] - accuracy[ranks[0]], drawn[ranks[-1]] - drawn[ranks[0]]
     )
-    gain = bootstrap.estimate(correct[best] - base)
-    enough = next(r for r in ranks if r == best or adjusted[r] > alpha)
+    gains = [bootstrap.estimate(correct[r] - base) for r in ranks]
+    candidates = ranks[1:] if whole_gap.low > 0 else ranks
+    enough = next(r for r in candidates if r == best or adjusted[r] > alpha)
 
     rank = None
-    if gain.low <= 0:
-        outcome = "floor"
-    elif min(accuracy.values()) >= settings.ceiling_accuracy:
+    if min(accuracy.values()) >= settings.ceiling_accuracy:
         outcome = "ceiling"
+    elif max(gain.low for gain in gains) <= 0:
+        outcome = "floor"
     elif len(ranks) == 1 or whole_gap.low <= 0 <= whole_gap.high:
         outcome = "flat"
     else:
@@ -202,12 +204,24 @@ class Judge:
         Args:
             kind: ``text`` or ``target``.
         """
+        return self.bootstrap["control"].interval(*self._drift_draws(tuned, kind))
+
+    def drift_difference(self, left: pd.DataFrame, right: pd.DataFrame) -> Estimate:
+        """The drift over the whole text of one setting less another's, paired."""
+        (mean, draws), (other_mean, other_draws) = (
+            self._drift_draws(answers_of(items, "control", self.base_items), "text")
+            for items in (left, right)
+        )
+        return self.bootstrap["control"].interval(mean - other_mean, draws - other_draws)
+
+    def _drift_draws(self, tuned: Answers, kind: str) -> tuple[float, Array]:
+        """The drift, and its bootstrap draws."""
         bootstrap = self.bootstrap["control"]
         tokens = tuned[f"{kind}_tokens"]
         change = tuned[f"{kind}_nll_nats"] - self.base["control"][f"{kind}_nll_nats"]
         by_seed = bootstrap.item_means(change) / bootstrap.item_means(tokens)
         mean = np.expm1(change.sum(axis=1) / tokens.sum(axis=1)).mean()
-        return bootstrap.interval(float(mean), bootstrap.seed_means(np.expm1(by_seed)))
+        return float(mean), bootstrap.seed_means(np.expm1(by_seed))
 
 
 AUDITED = ("relative_norm", "effective_rank", "largest_b")
@@ -265,6 +279,9 @@ def summarize(
         "confidence": settings.confidence,
         "base_accuracy": asdict(judge.bootstrap["test"].accuracy(test["correct"])),
         "ranks": rows,
+        "drift_largest_minus_smallest": asdict(
+            judge.drift_difference(items_by_rank[ranks[-1]], items_by_rank[ranks[0]])
+        ),
         "elbow": asdict(find_elbow(correct, test["correct"][0], judge.bootstrap["test"], settings)),
         "by_group": [
             *accuracy_by(test.items["form"].tolist(), test, correct, settings),

@@ -157,14 +157,15 @@ class Loaders:
 
     def train(self, seed: int) -> Loader:
         """The training pairs but for a held-out verb's, in an order of the seed's own."""
-        kept = [pair for pair in self.pairs["train"] if pair.verb != self.config.held_out_verb]
-        if not kept:
+        held_out = self.config.held_out_verb
+        kept = [pair for pair in self.pairs["train"] if pair.verb != held_out]
+        if held_out is not None and not 0 < len(kept) < len(self.pairs["train"]):
             raise UserError(
-                "config.yaml: train.held_out_verb",
-                "no training pair is left",
-                found=self.config.held_out_verb,
-                expected="another verb to train on",
-                mend="add verbs to data.irregular_verbs",
+                "config.yaml: held_out_verb",
+                "leaves out all training pairs, or none",
+                found=f"{held_out!r}: {len(kept)} of {len(self.pairs['train'])} pairs are left",
+                expected="a verb that some of the training pairs have, and some have not",
+                mend="leave out another verb, or add rows of it to the corpus",
             )
         return Loader(
             target_examples(kept),

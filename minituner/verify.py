@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from minituner.arms import enabled_arms, parameters_of
 from minituner.errors import UserError
 from minituner.files import read_json, sha256
 from minituner.manifest import environment_path, versions
@@ -29,11 +31,13 @@ class Stage:
     missing: list[str] = field(default_factory=list)  # outputs that should be there
     absent: list[str] = field(default_factory=list)  # files that are not there, nor committed
     versions: list[str] = field(default_factory=list)  # packages that have changed since
+    left_over: bool = False  # of a rank, an arm or a run that the config no longer has
+    target: str = "report"  # what to ask Snakemake for to have it made again
 
     @property
     def current(self) -> bool:
         """Whether nothing is wrong; files that a clone cannot have are not wrong."""
-        return not (self.stale or self.edited or self.missing or self.versions)
+        return self.left_over or not (self.stale or self.edited or self.missing or self.versions)
 
 
 def verify(config: Mapping[str, Any], root: str | Path = ".") -> list[Stage]:
@@ -73,10 +77,35 @@ def verify(config: Mapping[str, Any], root: str | Path = ".") -> list[Stage]:
         """Whether ``file`` may be missing: a clone lacks it, and the stage has not run here."""
         return is_uncommitted(file) and not environment_path(root / path).is_file()
 
-    return [
+    stages = [
         _check_stage(path, manifest, config, written, hash_now, excused)
         for path, manifest in manifests.items()
     ]
+    _check_arms(stages, manifests, config)
+    return stages
+
+
+RUN_OR_ARM = re.compile(r"experiments/28-lora-ablat(e-rank/rank-\d+|e-(?!rank/)\w+|ions)/")
+
+
+def _check_arms(
+    stages: Sequence[Stage], manifests: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]
+) -> None:
+    """Hold the runs and arms against those that the config has now."""
+    expected, enabled = parameters_of(config), enabled_arms(config)
+    for stage in stages:
+        if stage.path.startswith("experiments/28-lora-simulation/"):
+            stage.target = "simulate"
+        if not RUN_OR_ARM.match(stage.path):
+            continue
+        stage.left_over = stage.path not in expected
+        if manifests[stage.path].get("parameters") != expected.get(stage.path):
+            stage.stale.append("config.yaml: what its runs change has changed")
+        arm = re.match(r"experiments/28-lora-ablate-(\w+)/", stage.path)
+        if arm is None or arm[1] in enabled:
+            stage.target = "ablations"
+        elif arm[1] != "rank":
+            stage.target = f"ablate_{arm[1]}"
 
 
 def _read_manifest(path: Path) -> Any:
@@ -166,19 +195,27 @@ def describe(stages: Sequence[Stage]) -> str:
         lines += [
             f"not here, because they are not committed: {len(absent)} files, such as {absent[0]}"
         ]
-    current = sum(stage.current for stage in stages)
-    lines.append(f"{current} of {len(stages)} stages are current")
-    return "\n".join([*lines, *_mend(stages)])
+    left_over = [stage for stage in stages if stage.left_over]
+    if left_over:
+        lines.append(
+            f"left over from a rank, an arm or a run that config.yaml no longer has: "
+            f"{len(left_over)} stages, such as {left_over[0].path}; delete what you do not want"
+        )
+    wanted = [stage for stage in stages if not stage.left_over]
+    current = sum(stage.current for stage in wanted)
+    lines.append(f"{current} of {len(wanted)} stages are current")
+    return "\n".join([*lines, *_mend(wanted)])
 
 
 def _mend(stages: Sequence[Stage]) -> list[str]:
+    targets = " ".join(sorted({stage.target for stage in stages if not stage.current}))
     remade = sorted({file for stage in stages for file in (*stage.edited, *stage.missing)})
     outdated = sorted({stage.path for stage in stages if stage.versions})
     if remade or outdated:
-        targets = " ".join([*remade, *outdated])
-        command = f"snakemake --cores 4 --force {targets} && snakemake --cores 4 report"
+        files = " ".join([*remade, *outdated])
+        command = f"snakemake --cores 4 --force {files} && snakemake --cores 4 {targets}"
     elif any(stage.stale for stage in stages):
-        command = "snakemake --cores 4 report"
+        command = f"snakemake --cores 4 {targets}"
     else:
         return []
     return ["", "To mend it:", f"    {command}"]

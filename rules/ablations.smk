@@ -106,25 +106,10 @@ rule compare:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=lambda wildcards: settings(
-            *(
-                [f"ablations.{wildcards.arm}.{key}" for key in ("ranks", "runs")]
-                if wildcards.arm in config["ablations"]
-                else ["base.seeds"]
-            ),
-            "ranks",
-            "statistics",
-            "gates",
+        config=settings(
+            "statistics", "gates.adapter_size_ratio", "gates.control_ppl_drift"
         ),
-        runs=lambda wildcards: [
-            {
-                "run": run.setting.name,
-                "rank": run.rank,
-                "folder": f"experiments/{run.folder}",
-                "changes": run.setting.changes(run.rank),
-            }
-            for run in ARMS[wildcards.arm]
-        ],
+        runs=lambda wildcards: [describe_run(run) for run in ARMS[wildcards.arm]],
         seed=config["statistics"]["seed"],
     script:
         "../workflow_scripts/compare.py"
@@ -134,7 +119,7 @@ rule plot_ablations:
     """Learned against forgotten: every run of every arm in one figure."""
     input:
         pairs=gated("summary"),  # not read
-        summaries=[f"experiments/28-lora-ablate-{arm}/summary.json" for arm in ARMS],
+        summaries=[f"experiments/28-lora-ablate-{arm}/summary.json" for arm in ENABLED],
         code=source("plot_ablations"),
     output:
         figure=update(
@@ -152,7 +137,7 @@ rule plot_ablations:
         "../envs/minituner.yaml"
     params:
         config=settings("gates.control_ppl_drift"),
-        arms=list(ARMS),
+        arms=ENABLED,
     script:
         "../workflow_scripts/plot_ablations.py"
 
@@ -161,10 +146,10 @@ rule render_ablations:
     """The ablations' report; every number in it comes from an arm's summary."""
     input:
         pairs=gated("summary"),  # not read
-        summaries=[f"experiments/28-lora-ablate-{arm}/summary.json" for arm in ARMS],
+        summaries=[f"experiments/28-lora-ablate-{arm}/summary.json" for arm in ENABLED],
         figures=[
             f"{ABLATIONS}/learned_vs_forgotten.png",
-            *(f"experiments/28-lora-ablate-{arm}/{arm}.png" for arm in ARMS),
+            *(f"experiments/28-lora-ablate-{arm}/{arm}.png" for arm in ENABLED),
         ],
         template="minituner/templates/ABLATIONS.md.j2",
         code=source("render_ablations"),
@@ -177,6 +162,6 @@ rule render_ablations:
         "../envs/minituner.yaml"
     params:
         config=settings("lora", "train", "gates"),
-        arms=list(ARMS),
+        arms=ENABLED,
     script:
         "../workflow_scripts/render_ablations.py"

@@ -9,7 +9,7 @@ import re
 
 from snakemake.exceptions import WorkflowError
 
-from minituner.arms import arms_of, study_setting, used_keys
+from minituner.arms import arms_of, describe_run, enabled_arms, study_setting, used_keys
 from minituner.config import check_config, config_subset
 from minituner.corpus import corpus_files
 from minituner.errors import UserError
@@ -50,6 +50,7 @@ BASE_FIGURE = [] if OWN_BASE else [f"{PRETRAINED}/loss_curve.png"]
 
 # The runs of every arm, and each setting of theirs by its folder under experiments/.
 ARMS = arms_of(config)
+ENABLED = enabled_arms(config)
 SETTINGS = {
     setting.folder: setting
     for setting in [study_setting(), *(r.owner for runs in ARMS.values() for r in runs)]

@@ -280,6 +280,16 @@ def test_dora_computes_what_its_paper_says() -> None:
     assert torch.allclose(weight.norm(dim=1), magnitude, atol=1e-6)
 
 
+def test_dora_over_a_dead_output_stays_finite() -> None:
+    linear = nn.Linear(5, 3)
+    nn.init.zeros_(linear.weight)
+    layer = LoRALinear(linear, r=2, use_dora=True)
+    y = layer(torch.ones(2, 5))
+    assert torch.equal(y, linear.bias.expand(2, 3))
+    y.sum().backward()
+    assert all(bool(torch.isfinite(p.grad).all()) for p in layer.parameters() if p.grad is not None)
+
+
 def test_dora_treats_the_norm_as_a_constant_in_the_gradient() -> None:
     layer = dora()
     assert layer.magnitude is not None

@@ -573,8 +573,9 @@ def test_a_held_out_verb_is_not_trained_on(
     files = [tmp_path / f"{x}/seed-0/adapter_final.pt" for x in ("held-out", "without")]
     assert files[0].read_bytes() == files[1].read_bytes()
     only = {**splits, "train": [pair for pair in splits["train"] if pair.verb == "walk"]}
-    with pytest.raises(UserError, match="no training pair is left"):
-        train(base, only, tmp_path / "none", held_out_verb="walk")
+    for some, verb in ((only, "walk"), (splits, "see")):
+        with pytest.raises(UserError, match="leaves out all training pairs, or none"):
+            train(base, some, tmp_path / "none", held_out_verb=verb)
 
 
 # --- full fine-tuning ---------------------------------------------------------------------------
