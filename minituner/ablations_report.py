@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from minituner.report import fill, interval_pp, number, p_number, p_value, pct, signed_pct
+from minituner.report import fill, interval, interval_pp, number, p_number, p_value, pct, signed_pct
 
 TITLES = {
     "scaling": "The scaling: what part of a rank's effect is the learning rate's?",
@@ -46,11 +46,16 @@ def render_ablations(
 
 
 def differs(row: Mapping[str, Any]) -> str:
-    """What a run changes of the study, in code: ``alpha 4``."""
+    """What a run changes of the study, in code: ``alpha: 4``."""
     if row["is_study"]:
         return "the study"
-    changes = row["changes"].items()
-    return ", ".join(f"`{key.rpartition('.')[2]}: {_plain(value)}`" for key, value in changes)
+    changes = [
+        "`base seed: " + _plain(value) + "`"
+        if key.startswith("base.")
+        else f"`{key.rpartition('.')[2]}: {_plain(value)}`"
+        for key, value in row["changes"].items()
+    ]
+    return ", ".join((["all weights"] if row["rank"] is None else []) + changes)
 
 
 def _plain(value: Any) -> str:
@@ -70,11 +75,11 @@ def interpret_arm(summary: Mapping[str, Any]) -> str:
     parts = [_versus_study(rows, 1 - summary["confidence"])]
     if summary["gaps"]:
         parts.append(_over_ranks(summary))
-    if any(row["rank"] is None for row in rows):
+    elif any(row["rank"] is None for row in rows):
         parts.append(_full(summary))
     elif summary["held_out"] is not None:
         parts.append(_held_out(summary["held_out"]))
-    elif not summary["gaps"]:
+    elif summary["front"]:
         parts.append(_choice(summary))
     return " ".join(part for part in parts if part)
 
@@ -88,15 +93,17 @@ def label(row: Mapping[str, Any], with_rank: bool = False) -> str:
 
 def _versus_study(rows: Sequence[Mapping[str, Any]], alpha: float) -> str:
     compared = [row for row in rows if row["versus_study"] is not None]
+    if all(row["is_study"] for row in rows):
+        return "Every run of this arm comes out as one of the study's."
     if not compared:
         return "This arm holds no run of the study to be compared with."
     several = len({row["rank"] for row in rows} - {None}) > 1
     apart = [row for row in compared if row["versus_study"]["adjusted_p"] <= alpha]
     if not apart:
+        smallest = min(row["versus_study"]["adjusted_p"] for row in compared)
         return (
-            "No run's accuracy differs from the study's by more than chance allows (of "
-            f"{len(compared)} Holm-adjusted p-values the smallest is "
-            f"{p_number(min(row['versus_study']['adjusted_p'] for row in compared))})."
+            "No run's accuracy differs from the study's by more than chance allows (smallest "
+            f"Holm-adjusted p: {p_number(smallest)})."
         )
     said = "; ".join(
         f"{label(row, several)} by {interval_pp(row['versus_study'])} points "
@@ -107,37 +114,47 @@ def _versus_study(rows: Sequence[Mapping[str, Any]], alpha: float) -> str:
 
 
 def _over_ranks(summary: Mapping[str, Any]) -> str:
-    """Whether accuracy depends on the rank under each setting, and how the update's size does."""
+    """How accuracy and the update's size change from the smallest to the largest rank, setting by
+    setting, and what that says where the settings differ in the scaling."""
     sentences = []
     for name, gap in summary["gaps"].items():
         rows = [row for row in summary["rows"] if row["run"] == name]
         first, last = rows[0], rows[-1]
-        verdict = "no difference" if gap["low"] <= 0 <= gap["high"] else "a difference"
+        verdict = "" if _excludes_zero(gap) else " (not significant)"
+        small, large = (pct(row["scale_audit"][-1]["relative_norm"], 2) for row in (first, last))
         sentences.append(
-            f"Under `{name}` the largest rank less the smallest is {interval_pp(gap)} points, "
-            f"{verdict}, while the update goes from "
-            f"{pct(first['scale_audit'][-1]['relative_norm'], 2)} to "
-            f"{pct(last['scale_audit'][-1]['relative_norm'], 2)} of the weights' norm."
+            f"Under `{name}` accuracy changes from r = {first['rank']} to r = {last['rank']} by "
+            f"{interval_pp(gap)} points{verdict}, while the update goes from {small} to {large} of "
+            "the weights' norm."
         )
-    scaled = any(
-        {"lora.alpha", "lora.use_rslora"} & row["changes"].keys() for row in summary["rows"]
+    if any({"lora.alpha", "lora.use_rslora"} & row["changes"].keys() for row in summary["rows"]):
+        sentences.append(_rank_or_scale(summary["gaps"]))
+    return " ".join(sentences)
+
+
+def _rank_or_scale(gaps: Mapping[str, Mapping[str, Any]]) -> str:
+    """Whether the scaling changes what the rank seems to do."""
+    contrasts = {name: gap["versus_study"] for name, gap in gaps.items() if gap["versus_study"]}
+    apart = {name: contrast for name, contrast in contrasts.items() if _excludes_zero(contrast)}
+    if not contrasts:
+        return ""
+    if not apart:
+        return (
+            "Those changes are not shown to depend on the scaling: no setting's differs from the "
+            "study's by an interval that excludes zero."
+        )
+    said = ", ".join(
+        f"under `{name}` that change differs from the study's by {interval_pp(contrast)} points"
+        for name, contrast in apart.items()
     )
-    return " ".join([*sentences, _where_the_rank_matters(summary["gaps"], scaled)])
-
-
-def _where_the_rank_matters(gaps: Mapping[str, Mapping[str, float]], scaled: bool) -> str:
-    """Under which settings it does; and what that says, if they differ in the scaling."""
-    moved = {name for name, gap in gaps.items() if not gap["low"] <= 0 <= gap["high"]}
-    if not moved:
-        return "So under none of them does the rank matter to accuracy here."
-    if moved == set(gaps):
-        return f"So the rank matters under all of them{', whatever the scaling' if scaled else ''}."
-    if not scaled:
-        return f"So the rank matters under {_list(moved)} only."
     return (
-        f"So the rank matters under {_list(moved)} only: what looks like an effect of the rank "
-        "there is at least in part one of the scaling, which acts as a learning rate."
+        f"What the rank seems to do depends on the scaling: {said}. That part of a rank's effect "
+        "is one of the scaling, which acts as a learning rate."
     )
+
+
+def _excludes_zero(estimate: Mapping[str, float]) -> bool:
+    return not estimate["low"] <= 0 <= estimate["high"]
 
 
 def _full(summary: Mapping[str, Any]) -> str:
@@ -157,23 +174,24 @@ def _full(summary: Mapping[str, Any]) -> str:
     )
     if study is None:
         return text
-    text += (
-        f" LoRA at r = {study['rank']} gains {interval_pp(study['gain'])} points with a drift of "
-        f"{signed_pct(study['text_drift']['mean'], 2)} "
+    return (
+        f"{text} LoRA at r = {study['rank']} gains {interval_pp(study['gain'])} points with a "
+        f"drift of {signed_pct(study['text_drift']['mean'], 2)} "
         f"({signed_pct(study['target_drift']['mean'], 2)}), no base weight moved and "
-        f"{pct(study['size_ratio'], 2)} stored."
+        f"{pct(study['size_ratio'], 2)} stored. What the frozen base buys against it: a smaller "
+        f"file, a base that is still there, and {_forgetting(chosen)}.{_at_equal_gain(rows, study)}"
     )
-    full, lora = chosen["text_drift"], study["text_drift"]
-    if full["low"] > lora["high"]:
-        verdict = "a smaller file, a base that is still there, and less forgetting"
-    elif full["high"] < lora["low"]:
-        verdict = "a smaller file and a base that is still there, but not less forgetting"
-    else:
-        verdict = (
-            "a smaller file and a base that is still there; in forgetting the two do not differ "
-            "by more than chance allows"
-        )
-    return f"{text} What the frozen base buys against it: {verdict}.{_at_equal_gain(rows, study)}"
+
+
+def _forgetting(full: Mapping[str, Any]) -> str:
+    """How LoRA's forgetting is to a full run's, by the paired interval of the difference."""
+    difference = full["versus_study"]["text_drift"]
+    points = f"the drifts differ by {interval(difference, 2, 100)} points"
+    if difference["low"] > 0:
+        return f"less forgetting ({points})"
+    if difference["high"] < 0:
+        return f"not less forgetting but more ({points})"
+    return f"no difference in forgetting that could be shown ({points})"
 
 
 def _at_equal_gain(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str:
@@ -184,17 +202,11 @@ def _at_equal_gain(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) 
     if not no_less:
         return " No full run gains as much as LoRA does."
     least = min(no_less, key=lambda row: float(row["text_drift"]["mean"]))
-    if least["text_drift"]["mean"] > study["text_drift"]["mean"]:
-        verdict = "more than LoRA, so at no smaller a gain LoRA forgets less"
-    else:
-        verdict = (
-            "no more than LoRA, so what keeps the forgetting small is a small step and not the "
-            "frozen base"
-        )
     return (
-        f" Of the full runs that gain no less than LoRA, {label(least)} forgets least, "
+        f" Of the full runs that gain no less on the test split, {label(least)} forgets least, "
         f"{signed_pct(least['text_drift']['mean'], 2)} "
-        f"({signed_pct(least['target_drift']['mean'], 2)} on the answers): {verdict}."
+        f"({signed_pct(least['target_drift']['mean'], 2)} on the answers): against that one LoRA "
+        f"shows {_forgetting(least)}."
     )
 
 

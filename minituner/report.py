@@ -83,8 +83,9 @@ def report_context(results: Mapping[str, Any], settings: Mapping[str, Any]) -> d
         "mcnemar": row["mcnemar_headline_seed"],
         "paths": FIGURES,
         "failed_gates": gates_sentence(gates),
-        "outcome_clause": outcome_clause(sweep["elbow"]),
+        "outcome_clause": outcome_clause(sweep),
         "interpretation": interpret(sweep),
+        "scaling_formula": "alpha / sqrt(r)" if settings["lora"]["use_rslora"] else "alpha / r",
         "expected_rank": compare_with_expected(sweep["elbow"]),
         "predictions": first_predictions(before["predictions"], after["predictions"]),
         "example": after["predictions"][0],
@@ -137,51 +138,119 @@ def ambiguous_forms(verbs: Mapping[str, Verb], lemmas: Sequence[str]) -> list[di
 
 OUTCOME_CLAUSES = {
     "flat": "the rank made no difference that this study can see",
-    "elbow": "accuracy rises up to r = {rank} and no further",
+    "elbow": "r = {rank} is the smallest rank that is not shown to be worse than the best",
     "rising": "accuracy still rises at the largest rank, r = {rank}",
-    "floor": "no adapter beats the base",
+    "floor": "no gain over the base could be shown",
     "ceiling": "every rank is at the top of the scale, so they cannot be told apart",
 }
 
 
-def outcome_clause(elbow: Mapping[str, Any]) -> str:
+def outcome_clause(sweep: Mapping[str, Any]) -> str:
     """The outcome in half a sentence."""
-    if elbow["outcome"] == "elbow" and elbow["largest_minus_smallest"]["mean"] < 0:
-        return f"r = {elbow['rank']} is as good as any, and the largest rank is worse"
+    elbow = sweep["elbow"]
+    if elbow["outcome"] == "flat":
+        if len(sweep["ranks"]) == 1:
+            return "a single rank says nothing of the rank"
+        if worse := _worse_than_best(sweep):
+            return (
+                f"the smallest and the largest do not differ, but r = {elbow['best_rank']} beats "
+                f"{worse}"
+            )
     return OUTCOME_CLAUSES[elbow["outcome"]].format(**elbow)
+
+
+def _worse_than_best(sweep: Mapping[str, Any]) -> str:
+    """The ranks that are significantly worse than the best, in words; "" if there is none."""
+    alpha = 1 - sweep["confidence"]
+    worse = [str(r) for r, p in sweep["elbow"]["adjusted_p"].items() if p <= alpha]
+    return "r = " + ", ".join(worse) if worse else ""
 
 
 def interpret(sweep: Mapping[str, Any]) -> str:
     """A paragraph on the accuracy and one sentence on the drift, for any outcome."""
-    elbow, rows = sweep["elbow"], sweep["ranks"]
-    first, last = rows[0], rows[-1]
-    best = next(row for row in rows if row["rank"] == elbow["best_rank"])
-    gap = interval_pp(elbow["largest_minus_smallest"])
-    text = {
-        "flat": f"**The curve is flat: there is no elbow to report.** Accuracy is "
-        f"{pct(first['accuracy']['mean'])} at r = {first['rank']} and "
+    words = {
+        "flat": _flat,
+        "elbow": _elbow,
+        "rising": _rising,
+        "floor": _floor,
+        "ceiling": _ceiling,
+    }[sweep["elbow"]["outcome"]]
+    best = next(r for r in sweep["ranks"] if r["rank"] == sweep["elbow"]["best_rank"])
+    return f"{words(sweep, best)} {_on_drift(sweep)}"
+
+
+def _flat(sweep: Mapping[str, Any], best: Mapping[str, Any]) -> str:
+    first, last = sweep["ranks"][0], sweep["ranks"][-1]
+    if first is last:
+        return (
+            f"**One rank only, r = {first['rank']}: there is no curve.** Its accuracy is "
+            f"{interval_pct(first['accuracy'])}."
+        )
+    gap = interval_pp(sweep["elbow"]["largest_minus_smallest"])
+    ends = (
+        f"Accuracy is {pct(first['accuracy']['mean'])} at r = {first['rank']} and "
         f"{pct(last['accuracy']['mean'])} at r = {last['rank']}, a difference of {gap} points "
-        f"whose interval includes zero. The smallest rank already buys what there is to buy, with "
-        f"{thousands(first['trained_parameters'])} weights instead of "
-        f"{thousands(last['trained_parameters'])}.{_room(best)}",
-        "elbow": f"**The elbow is at r = {elbow['rank']}**: the smallest rank that is not "
-        f"significantly worse than the best, r = {best['rank']} "
-        f"({pct(best['accuracy']['mean'])}). From r = {first['rank']} to r = {last['rank']} "
-        f"accuracy changes by {gap} points.",
-        "rising": f"**Accuracy still rises at the largest rank, r = {last['rank']}: no plateau "
-        f"inside this sweep.** From r = {first['rank']} it gains {gap} points, and every smaller "
-        "rank is significantly worse. Larger ranks would have to be tried.",
-        "floor": "**Nothing was learnt at any rank:** even the best, "
-        f"r = {best['rank']}, gains {interval_pp(best['gain'])} points over the base, an interval "
-        "that does not exclude zero. There is no curve to find an elbow on.",
-        "ceiling": "**Every rank is at the top of the scale, so there is no elbow to report.** "
-        f"From r = {first['rank']} ({pct(first['accuracy']['mean'])}) on the adapters get nearly "
-        "every sentence right, and accuracy can no longer tell them apart; the margin in nats is "
-        f"the finer measure, {interval(first['margin_nats'])} at r = {first['rank']} and "
+        "whose interval includes zero."
+    )
+    if worse := _worse_than_best(sweep):
+        return (
+            f"**The curve ends where it began, but is not flat in between:** r = {best['rank']} "
+            f"({pct(best['accuracy']['mean'])}) is significantly better than {worse}. {ends} So "
+            "there is no elbow to report."
+        )
+    return (
+        f"**The curve is flat: there is no elbow to report.** {ends} No larger rank is shown to be "
+        f"worth its weights: r = {first['rank']} has {thousands(first['trained_parameters'])} of "
+        f"them, r = {last['rank']} {thousands(last['trained_parameters'])}.{_room(best)}"
+    )
+
+
+def _elbow(sweep: Mapping[str, Any], best: Mapping[str, Any]) -> str:
+    first, last = sweep["ranks"][0], sweep["ranks"][-1]
+    elbow = sweep["elbow"]
+    return (
+        f"**The elbow is at r = {elbow['rank']}**: the smallest rank that is not shown to be worse "
+        f"than the best, r = {best['rank']} ({pct(best['accuracy']['mean'])}). From "
+        f"r = {first['rank']} to r = {last['rank']} accuracy changes by "
+        f"{interval_pp(elbow['largest_minus_smallest'])} points."
+    )
+
+
+def _rising(sweep: Mapping[str, Any], _best: Mapping[str, Any]) -> str:
+    first, last = sweep["ranks"][0], sweep["ranks"][-1]
+    return (
+        f"**Accuracy still rises at the largest rank, r = {last['rank']}: no plateau inside this "
+        f"sweep.** From r = {first['rank']} it gains "
+        f"{interval_pp(sweep['elbow']['largest_minus_smallest'])} points, and every smaller rank "
+        "is significantly worse. Larger ranks would have to be tried."
+    )
+
+
+def _floor(_sweep: Mapping[str, Any], best: Mapping[str, Any]) -> str:
+    gain = best["gain"]
+    if gain["high"] < 0:
+        return (
+            f"**Every adapter is worse than the base:** even the best rank, r = {best['rank']}, "
+            f"changes accuracy by {interval_pp(gain)} points. There is no curve to find an elbow "
+            "on."
+        )
+    return (
+        f"**No gain could be shown at any rank:** even the best, r = {best['rank']}, gains "
+        f"{interval_pp(gain)} points over the base, an interval that includes zero. There is no "
+        "curve to find an elbow on."
+    )
+
+
+def _ceiling(sweep: Mapping[str, Any], _best: Mapping[str, Any]) -> str:
+    first, last = sweep["ranks"][0], sweep["ranks"][-1]
+    return (
+        "**Every rank is at the top of the scale, so there is no elbow to report.** From "
+        f"r = {first['rank']} ({pct(first['accuracy']['mean'])}) on the adapters get nearly every "
+        "sentence right, and accuracy can no longer tell them apart; the margin in nats is the "
+        f"finer measure, {interval(first['margin_nats'])} at r = {first['rank']} and "
         f"{interval(last['margin_nats'])} at r = {last['rank']}. For this task the smallest rank, "
-        f"{thousands(first['trained_parameters'])} weights, is enough.",
-    }[elbow["outcome"]]
-    return text + " " + _on_drift(first, last)
+        f"{thousands(first['trained_parameters'])} weights, is enough."
+    )
 
 
 def _room(best: Mapping[str, Any]) -> str:
@@ -194,19 +263,27 @@ def _room(best: Mapping[str, Any]) -> str:
     )
 
 
-def _on_drift(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
-    low, high = first["text_drift"], last["text_drift"]
-    apart = low["high"] < high["low"] or high["high"] < low["low"]
-    verdict = "depends on the rank" if apart else "hardly depends on the rank either"
+def _on_drift(sweep: Mapping[str, Any]) -> str:
+    first, last = sweep["ranks"][0], sweep["ranks"][-1]
+    if first is last:
+        return f"What it breaks: the control perplexity changes by {_drift_at(first)}."
+    gap = sweep["drift_largest_minus_smallest"]
+    if gap["low"] <= 0 <= gap["high"]:
+        verdict = "is not shown to depend on the rank"
+    else:
+        verdict = "depends on the rank"
     return (
-        f"What it breaks {verdict}: the control perplexity changes by "
-        f"{signed_pct(low['mean'], 2)} at r = {first['rank']} and by "
-        f"{signed_pct(high['mean'], 2)} at r = {last['rank']}."
+        f"What it breaks {verdict}: the control perplexity changes by {_drift_at(first)} and by "
+        f"{_drift_at(last)}, a difference of {interval(gap, 3, 100)} points."
     )
 
 
+def _drift_at(row: Mapping[str, Any]) -> str:
+    return f"{signed_pct(row['text_drift']['mean'], 2)} at r = {row['rank']}"
+
+
 def scale_words(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What the scale audit says, for any course of it over the ranks."""
+    """What the scale audit says of the smallest and the largest rank."""
     first, last = rows[0], rows[-1]
     before, after = first["scale_audit"][-1], last["scale_audit"][-1]
     shown = [(first, before), (last, after)][: len(rows)]
@@ -218,8 +295,8 @@ def scale_words(rows: Sequence[Mapping[str, Any]]) -> str:
         ratio = after["relative_norm"] / before["relative_norm"]
         if 0.8 <= ratio <= 1.25:
             verdict = (
-                " The size hardly depends on the rank, so what differs between ranks is not how "
-                "far the model was moved."
+                " Between the smallest and the largest rank the size hardly differs, so what sets "
+                "them apart is not how far the model was moved."
             )
         else:
             course = "grows" if ratio > 1 else "falls"
@@ -251,7 +328,7 @@ def generalisation_words(groups: Sequence[Mapping[str, Any]], rank: int) -> str:
         f"accuracy is {interval_pct(there)}, {interval_pct(new['base'])} before"
     )
     if trained is None:
-        return text + "; every test sentence is of that kind."
+        return text + "; no test sentence has a trained one."
     seen = trained["ranks"][str(rank)]
     apart = there["high"] < seen["low"] or seen["high"] < there["low"]
     verdict = "the two differ" if apart else "the intervals overlap"
@@ -263,6 +340,10 @@ def generalisation_words(groups: Sequence[Mapping[str, Any]], rank: int) -> str:
 def compare_with_expected(elbow: Mapping[str, Any], expected: int = 8) -> str:
     """How the outcome stands to the rank that folklore expects."""
     if elbow["outcome"] == "rising":
+        if elbow["rank"] > expected:
+            return (
+                f"this sweep still rises up to r = {elbow['rank']}, so r = {expected} is too few."
+            )
         return f"this sweep has no plateau up to r = {elbow['rank']}, so it cannot say."
     if elbow["outcome"] == "elbow":
         found = elbow["rank"]

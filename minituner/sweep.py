@@ -25,8 +25,9 @@ class Elbow:
     """What the accuracies say of the rank.
 
     ``outcome`` is one of: ``ceiling`` (every rank is at the top), ``floor`` (no rank is shown to
-    beat the base), ``flat`` (the largest rank is not different from the smallest), ``elbow`` (``rank`` is the
-    smallest not significantly worse than the best), ``rising`` (that is the largest of the sweep).
+    beat the base), ``flat`` (the largest rank is not shown to differ from the smallest), ``elbow``
+    (``rank`` is the smallest not significantly worse than the best), ``rising`` (that is the
+    largest of the sweep).
     ``kneedle`` is the second opinion, shown and never decisive.
     """
 

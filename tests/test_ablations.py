@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 
 from minituner.ablations import Result, choose, compare_runs, front
 from minituner.ablations_report import differs, interpret_arm, render_ablations
-from minituner.arms import arms_of, study_setting, used_keys
+from minituner.arms import arms_of, enabled_arms, parameters_of, study_setting, used_keys
 from minituner.config import config_subset, read_config
+from minituner.errors import UserError
 from minituner.intervals import StatisticsSettings
 from minituner.overlay import flat, with_changes
 
@@ -46,8 +48,8 @@ def test_changes_are_put_over_a_copy() -> None:
 def test_the_arms_that_are_asked_for_are_on_and_the_others_on_request(
     config: dict[str, Any],
 ) -> None:
-    assert list(arms_of(config)) == ["scaling", "targets", "full"]
-    assert set(config["ablations"]) - set(arms_of(config)) == {"variants", "epochs", "verbs"}
+    assert enabled_arms(config) == ["scaling", "targets", "full"]
+    assert set(arms_of(config)) - set(enabled_arms(config)) == {"variants", "epochs", "verbs"}
 
 
 def test_runs_whose_settings_coincide_share_a_folder(config: dict[str, Any]) -> None:
@@ -69,8 +71,36 @@ def test_runs_whose_settings_coincide_share_a_folder(config: dict[str, Any]) -> 
 
 def test_two_arms_share_what_neither_shares_with_the_study(config: dict[str, Any]) -> None:
     config["ablations"]["twice"] = copy.deepcopy(config["ablations"]["targets"])
+    for overlay in config["ablations"]["twice"]["runs"].values():
+        overlay["lora"]["target_modules"].reverse()  # the model's order decides, not this one
     arms = arms_of(config)
     assert [run.folder for run in arms["twice"]] == [run.folder for run in arms["targets"]]
+
+
+def test_what_is_said_of_adapters_does_not_retrain_all_weights(config: dict[str, Any]) -> None:
+    before = {run.folder for run in arms_of(config)["full"]}
+    full = next(run.setting for run in arms_of(config)["full"] if run.rank is None)
+    assert "train.loraplus_lr_ratio" not in used_keys(config, full, ["train"])
+    config["ablations"]["again"] = {
+        "enabled": True,
+        "ranks": "headline",
+        "runs": {"it": {"full": True, "train": {"learning_rate": 3.0e-5}}},
+    }
+    assert {run.folder for run in arms_of(config)["again"]} < before
+
+
+def test_an_enabled_arm_comes_before_one_on_request(config: dict[str, Any]) -> None:
+    config["ablations"] = {
+        "later": {"enabled": False, "ranks": "headline", "runs": {"it": {"full": True}}},
+        "now": {"enabled": True, "ranks": "headline", "runs": {"it": {"full": True}}},
+    }
+    arms = arms_of(config)
+    assert {run.folder for run in arms["later"]} == {"28-lora-ablate-now/it"}
+
+
+def test_ranks_come_in_their_order_whatever_the_configs(config: dict[str, Any]) -> None:
+    config["ranks"] = [8, 2, 4]
+    assert [run.rank for run in arms_of(config)["scaling"]][:3] == [2, 4, 8]
 
 
 def test_a_changed_study_shares_other_runs(config: dict[str, Any]) -> None:
@@ -81,7 +111,6 @@ def test_a_changed_study_shares_other_runs(config: dict[str, Any]) -> None:
 
 
 def test_a_runs_changes_are_values_of_the_config(config: dict[str, Any]) -> None:
-    config["ablations"]["verbs"]["enabled"] = True
     arms = arms_of(config)
     changes = {
         (arm, run.setting.name, run.rank): run.setting.changes(run.rank)
@@ -93,8 +122,19 @@ def test_a_runs_changes_are_values_of_the_config(config: dict[str, Any]) -> None
     assert changes["full", "lr-3e-5", None] == {"train.learning_rate": 3e-5}
     assert changes["verbs", "go", 8] == {"train.held_out_verb": "go"}
     for change in changes.values():
-        keys = dict(flat(config))
-        assert set(change) <= set(keys)
+        assert set(change) - {"train.held_out_verb"} <= set(dict(flat(config)))
+
+
+def test_what_every_job_is_told_follows_from_the_config(config: dict[str, Any]) -> None:
+    told = parameters_of(config)
+    arm = "experiments/28-lora-ablate-scaling"
+    assert told[f"{arm}/proportional/rank-2/train.manifest.json"] == {"changes": {"lora.alpha": 4}}
+    assert told[f"experiments/{STUDY}/rank-8/train.manifest.json"] == {"changes": {}}
+    assert f"{arm}/proportional/rank-8/train.manifest.json" not in told, "the study's"
+    runs = told[f"{arm}/manifest.json"]["runs"]
+    assert [(run["run"], run["rank"]) for run in runs][:2] == [("fixed", 2), ("fixed", 4)]
+    arms = told["experiments/28-lora-ablations/manifest.json"]["arms"]
+    assert arms == ["scaling", "targets", "full"]
 
 
 def test_what_a_run_takes_from_the_config_leaves_out_what_it_changes(
@@ -225,7 +265,10 @@ def test_the_gap_over_the_ranks_is_told_for_each_setting() -> None:
         result("other", 1.0, rank=8),
     )
     assert summary["gaps"]["study"]["mean"] == pytest.approx(0.5)
-    assert summary["gaps"]["other"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
+    assert summary["gaps"]["study"]["versus_study"] is None
+    other = summary["gaps"]["other"]
+    assert (other["mean"], other["low"], other["high"]) == (0.0, 0.0, 0.0)
+    assert other["versus_study"]["mean"] == pytest.approx(-0.5)
     assert compare(result("study", 1.0))["gaps"] == {}
 
 
@@ -271,6 +314,24 @@ def test_a_left_out_verb_is_asked_about_alone_and_all_of_them_together() -> None
     assert pooled["study"]["mean"] == 1.0
     assert summary["rows"][1]["versus_study"]["mean"] == pytest.approx(-0.5)
     assert compare(result("study", 1.0))["held_out"] is None
+    assert summary["chosen"] is None and summary["front"] == [], "other sentences, other scales"
+
+
+def test_a_verb_that_two_runs_left_out_is_not_counted_twice() -> None:
+    assert compare(left_out("go", 0.5), left_out("go", 1.0))["held_out"] is None
+
+
+def test_a_left_out_verb_without_a_test_sentence_is_refused() -> None:
+    with pytest.raises(UserError, match="no test sentence of the verb that was left out"):
+        compare(left_out("write", 0.5))
+
+
+def test_drifts_are_compared_on_the_same_draws() -> None:
+    versus = compare(result("study", 1.0, 0.1), result("more", 1.0, 0.2))["rows"][1]["versus_study"]
+    rows = compare(result("study", 1.0, 0.1), result("more", 1.0, 0.2))["rows"]
+    difference = rows[1]["text_drift"]["mean"] - rows[0]["text_drift"]["mean"]
+    assert versus["text_drift"]["mean"] == pytest.approx(difference)
+    assert versus["text_drift"]["high"] - versus["text_drift"]["low"] < 0.01
 
 
 # --- the words ----------------------------------------------------------------------------------
@@ -279,43 +340,51 @@ def test_a_left_out_verb_is_asked_about_alone_and_all_of_them_together() -> None
 def test_runs_that_do_not_differ_are_said_not_to() -> None:
     words = interpret_arm(compare(result("study", 0.9), result("other", 0.9)))
     assert "No run's accuracy differs from the study's by more than chance" in words
-    assert "of 1 Holm-adjusted p-values the smallest is 1.000" in words
+    assert "(smallest Holm-adjusted p: 1.000)" in words
 
 
 def test_a_run_that_differs_is_named_with_its_difference() -> None:
-    words = interpret_arm(compare(result("study", 0.5), result("better", 1.0)))
-    assert "Significantly different from the study in accuracy: `better` by +50.0" in words
+    better = result("better", 1.0, shares={"go": 5 / 6})
+    words = interpret_arm(compare(result("study", 0.5), better))
+    assert "Significantly different from the study in accuracy: `better` by +45.8" in words
 
 
-def test_an_arm_without_the_study_says_so() -> None:
+def test_an_arm_without_the_study_or_with_nothing_else_says_so() -> None:
     assert "holds no run of the study" in interpret_arm(compare(result("other", 1.0)))
+    only = interpret_arm(compare(result("study", 1.0)))
+    assert "Every run of this arm comes out as one of the study's." in only
 
 
 @pytest.mark.parametrize(
     ("study", "other", "words"),
     [
-        ((0.5, 0.5), (0.5, 0.5), "under none of them does the rank matter"),
-        ((0.5, 1.0), (0.5, 1.0), "matters under all of them, whatever the scaling"),
-        ((0.5, 1.0), (1.0, 1.0), "matters under `study` only"),
+        ((0.5, 0.5), (0.5, 0.5), "not shown to depend on the scaling"),
+        ((0.5, 1.0), (0.5, 1.0), "not shown to depend on the scaling"),
+        ((0.5, 1.0), (1.0, 1.0), "differs from the study's by -50.0 [-50.0, -50.0] points"),
     ],
 )
 def test_what_the_scaling_explains_follows_from_the_gaps(
     study: tuple[float, float], other: tuple[float, float], words: str
 ) -> None:
-    summary = compare(
+    change = {"lora.use_rslora": True}
+    runs = [
         *(result("study", share, rank=r) for r, share in zip((2, 32), study, strict=True)),
-        *(result("other", share, rank=r) for r, share in zip((2, 32), other, strict=True)),
-    )
-    assert words in interpret_arm(summary)
+        *(
+            result("other", share, rank=r, changes=change)
+            for r, share in zip((2, 32), other, strict=True)
+        ),
+    ]
+    text = interpret_arm(compare(*runs))
+    assert words in text
+    assert ("one of the scaling, which acts as a learning rate" in text) == ("differs" in words)
+    assert text.count("(not significant)") == (study[0] == study[1]) + (other[0] == other[1])
+    elsewhere = [replace(r, run={**r.run, "changes": {"train.epochs": 6}}) for r in runs]
+    assert "scaling" not in interpret_arm(compare(*elsewhere)), "these arms vary something else"
 
 
 @pytest.mark.parametrize(
     ("full_drift", "words"),
-    [
-        (0.5, "still there, and less forgetting"),
-        (-0.5, "but not less forgetting"),
-        (0.1, "in forgetting the two do not differ"),
-    ],
+    [(0.5, "less forgetting (the"), (-0.5, "not less forgetting but more (the"), (0.1, "no diff")],
 )
 def test_what_the_frozen_base_buys_follows_from_the_drift(full_drift: float, words: str) -> None:
     summary = compare(
@@ -323,9 +392,9 @@ def test_what_the_frozen_base_buys_follows_from_the_drift(full_drift: float, wor
         result("lr-1", 1.0, drift_nats=full_drift, rank=None, size_ratio=1.0),
     )
     text = interpret_arm(summary)
-    assert words in text
+    assert f"still there, and {words}" in text
+    assert "`lr-1` forgets least" in text and f"against that one LoRA shows {words}" in text
     assert "the validation split chose `lr-1`" in text
-    assert ("at no smaller a gain LoRA forgets less" in text) == (full_drift > 0.1)
     assert "weight moved by 0.25" in text
 
 

@@ -116,7 +116,8 @@ def test_the_p_value_is_students_on_the_widened_error() -> None:
 
 def test_a_p_value_of_no_difference_is_one() -> None:
     assert bootstrap().p_value(0.0, np.zeros(99)) == 1.0
-    assert bootstrap().p_value(0.5, np.full(99, 0.5)) == 0.0
+    # Eight verbs agree: the sign test's p, two tails of a half to the eighth.
+    assert bootstrap().p_value(0.5, np.full(99, 0.5)) == pytest.approx(2 / 2**8)
     assert 0 < bootstrap().p_value(0.1, np.random.default_rng(0).normal(0.1, 1, 999)) < 1
 
 
@@ -163,4 +164,4 @@ def test_the_rule_finds_what_is_there_and_nothing_where_nothing_is() -> None:
             assert row["kneedle_names_a_knee"] > 0.9, name
     for name in ("elbow at 4, 30 points a rank", "elbow at 8, 30 points a rank"):
         assert rows[name]["right"] >= 0.85, rows[name]
-    assert rows["elbow at 4, 10 points a rank"]["right"] < 0.5, "no test can see so little"
+    assert rows["elbow at 8, 10 points a rank"]["right"] < 0.5, "no test can see so little"

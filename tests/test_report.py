@@ -24,7 +24,7 @@ SETTINGS = {
         "use_rslora": False,
         "use_dora": False,
     },
-    "train": {"learning_rate": 1e-4, "epochs": 3},
+    "train": {"learning_rate": 1e-4, "epochs": 3, "loraplus_lr_ratio": 1},
     "data": {"irregular_verbs": ["go", "eat"], "regular_verbs": ["walk", "play"]},
     "base_path": "own/best.pt",
 }
@@ -111,6 +111,7 @@ def make_results(outcome: str = "flat", rank: int | None = None) -> dict[str, An
                 }
                 for r in ranks
             ],
+            "drift_largest_minus_smallest": estimate(0.001),
             "elbow": {
                 "outcome": outcome,
                 "rank": rank,
@@ -174,9 +175,9 @@ def render(results: dict[str, Any]) -> str:
 
 OUTCOMES = [
     ("flat", None, "The curve is flat", "made no difference that this study can see"),
-    ("elbow", 8, "The elbow is at r = 8", "rises up to r = 8 and no further"),
+    ("elbow", 8, "The elbow is at r = 8", "r = 8 is the smallest rank that is not shown to be"),
     ("rising", 32, "no plateau inside this sweep", "still rises at the largest rank, r = 32"),
-    ("floor", None, "Nothing was learnt at any rank", "no adapter beats the base"),
+    ("floor", None, "No gain could be shown at any rank", "no gain over the base could be shown"),
     ("ceiling", None, "at the top of the scale", "cannot be told apart"),
 ]
 
@@ -220,7 +221,7 @@ def test_a_sweep_that_still_rises_at_the_expected_rank_has_no_elbow_there() -> N
 @pytest.mark.parametrize(
     ("largest", "words"),
     [
-        (0.013, "The size hardly depends on the rank"),
+        (0.013, "the size hardly differs"),
         (0.05, "grows by a factor of 4.1"),
         (0.003, "falls by a factor of 4.1"),
         (0.0, "An update of no size at all"),
@@ -242,7 +243,7 @@ def test_new_complements_are_held_against_trained_ones() -> None:
     assert "70.0 % [65.0, 75.0], 50.0 % [45.0, 55.0] before" in render(results)
     assert "the two differ" in render(results)
     del groups[2]
-    assert "every test sentence is of that kind" in render(results)
+    assert "no test sentence has a trained one" in render(results)
     del groups[1]
     assert "No test sentence has a complement that never occurred" in render(results)
 
@@ -268,6 +269,53 @@ def test_every_rank_is_held_against_the_best() -> None:
     text = render(make_results())
     assert "| rank | best (r = 8) less this rank, points | p, Holm-adjusted |" in text
     assert "| 2 | +2.0 [-3.0, +7.0] | 0.600 |" in text
+
+
+def test_a_flat_curve_with_a_hump_is_not_called_flat_all_through() -> None:
+    results = make_results("flat")
+    results["sweep"]["elbow"]["adjusted_p"] = {"2": 0.01, "32": 0.02}
+    text = render(results)
+    assert "r = 8 beats r = 2, 32" in text.partition("## The gates")[0]
+    assert "not flat in between:** r = 8 (90.0 %) is significantly better than r = 2, 32" in text
+    assert "The curve is flat" not in text
+
+
+def test_one_rank_makes_no_curve() -> None:
+    results = make_results("flat")
+    sweep = results["sweep"]
+    sweep["ranks"] = [row for row in sweep["ranks"] if row["rank"] == 8]
+    sweep["elbow"] |= {"best_minus": {}, "adjusted_p": {}, "kneedle": None}
+    text = render(results)
+    assert "a single rank says nothing of the rank" in text
+    assert "One rank only, r = 8: there is no curve." in text
+    for wrong in ("is flat", "The rule:", "down to", "Kneedle"):
+        assert wrong not in text
+
+
+def test_adapters_that_are_worse_than_the_base_are_said_to_be() -> None:
+    results = make_results("floor")
+    for row in results["sweep"]["ranks"]:
+        row["gain"] = estimate(-0.3)
+    assert "Every adapter is worse than the base" in render(results)
+
+
+@pytest.mark.parametrize(("mean", "words"), [(0.0, "is not shown to depend"), (0.2, "depends on")])
+def test_the_drift_is_said_to_depend_on_the_rank_if_the_paired_difference_shows_it(
+    mean: float, words: str
+) -> None:
+    results = make_results("rising", 32)
+    results["sweep"]["drift_largest_minus_smallest"] = estimate(mean)
+    assert f"What it breaks {words}" in render(results)
+
+
+def test_rslora_and_loraplus_are_said_to_be_what_they_are() -> None:
+    settings = copy.deepcopy(SETTINGS)
+    assert "scaled by alpha / r, from" in render(make_results())
+    settings["lora"]["use_rslora"] = True
+    settings["train"]["loraplus_lr_ratio"] = 16
+    text = render_report(TEMPLATE, make_results(), settings)
+    assert "scaled by alpha / sqrt(r), from" in text
+    assert f"81 steps come to\n{81 * 16e-4:.4g} if they all go one way" in text
 
 
 def test_a_curve_that_falls_is_not_said_to_rise() -> None:

@@ -33,7 +33,7 @@ ARMS: dict[str, Any] = {
     "verbs": {
         "enabled": False,
         "ranks": "headline",
-        "runs": {"none": {}, "go": {"train": {"held_out_verb": "go", "loraplus_lr_ratio": 4}}},
+        "runs": {"none": {}, "go": {"held_out_verb": "go", "train": {"loraplus_lr_ratio": 4}}},
     },
 }
 
@@ -115,7 +115,11 @@ def test_only_what_an_arm_changed_runs(
 ) -> None:
     study = ablated.copy(tmp_path / "study")
     change(study)
-    run = study.snakemake("--cores", "2", "ablations")
+    verified = study.run("-m", "minituner", "verify")
+    assert verified.code == 1
+    command = verified.output.partition("To mend it:\n")[2].strip()
+    assert command == "snakemake --cores 4 ablations"
+    run = study.shell(command)
     assert run.code == 0, run.output
     assert {rule: run.jobs.count(rule) for rule in run.rules - REPORTING} == jobs
     assert run.rules >= REPORTING
@@ -123,17 +127,32 @@ def test_only_what_an_arm_changed_runs(
     assert study.snakemake("--cores", "1", "report").rules == set()
 
 
+def test_a_run_that_is_no_longer_asked_for_is_left_over(ablated: Study, tmp_path: Path) -> None:
+    study = ablated.copy(tmp_path / "study")
+    config = study.config
+    del config["ablations"]["scaling"]
+    config["ranks"] = [8]
+    study.write_config(config)
+    run = study.snakemake("--cores", "2", "report", "ablations")
+    assert run.code == 0, run.output
+    assert not run.rules & {"train", "evaluate", "train_full", "evaluate_full"}
+    verified = study.run("-m", "minituner", "verify")
+    assert verified.code == 0, verified.output
+    # The arm's own run and its summary, and rank 2 of the study: two manifests a run.
+    assert "left over from a rank, an arm or a run" in verified.output
+    assert "5 stages, such as experiments/28-lora-ablate-rank/rank-2/" in verified.output
+
+
 def test_what_is_on_request_runs_once_it_is_asked_for(ablated: Study, tmp_path: Path) -> None:
     study = ablated.copy(tmp_path / "study")
     config = study.config
     config["ranks"] = [8]
     config["base"]["seeds"] = [5]
-    for arm in ("variants", "verbs"):
-        config["ablations"][arm]["enabled"] = True
+    config["ablations"]["verbs"]["enabled"] = True
     for arm in ("scaling", "full"):
         config["ablations"][arm]["enabled"] = False
     study.write_config(config)
-    run = study.snakemake("--cores", "2", "ablations")
+    run = study.snakemake("--cores", "2", "ablations", "ablate_variants")
     assert run.code == 0, run.output
     assert run.jobs.count("train") == 3  # dora, without go, over another base
     assert run.jobs.count("pretrain_another_base") == run.jobs.count("evaluate_another_base") == 1
@@ -144,8 +163,9 @@ def test_what_is_on_request_runs_once_it_is_asked_for(ablated: Study, tmp_path: 
     ]
     assert bases[0] != bases[1]
     text = (study.root / REPORT).read_text()
-    for arm in ("variants", "verbs", "bases"):
+    for arm in ("verbs", "bases"):
         assert f"`snakemake ablate_{arm}`" in text
+    assert (study.root / f"{ARM}variants/variants.png").exists()
     verbs = json.loads((study.root / f"{ARM}verbs/summary.json").read_text())
     assert verbs["held_out"]["sentences"] > 0
     adapter = torch.load(
