@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := envs/requirements.lock
 
-.PHONY: report ablations simulate test lint check verify corpus lock dag clean
+.PHONY: report ablations simulate bench test lint check verify corpus lock dag clean
 
 report: $(VENV)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 4 report
@@ -17,6 +17,10 @@ ablations: $(VENV)/.installed
 # How often the intervals hold the truth, and the elbow's rule finds it, on simulated studies.
 simulate: $(VENV)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 4 simulate
+
+# Writes benchmarks/RESULTS.md; about half an hour, on a machine with nothing else to do.
+bench: report $(VENV)/.installed-test
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=. $(BIN)/python benchmarks/bench.py
 
 test: $(VENV)/.installed-test lint
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
@@ -61,5 +65,5 @@ $(VENV)/.installed: pyproject.toml $(LOCK) | $(VENV)/.python
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml $(LOCK) | $(VENV)/.python
-	$(BIN)/pip install --quiet --constraint $(LOCK) --editable '.[test]'
+	$(BIN)/pip install --quiet --constraint $(LOCK) --editable '.[test,interop]'
 	touch $@ $(VENV)/.installed
