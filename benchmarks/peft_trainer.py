@@ -1,0 +1,88 @@
+"""transformers, PEFT and Trainer: what a user would pick instead."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import work
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def main() -> None:
+    options, config = work.parse(), work.settings()
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from torch.utils.data import DataLoader
+    from transformers import AutoModelForCausalLM, Trainer, TrainingArguments, set_seed
+
+    torch.set_num_threads(options.threads)
+    pairs = work.read_training_pairs()
+    lora, train = config["lora"], config["train"]
+    losses: list[float] = []
+
+    class InOurOrder(Trainer):
+        """A Trainer that takes the study's batches."""
+
+        order: list[list[int]]
+
+        def get_train_dataloader(self) -> Any:
+            return DataLoader(pairs, batch_sampler=self.order, collate_fn=work.pad)
+
+        def compute_loss(self, *arguments: Any, **more: Any) -> Any:
+            loss = super().compute_loss(*arguments, **more)
+            if options.losses:
+                losses.append(float(loss))
+            return loss
+
+    for seed in range(options.seeds):
+        set_seed(seed)
+        base = AutoModelForCausalLM.from_pretrained(options.opt)
+        model = get_peft_model(
+            base,
+            LoraConfig(
+                r=options.rank,
+                lora_alpha=lora["alpha"],
+                lora_dropout=0.0 if options.losses else lora["dropout"],
+                target_modules=[name.rpartition(".")[2] for name in lora["target_modules"]],
+            ),
+        )
+        if options.losses:
+            work.start_as_ours(model, options.rank, seed, name_in_peft)
+        trainer = InOurOrder(
+            model,
+            TrainingArguments(
+                output_dir=str(options.out / "trainer"),
+                num_train_epochs=1,
+                learning_rate=train["learning_rate"],
+                weight_decay=train["weight_decay"],
+                lr_scheduler_type="constant",
+                max_grad_norm=0.0,
+                use_cpu=True,
+                save_strategy="no",
+                logging_strategy="no",
+                report_to=[],
+                seed=seed,
+            ),
+        )
+        trainer.order = work.batch_order(len(pairs), train["batch_size"], seed, options.epochs)
+        trainer.train()
+        model.save_pretrained(options.out / f"seed-{seed}")
+    count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    print(json.dumps({"trained_parameters": count, "steps": len(trainer.order)}))
+    if options.losses:
+        Path(options.losses).write_text(json.dumps(losses))
+
+
+def name_in_peft(name: str) -> str:
+    """What PEFT calls a parameter of our adapter before it is saved."""
+    from minituner.interop import peft_name
+
+    return peft_name(name).replace(".weight", ".default.weight")
+
+
+if __name__ == "__main__":
+    main()
