@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from minituner.errors import UserError
 from minituner.intervals import Array, PairedBootstrap, StatisticsSettings, holm
-from minituner.sweep import Judge, answers_of, mean_audit
+from minituner.sweep import Answers, Judge, answers_of, mean_audit
 
 STUDY_FOLDER = "experiments/28-lora-ablate-rank/"
 HELD_OUT = "train.held_out_verb"
@@ -37,12 +37,19 @@ class Result:
         verb: str | None = self.run["changes"].get(HELD_OUT)
         return verb
 
-    def correct(self, verb: str | None) -> Array:
-        """Right or wrong, test items of one verb or of all: (seeds, items).
+    def test(self, verb: str | None) -> Answers:
+        """The answers to the test items of one verb or of all.
 
         Raises:
             UserError: There is no test item of that verb.
         """
+        return self._test(self.items, verb)
+
+    def base_test(self, verb: str | None) -> Answers:
+        """The base's answers to the same items."""
+        return self._test(self.base_items, verb)
+
+    def _test(self, items: pd.DataFrame, verb: str | None) -> Answers:
         base_test = self.base_items[self.base_items["split"] == "test"]
         if verb is not None and verb not in set(base_test["verb"]):
             raise UserError(
@@ -52,9 +59,7 @@ class Result:
                 expected=verb,
                 mend="add rows of it to the corpus, or leave out another verb",
             )
-        return answers_of(only_verb(self.items, verb), "test", only_verb(self.base_items, verb))[
-            "correct"
-        ]
+        return answers_of(only_verb(items, verb), "test", only_verb(self.base_items, verb))
 
 
 def only_verb(items: pd.DataFrame, verb: str | None) -> pd.DataFrame:
@@ -79,7 +84,6 @@ def compare_runs(
     rows = [describe_result(result, settings) for result in results]
     for row, versus in zip(rows, versus_study(results, settings), strict=True):
         row["versus_study"] = versus
-    held_out = pool_held_out(results, settings)
     asked_alike = all(result.held_out_verb is None for result in results)
     return {
         "rows": rows,
@@ -90,14 +94,14 @@ def compare_runs(
         "size_limit": size_limit,
         "front": front(rows) if asked_alike else [],
         "gaps": rank_gaps(results, settings),
-        "held_out": held_out,
+        "held_out": pool_held_out(results, settings),
     }
 
 
 def describe_result(result: Result, settings: StatisticsSettings) -> dict[str, Any]:
     """One row: what the sweep says of a rank, what validation says, and what became of the base."""
     verb, runs = result.held_out_verb, result.metrics["runs"]
-    result.correct(verb)  # refuses a verb that is not asked about
+    result.test(verb)  # refuses a verb that is not asked about
     judge = Judge(only_verb(result.base_items, verb), len(runs), settings)
 
     def mean(values: list[float]) -> float:
@@ -132,7 +136,7 @@ def versus_study(
         same_rank = (other for other in study if other.run["rank"] == result.run["rank"])
         reference = next(same_rank, study[0])
         verb = result.held_out_verb
-        difference = result.correct(verb) - reference.correct(verb)
+        difference = result.test(verb)["correct"] - reference.test(verb)["correct"]
         bootstrap = _bootstrap(result, verb, settings)
         mean, draws = float(difference.mean()), bootstrap.means(difference)
         found[i] = {
@@ -157,8 +161,8 @@ def _drift_difference(
 
 
 def _bootstrap(result: Result, verb: str | None, settings: StatisticsSettings) -> PairedBootstrap:
-    test = answers_of(only_verb(result.items, verb), "test", only_verb(result.base_items, verb))
-    return PairedBootstrap(test.items["verb"].tolist(), len(result.metrics["runs"]), settings)
+    verbs = result.test(verb).items["verb"].tolist()
+    return PairedBootstrap(verbs, len(result.metrics["runs"]), settings)
 
 
 def choose(rows: Sequence[Mapping[str, Any]], size_limit: float) -> dict[str, Any] | None:
@@ -201,7 +205,7 @@ def rank_gaps(results: Sequence[Result], settings: StatisticsSettings) -> dict[s
         if result.run["rank"] is not None:
             by_name.setdefault(result.run["run"], {})[result.run["rank"]] = result
     gaps = {
-        name: at[max(at)].correct(None) - at[min(at)].correct(None)
+        name: at[max(at)].test(None)["correct"] - at[min(at)].test(None)["correct"]
         for name, at in by_name.items()
         if len(at) > 1
     }
@@ -227,35 +231,24 @@ def pool_held_out(results: Sequence[Result], settings: StatisticsSettings) -> di
         one of them by several runs, whose sentences would count more than once.
     """
     left_out = [result for result in results if result.held_out_verb is not None]
-    verbs = [str(result.held_out_verb) for result in left_out]
+    verbs = [result.held_out_verb for result in left_out]
     if not left_out or len(set(verbs)) < len(verbs):
         return None
     study = next((result for result in results if result.is_study), None)
 
-    def joined(tables: Sequence[Array]) -> Array:
-        return np.concatenate(tables, axis=1)
+    def joined(tables: Iterable[Answers]) -> Array:
+        return np.concatenate([table["correct"] for table in tables], axis=1)
 
-    tuned = joined([r.correct(verb) for r, verb in zip(left_out, verbs, strict=True)])
-    base = joined(
-        [
-            answers_of(only_verb(r.base_items, verb), "test", only_verb(r.base_items, verb))[
-                "correct"
-            ]
-            for r, verb in zip(left_out, verbs, strict=True)
-        ]
-    )
-    labels = [
-        verb
-        for r, verb in zip(left_out, verbs, strict=True)
-        for _ in range(r.correct(verb).shape[1])
-    ]
-    bootstrap = PairedBootstrap(labels, len(tuned), settings)
+    tuned = [result.test(result.held_out_verb) for result in left_out]
+    base = joined(result.base_test(result.held_out_verb) for result in left_out)
+    labels = [verb for table in tuned for verb in table.items["verb"]]
+    bootstrap = PairedBootstrap(labels, len(left_out[0].metrics["runs"]), settings)
     return {
         "sentences": len(labels),
         "base": asdict(bootstrap.accuracy(base)),
-        "left_out": asdict(bootstrap.accuracy(tuned)),
-        "gain": asdict(bootstrap.estimate(tuned - base)),
+        "left_out": asdict(bootstrap.accuracy(joined(tuned))),
+        "gain": asdict(bootstrap.estimate(joined(tuned) - base)),
         "study": None
         if study is None
-        else asdict(bootstrap.accuracy(joined([study.correct(verb) for verb in verbs]))),
+        else asdict(bootstrap.accuracy(joined(study.test(verb) for verb in verbs))),
     }

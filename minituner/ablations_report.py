@@ -38,7 +38,7 @@ def render_ablations(
             "title": TITLES.get(arm, arm),
             "words": interpret_arm(summary),
             "rows": [row | {"differs": differs(row)} for row in summary["rows"]],
-            **{key: summary[key] for key in ("chosen", "gaps", "held_out", "confidence", "seeds")},
+            **{key: summary[key] for key in ("chosen", "gaps", "confidence")},
         }
         for arm, summary in arms.items()
     ]

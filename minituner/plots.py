@@ -249,15 +249,12 @@ def _plot_gain_and_drift(summary: Mapping[str, Any], drift_gate: float, path: st
     for i, row in enumerate(rows):
         color, marker, _ = STYLES[i % len(STYLES)]
         _gain_drift_seeds(axes, row, color)
-        axes.scatter(
-            100 * row["gain"]["mean"],
-            100 * row["text_drift"]["mean"],
+        _gain_drift_mean(
+            axes,
+            row,
             s=_area(row["size_ratio"]),
             color=color,
             marker=marker,
-            edgecolors="black",
-            linewidths=0.6,
-            zorder=3,
             label=f"{row['run']}, {100 * row['size_ratio']:.3g} %",
         )
     _gain_drift_axes(axes, rows, drift_gate)
@@ -286,46 +283,32 @@ def plot_learned_vs_forgotten(
     figure, axes = new_figure()
     for i, (arm, summary) in enumerate(arms.items()):
         color, marker, _ = STYLES[i % len(STYLES)]
-        for j, row in enumerate(summary["rows"]):
-            if row["is_study"]:
-                continue
+        own = [row for row in summary["rows"] if not row["is_study"]]
+        for j, row in enumerate(own):
             _gain_drift_seeds(axes, row, color)
-            axes.scatter(
-                100 * row["gain"]["mean"],
-                100 * row["text_drift"]["mean"],
-                s=45,
-                color=color,
-                marker=marker,
-                edgecolors="black",
-                linewidths=0.6,
-                label=arm if j == _first_own(summary["rows"]) else None,
-                zorder=3,
-            )
+            label = arm if j == 0 else None
+            _gain_drift_mean(axes, row, s=45, color=color, marker=marker, label=label)
     study = {
-        (row["run"], row["rank"], arm): row
-        for arm, summary in arms.items()
+        row["folder"]: row
+        for summary in arms.values()
         for row in summary["rows"]
-        if row["is_study"] and row["changes"].get("train.held_out_verb") is None
+        if row["is_study"]
     }
-    for j, row in enumerate({row["folder"]: row for row in study.values()}.values()):
-        axes.scatter(
-            100 * row["gain"]["mean"],
-            100 * row["text_drift"]["mean"],
-            s=110,
-            color="white",
-            marker="*",
-            edgecolors="black",
-            label="the study" if j == 0 else None,
-            zorder=4,
-        )
+    for j, row in enumerate(study.values()):
+        label = "the study" if j == 0 else None
+        style = {"color": "white", "linewidths": 1.0, "zorder": 4}
+        _gain_drift_mean(axes, row, s=110, marker="*", label=label, **style)
     _gain_drift_axes(axes, [row for s in arms.values() for row in s["rows"]], drift_gate)
     if arms:
         axes.legend(loc="best", fontsize=9)
     save_figure(figure, path)
 
 
-def _first_own(rows: Sequence[Mapping[str, Any]]) -> int:
-    return next((i for i, row in enumerate(rows) if not row["is_study"]), -1)
+def _gain_drift_mean(axes: Axes, row: Mapping[str, Any], **style: Any) -> None:
+    outlined = {"edgecolors": "black", "linewidths": 0.6, "zorder": 3}
+    axes.scatter(
+        100 * row["gain"]["mean"], 100 * row["text_drift"]["mean"], **{**outlined, **style}
+    )
 
 
 def _gain_drift_seeds(axes: Axes, row: Mapping[str, Any], color: str) -> None:

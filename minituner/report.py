@@ -76,7 +76,6 @@ def report_context(results: Mapping[str, Any], settings: Mapping[str, Any]) -> d
         "confidence": f"{100 * sweep['confidence']:g}",
         "elbow": sweep["elbow"],
         "by_verb_and_form": by_verb_and_form,
-        "headline": row,
         "best": next(r for r in sweep["ranks"] if r["rank"] == sweep["elbow"]["best_rank"]),
         "scale_words": scale_words(sweep["ranks"]),
         "generalisation": generalisation_words(sweep["by_group"], metrics["rank"]),

@@ -21,12 +21,8 @@ use rule train as train_full with:
 
 use rule evaluate as evaluate_full with:
     input:
-        test=gated("test"),
-        val=tokenized("val"),
-        control=tokenized("control"),
-        probe=tokenized("probe"),
+        **SCORED,
         base=base_of,
-        tokenizer=TOKENIZER,
         tuned=of_every_seed("{{full_setting}}", "model_final.pt"),
         base_metrics=base_metrics_of,
         code=source("evaluate"),
@@ -63,12 +59,8 @@ use rule pretrain_base as pretrain_another_base with:
 
 use rule evaluate_base as evaluate_another_base with:
     input:
-        test=gated("test"),
-        val=tokenized("val"),
-        control=tokenized("control"),
-        probe=tokenized("probe"),
+        **SCORED,
         base=base_of,
-        tokenizer=TOKENIZER,
         code=source("evaluate_base"),
     output:
         metrics=update("experiments/{setting}/base/metrics.json"),

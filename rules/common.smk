@@ -95,6 +95,14 @@ def gated(split):
     return pairs
 
 
+# What every evaluation reads beside a model.
+SCORED = {
+    "test": gated("test"),
+    **{name: tokenized(name) for name in ("val", "control", "probe")},
+    "tokenizer": TOKENIZER,
+}
+
+
 def adapters(run):
     """The adapter of every seed of one run, such as 28-lora-ablate-rank/rank-8."""
     return of_every_seed(run, "adapter_final.pt")

@@ -35,12 +35,8 @@ rule train:
 rule evaluate_base:
     """Score the untuned base, with no adapter in it."""
     input:
-        test=gated("test"),
-        val=tokenized("val"),
-        control=tokenized("control"),
-        probe=tokenized("probe"),
+        **SCORED,
         base=BASE,
-        tokenizer=TOKENIZER,
         code=source("evaluate_base"),
     output:
         metrics=update(f"{SWEEP}/base/metrics.json"),
@@ -60,12 +56,8 @@ rule evaluate_base:
 rule evaluate:
     """Score the adapters of one run on the test, validation, control and probe splits."""
     input:
-        test=gated("test"),
-        val=tokenized("val"),
-        control=tokenized("control"),
-        probe=tokenized("probe"),
+        **SCORED,
         base=base_of,
-        tokenizer=TOKENIZER,
         tuned=adapters("{{setting}}/rank-{{rank}}"),
         base_metrics=base_metrics_of,
         code=source("evaluate"),
