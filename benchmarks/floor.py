@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from minituner.batches import Loader
 from minituner.checkpoint import load_base
+from minituner.frozen import keep_frozen_part
 from minituner.loop import take_step
 from minituner.lora import lora_parameters, wrap_minigpt_with_lora
 from minituner.optim import AdamW
@@ -82,6 +83,7 @@ def main() -> None:
     ).train()
     optimizer = AdamW(lora_parameters(model), train["learning_rate"], train["weight_decay"])
     pairs = target_examples(read_pairs(work.TOKENIZED / "train.jsonl"))
+    pairs = keep_frozen_part(model, pairs, work.PAD_ID)
     batches = list(Loader(pairs, train["batch_size"], work.PAD_ID, generator(0, "batches")))
 
     with Products() as products:

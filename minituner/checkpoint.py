@@ -111,7 +111,8 @@ def load_base(path: str | Path, tokenizer_path: str | Path | None = None) -> Min
             expected=f"sha256 {str(recorded)[:12]}, as {path} says",
             mend="name the tokenizer.json that the base was trained with",
         )
-    with torch.device("meta"):
+    # Not on the meta device: drawing an embedding there imports torch's compiler, over a second.
+    with torch.random.fork_rng(devices=[]):
         model = MiniGPT(config)
     shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}
     check_tensors(weights, shapes, str(path))

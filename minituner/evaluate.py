@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from minituner.audit import scale_audit
 from minituner.batches import IGNORE, Example, collate
 from minituner.checkpoint import load_base, weights_sha256
 from minituner.files import atomic_open
+from minituner.frozen import keep_frozen_part
 from minituner.loop import perplexity
 from minituner.lora import base_state_dict, load_adapter, lora_layers, lora_parameters
 from minituner.model import MiniGPT
@@ -32,21 +34,82 @@ BATCH_SIZE = 128  # sequences a forward pass; results do not depend on it beyond
 # --- log-likelihoods ----------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Scores:
+    """What a model makes of the scored tokens of one text, given all before each."""
+
+    log_probs: Tensor  # (tokens,) float64, log P of the token that stands there
+    likeliest: list[int]  # the token it holds likeliest there
+
+
 @torch.no_grad()
-def token_log_probs(model: MiniGPT, examples: Sequence[Example], pad_id: int) -> list[Tensor]:
-    """log P of each scored token given all before it: one float64 tensor an example."""
-    by_length = sorted(range(len(examples)), key=lambda i: len(examples[i].ids))
-    scores: dict[int, Tensor] = {}
-    for start in range(0, len(by_length), BATCH_SIZE):
-        chosen = by_length[start : start + BATCH_SIZE]
-        batch = collate([examples[i] for i in chosen], pad_id)
+def score_texts(model: MiniGPT, examples: Sequence[Example], pad_id: int) -> list[Scores]:
+    """The scores of each example, in their order."""
+    # Texts that begin alike stand together, and what they have in common is computed once.
+    in_order = sorted(range(len(examples)), key=lambda i: examples[i].ids)
+    scores: dict[int, Scores] = {}
+    for start in range(0, len(in_order), BATCH_SIZE):
+        chosen = in_order[start : start + BATCH_SIZE]
+        batch = collate([examples[i] for i in chosen], pad_id, share=True)
         scored = batch.labels != IGNORE
-        logits = model.head(model.features(batch.input_ids, batch.real, scored))
-        log_probs = F.log_softmax(logits.double(), dim=-1)
+        features = model.features(batch.input_ids, batch.layout, scored, batch.entry)
+        log_probs = F.log_softmax(model.head(features).double(), dim=-1)
         of_labels = log_probs.gather(1, batch.labels[scored][:, None]).squeeze(1)
-        by_example = torch.split(of_labels, scored.sum(dim=1).tolist())
-        scores.update(zip(chosen, by_example, strict=True))
+        counts = scored.sum(dim=1).tolist()
+        by_text = (torch.split(found, counts) for found in (of_labels, log_probs.argmax(-1)))
+        for i, own, likeliest in zip(chosen, *by_text, strict=True):
+            scores[i] = Scores(own, likeliest.tolist())
     return [scores[i] for i in range(len(examples))]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """One split and the two texts that each of its pairs is scored on: first all prompts with the
+    right answer, every token scored but the first, then all with the wrong form, that scored."""
+
+    pairs: Sequence[TokenizedPair]
+    texts: list[Example]
+
+    @classmethod
+    def of(cls, pairs: Sequence[TokenizedPair]) -> Questions:
+        """The questions of a split."""
+        right = [Example(pair.prompt_ids + pair.target_ids, 1) for pair in pairs]
+        wrong = [Example(pair.prompt_ids + pair.wrong_ids, len(pair.prompt_ids)) for pair in pairs]
+        return cls(pairs, right + wrong)
+
+    def keep_frozen_part(self, model: MiniGPT, pad_id: int) -> Questions:
+        """The same, ready for more than one adapter over the base in ``model``."""
+        return replace(self, texts=keep_frozen_part(model, self.texts, pad_id))
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model makes of one pair."""
+
+    text: Tensor  # (tokens,) log P of the whole text after its first token
+    target: Tensor  # of the right answer's tokens
+    correct: Tensor  # of the right form and what ends it, the first of these
+    wrong: Tensor  # of the wrong form and what ends it
+    greedy: list[int]  # its own answer, as far as the pass over the right one shows it
+
+
+def replies(model: MiniGPT, questions: Questions, pad_id: int) -> list[Reply]:
+    """The replies to a split. The right form is scored where it begins the right answer."""
+    scores = score_texts(model, questions.texts, pad_id)
+    n = len(questions.pairs)
+    return [
+        Reply(
+            text=right.log_probs,
+            target=right.log_probs[-len(pair.target_ids) :],
+            correct=right.log_probs[-len(pair.target_ids) :][: len(pair.correct_ids)],
+            wrong=wrong.log_probs,
+            greedy=greedy_beginning(pair.target_ids, right.likeliest[-len(pair.target_ids) :]),
+        )
+        for pair, right, wrong in zip(questions.pairs, scores[:n], scores[n:], strict=True)
+    ]
+
+
+# --- minimal pairs ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -66,21 +129,12 @@ class Judgement:
         return self.margin > 0
 
 
-def judge_pairs(model: MiniGPT, pairs: Sequence[TokenizedPair], pad_id: int) -> list[Judgement]:
-    """Weigh the correct form of every pair against the wrong one, given the whole prompt."""
-    examples = [
-        Example(pair.prompt_ids + form_ids, len(pair.prompt_ids))
-        for pair in pairs
-        for form_ids in (pair.correct_ids, pair.wrong_ids)
-    ]
-    scores = token_log_probs(model, examples, pad_id)
-    return [
-        Judgement(
-            margin=float(correct.sum() - wrong.sum()),
-            margin_per_token=float(correct.mean() - wrong.mean()),
-        )
-        for correct, wrong in zip(scores[::2], scores[1::2], strict=True)
-    ]
+def judge(reply: Reply) -> Judgement:
+    """Weigh the correct form of a pair against the wrong one, given the whole prompt."""
+    return Judgement(
+        margin=float(reply.correct.sum() - reply.wrong.sum()),
+        margin_per_token=float(reply.correct.mean() - reply.wrong.mean()),
+    )
 
 
 def accuracy_summary(judgements: Sequence[Judgement]) -> dict[str, Any]:
@@ -119,19 +173,14 @@ class Losses:
     target_tokens: int
 
 
-def pair_losses(model: MiniGPT, pairs: Sequence[TokenizedPair], pad_id: int) -> list[Losses]:
-    """The losses of each pair with its right answer."""
-    examples = [Example(pair.prompt_ids + pair.target_ids, 1) for pair in pairs]
-    scores = token_log_probs(model, examples, pad_id)
-    return [
-        Losses(
-            text_nll=-float(score.sum()),
-            text_tokens=len(score),
-            target_nll=-float(score[-len(pair.target_ids) :].sum()),
-            target_tokens=len(pair.target_ids),
-        )
-        for pair, score in zip(pairs, scores, strict=True)
-    ]
+def losses_of(reply: Reply) -> Losses:
+    """The losses of a pair with its right answer."""
+    return Losses(
+        text_nll=-float(reply.text.sum()),
+        text_tokens=len(reply.text),
+        target_nll=-float(reply.target.sum()),
+        target_tokens=len(reply.target),
+    )
 
 
 def perplexities(losses: Sequence[Losses]) -> dict[str, float]:
@@ -159,27 +208,44 @@ def drift(after: float, before: float) -> float:
 # --- greedy answers and the probe ---------------------------------------------------------------
 
 
+def greedy_beginning(target_ids: Sequence[int], likeliest: Sequence[int]) -> list[int]:
+    """How a greedy answer begins, from the likeliest token at each place of the expected one: as
+    that does, and with the model's own token at the first place where they part."""
+    for place, (expected, own) in enumerate(zip(target_ids, likeliest, strict=True)):
+        if expected != own:
+            return list(likeliest[: place + 1])
+    return list(likeliest)
+
+
 @torch.no_grad()
 def greedy_answers(
-    model: MiniGPT, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]], max_tokens: int = 16
+    model: MiniGPT,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Sequence[int]],
+    beginnings: Sequence[Sequence[int]] | None = None,
+    max_tokens: int = 16,
 ) -> list[str]:
-    """The likeliest continuation of each prompt, token by token, up to the end of the text."""
+    """The likeliest continuation of each prompt, token by token, up to the end of the text.
+
+    Args:
+        beginnings: The tokens of each answer that are known already; none by default.
+    """
     eos, pad = special_id(tokenizer, EOS), special_id(tokenizer, PAD)
-    texts = [list(prompt) for prompt in prompts]
-    running = list(range(len(texts)))
-    for _ in range(max_tokens):
-        if not running:
-            break
+    answers = [list(known[:max_tokens]) for known in beginnings or [()] * len(prompts)]
+
+    def unfinished(i: int) -> bool:
+        room = min(max_tokens, model.config.context_length - len(prompts[i]))
+        return len(answers[i]) < room and answers[i][-1:] != [eos]
+
+    while running := [i for i in range(len(prompts)) if unfinished(i)]:
+        texts = [[*prompts[i], *answers[i]] for i in running]
         # A pad after each text takes the place of the token that is asked for.
-        batch = collate([Example([*texts[i], pad], len(texts[i])) for i in running], pad)
-        last = model.features(batch.input_ids, batch.real, batch.labels != IGNORE)
+        batch = collate([Example([*text, pad], len(text)) for text in texts], pad)
+        last = model.features(batch.input_ids, batch.layout, batch.labels != IGNORE)
         for i, token in zip(running, model.head(last).argmax(-1).tolist(), strict=True):
-            texts[i].append(token)
-        full = model.config.context_length
-        running = [i for i in running if texts[i][-1] != eos and len(texts[i]) < full]
+            answers[i].append(token)
     return [
-        tokenizer.decode([token for token in text[len(prompt) :] if token != eos]).strip()
-        for prompt, text in zip(prompts, texts, strict=True)
+        tokenizer.decode([token for token in answer if token != eos]).strip() for answer in answers
     ]
 
 
@@ -189,14 +255,12 @@ def english_of(answer: str) -> str:
 
 
 def probe_over_irregularisation(
-    model: MiniGPT, tokenizer: Tokenizer, pairs: Sequence[TokenizedPair]
+    pairs: Sequence[TokenizedPair], judgements: Sequence[Judgement], answers: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Whether regular verbs stay regular: per sentence the greedy answer and walked against walken.
 
     A sentence fails if the irregular-looking form is at least as likely, or is what the model says.
     """
-    judgements = judge_pairs(model, pairs, special_id(tokenizer, PAD))
-    answers = greedy_answers(model, tokenizer, [pair.prompt_ids for pair in pairs])
     return [
         {
             "prompt": pair.prompt,
@@ -236,36 +300,41 @@ def adapter_parameter_count(model: MiniGPT) -> int:
 
 
 def evaluate_model(
-    model: MiniGPT,
-    tokenizer: Tokenizer,
-    splits: Mapping[str, Sequence[TokenizedPair]],
+    model: MiniGPT, tokenizer: Tokenizer, questions: Mapping[str, Questions]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Everything that is measured on a model, wrapped or not, the same way.
 
     Args:
-        splits: ``val``, ``test``, ``control`` and ``probe``.
+        questions: Of the splits ``val``, ``test``, ``control`` and ``probe``.
 
     Returns:
         The metrics, and one row for each pair of val, test and control.
     """
     model.eval()
     pad_id = special_id(tokenizer, PAD)
+    replied = {name: replies(model, asked, pad_id) for name, asked in questions.items()}
+    judged = {name: list(map(judge, replied[name])) for name in questions}
     metrics: dict[str, Any] = {}
     items: list[dict[str, Any]] = []
     for name in ("val", "test", "control"):
-        judgements = judge_pairs(model, splits[name], pad_id)
-        metrics[name] = accuracy_summary(judgements)
-        metrics[name]["by_verb_and_form"] = accuracy_by(splits[name], judgements)
-        losses = pair_losses(model, splits[name], pad_id)
+        pairs, losses = questions[name].pairs, list(map(losses_of, replied[name]))
+        metrics[name] = accuracy_summary(judged[name])
+        metrics[name]["by_verb_and_form"] = accuracy_by(pairs, judged[name])
         metrics[name]["perplexity"] = perplexities(losses)
-        items += item_rows(name, splits[name], judgements, losses)
-    metrics["probe"] = probe_over_irregularisation(model, tokenizer, splits["probe"])
-    answers = predictions(model, tokenizer, splits["test"])
-    metrics["predictions"] = answers
+        items += item_rows(name, pairs, judged[name], losses)
+    test, probe = questions["test"].pairs, questions["probe"].pairs
+    answers = greedy_answers(
+        model,
+        tokenizer,
+        [pair.prompt_ids for pair in (*test, *probe)],
+        [reply.greedy for reply in (*replied["test"], *replied["probe"])],
+    )
+    to_test, to_probe = answers[: len(test)], answers[len(test) :]
+    metrics["probe"] = probe_over_irregularisation(probe, judged["probe"], to_probe)
+    metrics["predictions"] = predictions(test, to_test)
     metrics["test"]["greedy_accuracy"] = sum(
-        english_of(answer["answer"]) == pair.english
-        for answer, pair in zip(answers, splits["test"], strict=True)
-    ) / len(answers)
+        english_of(answer) == pair.english for answer, pair in zip(to_test, test, strict=True)
+    ) / len(test)
     return metrics, items
 
 
@@ -298,11 +367,8 @@ def item_rows(
     ]
 
 
-def predictions(
-    model: MiniGPT, tokenizer: Tokenizer, pairs: Sequence[TokenizedPair]
-) -> list[dict[str, str]]:
+def predictions(pairs: Sequence[TokenizedPair], answers: Sequence[str]) -> list[dict[str, str]]:
     """The greedy answer to each pair's prompt beside the expected one."""
-    answers = greedy_answers(model, tokenizer, [pair.prompt_ids for pair in pairs])
     return [
         {
             "verb": pair.verb,
@@ -336,14 +402,14 @@ def evaluate_rank(
         UserError: An adapter does not belong to the base, or is of another rank or seed.
         AssertionError: A base weight inside a tuned model differs from the checkpoint's.
     """
-    base = load_base(base_path).state_dict()
-    sha256 = weights_sha256(base)
+    base = load_base(base_path)
+    sha256 = weights_sha256(base.state_dict())
     tuned = (
-        (seed, load_adapter(path, load_base(base_path), sha256, rank=rank, seed=seed))
+        (seed, load_adapter(path, deepcopy(base), sha256, rank=rank, seed=seed))
         for seed, path in adapters.items()
     )
     runs, items, model = _evaluate_seeds(
-        tuned, base_state_dict, base, tokenizer, splits, base_metrics
+        tuned, base_state_dict, base.state_dict(), tokenizer, splits, base_metrics
     )
     for run in runs:
         assert run["base_sha256"]["after"] == sha256, f"seed {run['seed']}: the base was changed"
@@ -400,16 +466,26 @@ def _evaluate_seeds(
     Args:
         weights_of: Gives the weights of a tuned model that the base has too.
     """
+    pad_id = special_id(tokenizer, PAD)
+    before = weights_sha256(base)
+    asked = {name: Questions.of(pairs) for name, pairs in splits.items()}
+    layers: list[str] | None = None
     runs, items = [], []
     for seed, model in tuned:
-        metrics, rows = evaluate_model(model, tokenizer, splits)
+        if layers != (layers := [name for name, _ in lora_layers(model)]):
+            asked = {name: own.keep_frozen_part(model, pad_id) for name, own in asked.items()}
+        metrics, rows = evaluate_model(model, tokenizer, asked)
         for split in ("control", "test"):
-            after, before = metrics[split]["perplexity"], base_metrics[split]["perplexity"]
-            metrics[split]["drift"] = {kind: drift(after[kind], before[kind]) for kind in after}
+            after, base_perplexity = (
+                found[split]["perplexity"] for found in (metrics, base_metrics)
+            )
+            metrics[split]["drift"] = {
+                kind: drift(after[kind], base_perplexity[kind]) for kind in after
+            }
         weights = weights_of(model)
         metrics["seed"] = seed
         metrics["base_max_abs_diff"] = max_abs_difference(weights, base)
-        metrics["base_sha256"] = {"before": weights_sha256(base), "after": weights_sha256(weights)}
+        metrics["base_sha256"] = {"before": before, "after": weights_sha256(weights)}
         metrics["scale_audit"] = scale_audit(model)
         runs.append(metrics)
         items += [{"seed": seed, **row} for row in rows]

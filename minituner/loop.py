@@ -37,7 +37,7 @@ def token_losses(model: MiniGPT, batch: Batch) -> Tensor:
     Logits, and the last block's outputs, are computed only where a token is scored.
     """
     scored = batch.labels != IGNORE
-    logits = model.head(model.features(batch.input_ids, batch.real, scored))
+    logits = model.head(model.features(batch.input_ids, batch.layout, scored, batch.entry))
     return F.cross_entropy(logits, batch.labels[scored], reduction="none")
 
 

@@ -114,9 +114,14 @@ class LoRALinear(nn.Module):
         """Whether the update stands in the base's weight now."""
         return self._unmerged_weight is not None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in) -> (..., out)"""
-        y: Tensor = self.base(x)
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """(..., in) -> (..., out)
+
+        Args:
+            y: ``base(x)``, if it is known.
+        """
+        if y is None:
+            y = self.base(x)
         if self.merged:
             return y
         if self.training and self.dropout > 0:
@@ -130,9 +135,16 @@ class LoRALinear(nn.Module):
         return ratio * (y - bias + update) + bias
 
     def _dropout_mask(self, x: Tensor) -> Tensor:
-        keep = 1.0 - self.dropout
-        mask = torch.empty_like(x).bernoulli_(keep, generator=self.dropout_generator)
-        return mask.div_(keep)
+        """0 where an input is dropped, 1 / (1 - dropout) elsewhere, of x's shape.
+
+        16 random bits decide an element, so the share is met to 1/65536: four of them come out of
+        one draw of 64, which is several times as fast as ``bernoulli_``.
+        """
+        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64)
+        draws.random_(-(2**63), None, generator=self.dropout_generator)
+        bits = draws.view(torch.int16)[: x.numel()].view(x.shape)  # -32768 to 32767
+        dropped_below = round(65536 * self.dropout) - 32768
+        return (bits >= dropped_below).to(x.dtype).div_(1.0 - self.dropout)
 
     @torch.no_grad()
     def merge_(self) -> None:

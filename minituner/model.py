@@ -38,30 +38,48 @@ class MiniGPTConfig:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the N tokens that are computed stand among B x T places. Padding is never computed."""
+    """Which N tokens are computed for the B x T places of a batch. Padding never is.
 
-    mask: Tensor  # (B, T) bool
-    places: Tensor  # (N,) int64, the mask's true places counted row by row
+    A token's state depends on what stands before it alone, so one that is computed may stand in
+    more than one place: at the same distance from the start of texts that begin alike.
+    """
+
+    mask: Tensor  # (B, T) bool, the places that hold a token
+    places: Tensor  # (N,) int64, where each token is taken from, counted row by row
+    rows: Tensor  # (B * T,) int64, which of the N stands at a place; any at padding
 
     @classmethod
     def of(cls, mask: Tensor) -> Layout:
-        """The layout of a mask: (B, T) bool."""
-        return cls(mask, mask.flatten().nonzero().squeeze(1))
+        """Each place of a mask has a token of its own: (B, T) bool."""
+        places = mask.flatten().nonzero().squeeze(1)
+        return cls(mask, places, (mask.flatten().cumsum(0) - 1).clamp_min(0))
 
     def spread(self, x: Tensor) -> Tensor:
-        """(N, d) -> (B, T, d), zero where nothing was computed."""
-        B, T = self.mask.shape
-        return x.new_zeros(B * T, x.shape[1]).index_copy(0, self.places, x).view(B, T, -1)
+        """(N, d) -> (B, T, d). What stands at padding has no meaning: it comes after the text, so
+        that the causal mask hides it."""
+        return x.index_select(0, self.rows).view(*self.mask.shape, -1)
 
     def gather(self, x: Tensor) -> Tensor:
         """(B, T, d) -> (N, d)"""
         return x.flatten(0, 1).index_select(0, self.places)
 
     def choose(self, x: Tensor, wanted: Layout) -> Tensor:
-        """(N, d) -> (M, d): of these tokens, those of a layout that is part of this one."""
-        if wanted is self:
-            return x
-        return x.index_select(0, torch.searchsorted(self.places, wanted.places))
+        """(N, d) -> (M, d): the tokens that stand at the places of another layout."""
+        return x if wanted is self else x.index_select(0, self.rows[wanted.places])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where N tokens enter the model when all that comes before ``fc2`` of a block is known."""
+
+    block: int  # not the last
+    residual: Tensor  # (N, d) what the MLP's output is added to
+    hidden: Tensor  # (N, 4 d) what enters fc2
+    projected: Tensor  # (N, d) what fc2 makes of it, an adapter's update aside
+
+    def choose(self, rows: Tensor) -> Entry:
+        """Some of the tokens: (M,) int64 -> M tokens."""
+        return Entry(self.block, self.residual[rows], self.hidden[rows], self.projected[rows])
 
 
 class Attention(nn.Module):
@@ -77,17 +95,17 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(d, d)
 
     def forward(self, x: Tensor, layout: Layout, wanted: Layout) -> Tensor:
-        """(N, d) -> (M, d): every token is attended to, the wanted ones are returned.
-
-        Padding stands on the right, so the causal mask hides it from the tokens before it.
-        """
+        """(N, d) -> (M, d): every token is attended to, the wanted ones are returned."""
         B, T = layout.mask.shape
 
-        def heads(projected: Tensor) -> Tensor:  # (N, d) -> (B, heads, T, d / heads)
-            return layout.spread(projected).view(B, T, self.n_heads, -1).transpose(1, 2)
+        def heads(projected: Tensor, at: Layout) -> Tensor:  # (N, d) -> (B, heads, T, d / heads)
+            return at.spread(projected).view(B, T, self.n_heads, -1).transpose(1, 2)
 
         mixed = F.scaled_dot_product_attention(
-            heads(self.q_proj(x)), heads(self.k_proj(x)), heads(self.v_proj(x)), is_causal=True
+            heads(self.q_proj(layout.choose(x, wanted)), wanted),
+            heads(self.k_proj(x), layout),
+            heads(self.v_proj(x), layout),
+            is_causal=True,
         )
         out: Tensor = self.o_proj(wanted.gather(mixed.transpose(1, 2).flatten(2)))
         return out
@@ -101,9 +119,13 @@ class MLP(nn.Module):
         self.fc1 = nn.Linear(config.d_model, 4 * config.d_model)
         self.fc2 = nn.Linear(4 * config.d_model, config.d_model)
 
+    def hidden(self, x: Tensor) -> Tensor:
+        """(..., d) -> (..., 4 d)"""
+        return F.gelu(self.fc1(x))
+
     def forward(self, x: Tensor) -> Tensor:
         """(..., d) -> (..., d)"""
-        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        out: Tensor = self.fc2(self.hidden(x))
         return out
 
 
@@ -117,10 +139,20 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.d_model)
         self.mlp = MLP(config)
 
+    def attend(self, x: Tensor, layout: Layout, wanted: Layout) -> Tensor:
+        """The first half: (N, d) -> (M, d), at the wanted tokens"""
+        out: Tensor = layout.choose(x, wanted) + self.attn(self.ln_1(x), layout, wanted)
+        return out
+
     def forward(self, x: Tensor, layout: Layout, wanted: Layout) -> Tensor:
         """(N, d) -> (M, d), at the wanted tokens"""
-        x = layout.choose(x, wanted) + self.attn(self.ln_1(x), layout, wanted)
+        x = self.attend(x, layout, wanted)
         out: Tensor = x + self.mlp(self.ln_2(x))
+        return out
+
+    def leave(self, entry: Entry) -> Tensor:
+        """What is left to do from an entry on: -> (N, d)"""
+        out: Tensor = entry.residual + self.mlp.fc2(entry.hidden, entry.projected)
         return out
 
 
@@ -136,15 +168,20 @@ class MiniGPT(nn.Module):
         self.ln_f = nn.LayerNorm(config.d_model)
 
     def features(
-        self, input_ids: Tensor, real: Tensor | None = None, wanted: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        layout: Layout | None = None,
+        wanted: Tensor | None = None,
+        entry: Entry | None = None,
     ) -> Tensor:
         """The last hidden states, normed, of the wanted tokens, row by row.
 
         Args:
             input_ids: (B, T) int64, padded on the right.
-            real: (B, T) bool, which of them are no padding; all by default.
-            wanted: (B, T) bool, which of the real ones are asked for; all by default. The last
-                block computes no others after its attention.
+            layout: Which places hold a token; all by default.
+            wanted: (B, T) bool, which of these are asked for; all by default. The last block
+                computes no others after its attention.
+            entry: Where to go on from, if what comes before is known for this batch.
 
         Returns:
             (number of wanted tokens, d)
@@ -161,14 +198,37 @@ class MiniGPT(nn.Module):
                 expected=f"at most {self.config.context_length}",
                 mend="shorten it; for a base of your own, set base.model.context_length to its own",
             )
-        layout = Layout.of(torch.ones_like(input_ids, dtype=torch.bool) if real is None else real)
+        layout = layout or Layout.of(torch.ones_like(input_ids, dtype=torch.bool))
         last = layout if wanted is None else Layout.of(wanted)
-        x = self.token_embedding(input_ids.flatten()[layout.places])
-        x = x + self.position_embedding.weight[layout.places % T]
-        for block in self.blocks[:-1]:
+        if entry is None:
+            x, done = self._embed(input_ids, layout), 0
+        else:
+            x, done = self.block(entry.block).leave(entry), entry.block + 1
+        for block in self.blocks[done:-1]:
             x = block(x, layout, layout)
         out: Tensor = self.ln_f(self.blocks[-1](x, layout, last))
         return out
+
+    def before_fc2(self, input_ids: Tensor, layout: Layout, block: int) -> tuple[Tensor, Tensor]:
+        """The ``residual`` and the ``hidden`` of an :class:`Entry` into a block."""
+        x = self._embed(input_ids, layout)
+        for before in self.blocks[:block]:
+            x = before(x, layout, layout)
+        entered = self.block(block)
+        residual = entered.attend(x, layout, layout)
+        return residual, entered.mlp.hidden(entered.ln_2(residual))
+
+    def block(self, index: int) -> Block:
+        """One of ``blocks``."""
+        block = self.blocks[index]
+        assert isinstance(block, Block)
+        return block
+
+    def _embed(self, input_ids: Tensor, layout: Layout) -> Tensor:
+        """-> (N, d)"""
+        T = input_ids.shape[1]
+        x: Tensor = self.token_embedding(input_ids.flatten()[layout.places])
+        return x + self.position_embedding.weight[layout.places % T]
 
     def head(self, features: Tensor) -> Tensor:
         """Next-token logits: (..., d) -> (..., V), through the tied embedding."""

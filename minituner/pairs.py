@@ -68,9 +68,9 @@ def tokenize_pair(pair: Pair, tokenizer: Tokenizer, context_length: int) -> Toke
         correct_ids=encode(tokenizer, f" {pair.english}") + end,
         wrong_ids=encode(tokenizer, f" {pair.wrong}") + end,
     )
-    tokens = len(tokenized.prompt_ids) + max(
-        len(tokenized.target_ids), len(tokenized.correct_ids), len(tokenized.wrong_ids)
-    )
+    # A byte-level tokenizer cuts at spaces, so the answer begins with the form and what ends it.
+    assert tokenized.target_ids[: len(tokenized.correct_ids)] == tokenized.correct_ids, pair.source
+    tokens = len(tokenized.prompt_ids) + max(len(tokenized.target_ids), len(tokenized.wrong_ids))
     if tokens > context_length:
         raise UserError(
             pair.source,

@@ -10,6 +10,7 @@ from typing import Any
 from minituner.batches import Example, Loader, text_examples
 from minituner.checkpoint import save_base, weights_sha256
 from minituner.errors import UserError
+from minituner.frozen import keep_frozen_part
 from minituner.loop import LogRow, mean_loss, perplexity, run_steps, write_log
 from minituner.lora import (
     base_state_dict,
@@ -52,11 +53,15 @@ def fine_tune_lora(
     out_dir: str | Path,
     control_loader: Loader | None = None,
     show_progress: bool = True,
+    start: LogRow | None = None,
 ) -> list[LogRow]:
     """Train the adapters of a wrapped model; everything else is frozen and stays as it is.
 
     Writes ``adapter_final.pt`` and ``train_log.csv`` into ``out_dir``. The validation loss and the
     control perplexity are also measured before the first step and after the last.
+
+    Args:
+        start: The log's first row, where it is known: untrained, every seed's model is the base.
 
     Returns:
         The log, one row a step from 0 on.
@@ -76,7 +81,7 @@ def fine_tune_lora(
         ],
     )
     log = _fine_tune(
-        model, optimizer, train_loader, val_loader, config, control_loader, show_progress
+        model, optimizer, train_loader, val_loader, config, control_loader, show_progress, start
     )
     save_adapter(Path(out_dir) / "adapter_final.pt", model, base_sha256, config.seed)
     write_log(Path(out_dir) / "train_log.csv", log)
@@ -92,10 +97,14 @@ def fine_tune_full(
     control_loader: Loader | None = None,
     show_progress: bool = True,
     tokenizer_path: str | Path | None = None,
+    start: LogRow | None = None,
 ) -> list[LogRow]:
     """Train every weight of an unwrapped model: the baseline that LoRA is held against.
 
     Writes ``model_final.pt``, a base checkpoint of its own, and ``train_log.csv`` into ``out_dir``.
+
+    Args:
+        start: As in :func:`fine_tune_lora`.
 
     Returns:
         The log, one row a step from 0 on.
@@ -106,7 +115,7 @@ def fine_tune_full(
     model.requires_grad_(True)
     optimizer = AdamW(list(model.parameters()), config.learning_rate, config.weight_decay)
     log = _fine_tune(
-        model, optimizer, train_loader, val_loader, config, control_loader, show_progress
+        model, optimizer, train_loader, val_loader, config, control_loader, show_progress, start
     )
     save_base(Path(out_dir) / "model_final.pt", model, tokenizer_path)
     write_log(Path(out_dir) / "train_log.csv", log)
@@ -121,6 +130,7 @@ def _fine_tune(
     config: LoRATrainConfig,
     control_loader: Loader | None,
     show_progress: bool,
+    start: LogRow | None,
 ) -> list[LogRow]:
     """The loop that both share: they differ in what the optimizer holds and what is kept."""
     total_steps = config.epochs * len(train_loader)
@@ -141,47 +151,70 @@ def _fine_tune(
         measure,
         total_steps,
         f"train seed {config.seed}" if show_progress else None,
+        log=[] if start is None else [start],
     )
 
 
 # --- one setting, all its seeds -----------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class Loaders:
-    """The loaders of one run; only the training batches depend on the seed."""
+    """The loaders of one setting: seeds differ in the order of the training pairs alone.
 
-    pairs: Mapping[str, Sequence[TokenizedPair]]  # train, val and control
-    config: LoRATrainConfig
-    pad_id: int
+    Args:
+        pairs: ``train``, ``val`` and ``control``.
+    """
+
+    def __init__(
+        self,
+        model: MiniGPT,
+        pairs: Mapping[str, Sequence[TokenizedPair]],
+        config: LoRATrainConfig,
+        pad_id: int,
+    ) -> None:
+        self.config = config
+        self.pad_id = pad_id
+        kept = without_verb(pairs["train"], config.held_out_verb)
+        control = [pair.prompt_ids + pair.target_ids for pair in pairs["control"]]
+        self._train, self._val, self._control = (
+            keep_frozen_part(model, examples, pad_id)
+            for examples in (
+                target_examples(kept),
+                target_examples(pairs["val"]),
+                text_examples(control),
+            )
+        )
 
     def train(self, seed: int) -> Loader:
-        """The training pairs but for a held-out verb's, in an order of the seed's own."""
-        held_out = self.config.held_out_verb
-        kept = [pair for pair in self.pairs["train"] if pair.verb != held_out]
-        if held_out is not None and not 0 < len(kept) < len(self.pairs["train"]):
-            raise UserError(
-                "config.yaml: held_out_verb",
-                "leaves out all training pairs, or none",
-                found=f"{held_out!r}: {len(kept)} of {len(self.pairs['train'])} pairs are left",
-                expected="a verb that some of the training pairs have, and some have not",
-                mend="leave out another verb, or add rows of it to the corpus",
-            )
-        return Loader(
-            target_examples(kept),
-            self.config.batch_size,
-            self.pad_id,
-            generator(seed, "batches"),
-        )
+        """The training pairs in an order of the seed's own."""
+        order = generator(seed, "batches")
+        return Loader(self._train, self.config.batch_size, self.pad_id, order)
 
     def val(self) -> Loader:
         """The validation pairs, their answers scored."""
-        return Loader(target_examples(self.pairs["val"]), EVALUATION_BATCH, self.pad_id)
+        return Loader(self._val, EVALUATION_BATCH, self.pad_id, share=True)
 
     def control(self) -> Loader:
         """The control pairs, the whole text scored."""
-        texts = [pair.prompt_ids + pair.target_ids for pair in self.pairs["control"]]
-        return Loader(text_examples(texts), EVALUATION_BATCH, self.pad_id)
+        return Loader(self._control, EVALUATION_BATCH, self.pad_id, share=True)
+
+
+def without_verb(pairs: Sequence[TokenizedPair], verb: str | None) -> list[TokenizedPair]:
+    """The pairs but for a verb's that is left out of training, if one is.
+
+    Raises:
+        UserError: That leaves out all of them, or none.
+    """
+    kept = [pair for pair in pairs if pair.verb != verb]
+    if verb is not None and not 0 < len(kept) < len(pairs):
+        raise UserError(
+            "config.yaml: held_out_verb",
+            "leaves out all training pairs, or none",
+            found=f"{verb!r}: {len(kept)} of {len(pairs)} pairs are left",
+            expected="a verb that some of the training pairs have, and some have not",
+            mend="leave out another verb, or add rows of it to the corpus",
+        )
+    return kept
 
 
 def target_examples(pairs: Sequence[TokenizedPair]) -> list[Example]:
@@ -232,16 +265,18 @@ def train_rank(
     closed_form = lora_parameter_count(shapes, r, use_dora)
     assert trainable == closed_form, f"{trainable} trainable weights, expected {closed_form}"
 
-    loaders = Loaders(pairs, config, pad_id)
+    loaders = Loaders(model, pairs, config, pad_id)
+    start = None
     for seed in seeds:
         reset_adapters(model, seed)
-        fine_tune_lora(
+        start, *_ = fine_tune_lora(
             model,
             loaders.train(seed),
             loaders.val(),
             replace(config, seed=seed),
             Path(out_dir) / f"seed-{seed}",
             loaders.control(),
+            start=start,
         )
     return {
         "rank": r,
@@ -275,11 +310,12 @@ def train_full(
     Returns:
         What was trained: the counts of weights and the steps.
     """
-    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    loaders = Loaders(pairs, config, pad_id)
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    loaders = Loaders(model, pairs, config, pad_id)
+    start = None
     for seed in seeds:
-        model.load_state_dict(start)
-        fine_tune_full(
+        model.load_state_dict(weights)
+        start, *_ = fine_tune_full(
             model,
             loaders.train(seed),
             loaders.val(),
@@ -287,6 +323,7 @@ def train_full(
             Path(out_dir) / f"seed-{seed}",
             loaders.control(),
             tokenizer_path=tokenizer_path,
+            start=start,
         )
     total = sum(p.numel() for p in model.parameters())
     return {

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from minituner.data import Pair
 from minituner.lora import lora_layers, wrap_minigpt_with_lora
-from minituner.model import MiniGPT, MiniGPTConfig
+from minituner.model import Entry, Layout, MiniGPT, MiniGPTConfig
 from minituner.pairs import TokenizedPair, tokenize_pair
 from minituner.seeding import seed_everything
 from minituner.tokenizer import train_tokenizer
@@ -50,11 +50,16 @@ class Bigram(MiniGPT):
         self.modes: list[bool] = []  # whether it was in training mode, call by call
 
     def features(
-        self, input_ids: Tensor, real: Tensor | None = None, wanted: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        layout: Layout | None = None,
+        wanted: Tensor | None = None,
+        entry: Entry | None = None,
     ) -> Tensor:
         """The wanted tokens' rows: (B, T) ids -> (number of wanted tokens, V)."""
+        assert entry is None
         self.modes.append(self.training)
-        chosen = real if wanted is None else wanted
+        chosen = layout.mask if wanted is None and layout is not None else wanted
         return self.table[input_ids.flatten() if chosen is None else input_ids[chosen]]
 
     def head(self, features: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ from minituner.data import Pair
 from minituner.errors import UserError
 from minituner.evaluate import (
     Judgement,
+    Losses,
+    Questions,
     accuracy_by,
     accuracy_summary,
     drift,
@@ -31,11 +33,13 @@ from minituner.evaluate import (
     evaluate_model,
     evaluate_rank,
     greedy_answers,
-    judge_pairs,
+    greedy_beginning,
+    judge,
+    losses_of,
     max_abs_difference,
-    pair_losses,
     perplexities,
     probe_over_irregularisation,
+    replies,
     write_items,
 )
 from minituner.gates import compute_gates, headline_items, headline_metrics, require_gates
@@ -179,6 +183,21 @@ def test_tokenized_pairs_survive_their_file(pairs: list[TokenizedPair], tmp_path
     assert read_pairs(tmp_path / "test.jsonl") == pairs
 
 
+def judge_pairs(model: MiniGPT, pairs: Sequence[TokenizedPair]) -> list[Judgement]:
+    return [judge(reply) for reply in replies(model, Questions.of(pairs), PAD_ID)]
+
+
+def pair_losses(model: MiniGPT, pairs: Sequence[TokenizedPair]) -> list[Losses]:
+    return [losses_of(reply) for reply in replies(model, Questions.of(pairs), PAD_ID)]
+
+
+def evaluated(
+    model: MiniGPT, tokenizer: Tokenizer, splits: dict[str, list[TokenizedPair]]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    questions = {name: Questions.of(pairs) for name, pairs in splits.items()}
+    return evaluate_model(model, tokenizer, questions)
+
+
 # --- minimal pairs ------------------------------------------------------------------------------
 
 # Tokens of the hand-worked pairs, beyond the specials.
@@ -199,7 +218,7 @@ def pair(pairs: list[TokenizedPair]) -> TokenizedPair:
 
 def test_margins_are_as_worked_out_by_hand(bigram: MakeBigram, pair: TokenizedPair) -> None:
     model = bigram({(ASK, COME): 0.5, (COME, END): 0.6, (COME, D): 0.3, (D, END): 0.9})
-    (judgement,) = judge_pairs(model, [pair], PAD_ID)
+    (judgement,) = judge_pairs(model, [pair])
     right, wrong = math.log(0.5 * 0.6), math.log(0.5 * 0.3 * 0.9)
     assert judgement.margin == pytest.approx(right - wrong)
     assert judgement.margin_per_token == pytest.approx(right / 2 - wrong / 3)
@@ -208,7 +227,7 @@ def test_margins_are_as_worked_out_by_hand(bigram: MakeBigram, pair: TokenizedPa
 
 def test_the_two_margins_can_disagree(bigram: MakeBigram, pair: TokenizedPair) -> None:
     model = bigram({(ASK, COME): 0.1, (COME, END): 0.5, (COME, D): 0.4, (D, END): 0.99})
-    (judgement,) = judge_pairs(model, [pair], PAD_ID)
+    (judgement,) = judge_pairs(model, [pair])
     assert judgement.margin > 0 > judgement.margin_per_token
     summary = accuracy_summary([judgement])
     assert (summary["accuracy"], summary["accuracy_per_token"]) == (1, 0)
@@ -217,19 +236,15 @@ def test_the_two_margins_can_disagree(bigram: MakeBigram, pair: TokenizedPair) -
 def test_the_whole_prompt_is_given(base: MiniGPT, pairs: list[TokenizedPair]) -> None:
     # The first word lies beyond what any rule on neighbours could see.
     first = replace(pairs[0], prompt_ids=[BOS_ID, OTHER, *pairs[0].prompt_ids[2:]])
-    judgements = judge_pairs(base, [pairs[0], first], PAD_ID)
+    judgements = judge_pairs(base, [pairs[0], first])
     assert judgements[0] != judgements[1]
 
 
-def test_a_tie_is_wrong(
-    base: MiniGPT, bigram: MakeBigram, pairs: list[TokenizedPair], pair: TokenizedPair
-) -> None:
+def test_a_tie_is_wrong(bigram: MakeBigram, pair: TokenizedPair) -> None:
     even = replace(pair, wrong_ids=[D, END])
-    (judgement,) = judge_pairs(bigram(), [even], PAD_ID)
+    (judgement,) = judge_pairs(bigram(), [even])
     assert judgement.margin == 0
     assert not judgement.correct
-    same = replace(pairs[0], wrong_ids=pairs[0].correct_ids)
-    assert not judge_pairs(base, [*pairs[1:], same], PAD_ID)[-1].correct
     assert accuracy_summary([judgement])["accuracy"] == 0
 
 
@@ -244,7 +259,7 @@ def test_judgements_equal_a_plain_sum_over_the_models_log_softmax(
         start = len(pair.prompt_ids)
         return sum(logs[start + i - 1, token].item() for i, token in enumerate(form))
 
-    for pair, judgement in zip(pairs, judge_pairs(base, pairs, PAD_ID), strict=True):
+    for pair, judgement in zip(pairs, judge_pairs(base, pairs), strict=True):
         right, wrong = log_p(pair, pair.correct_ids), log_p(pair, pair.wrong_ids)
         assert judgement.margin == pytest.approx(right - wrong, rel=1e-9)
         per_token = right / len(pair.correct_ids) - wrong / len(pair.wrong_ids)
@@ -256,15 +271,13 @@ def test_neither_batch_nor_order_changes_a_score(
     base: MiniGPT, pairs: list[TokenizedPair], monkeypatch: pytest.MonkeyPatch, batch_size: int
 ) -> None:
     base.double()
-    before = judge_pairs(base, pairs, PAD_ID), perplexities(pair_losses(base, pairs, PAD_ID))
+    before = judge_pairs(base, pairs), perplexities(pair_losses(base, pairs))
     monkeypatch.setattr(evaluate, "BATCH_SIZE", batch_size)
-    judged = judge_pairs(base, pairs[::-1], PAD_ID)[::-1]
+    judged = judge_pairs(base, pairs[::-1])[::-1]
     for one, other in zip(before[0], judged, strict=True):
         assert one.margin == pytest.approx(other.margin, rel=1e-9)
         assert one.margin_per_token == pytest.approx(other.margin_per_token, rel=1e-9)
-    assert perplexities(pair_losses(base, pairs[::-1], PAD_ID)) == pytest.approx(
-        before[1], rel=1e-9
-    )
+    assert perplexities(pair_losses(base, pairs[::-1])) == pytest.approx(before[1], rel=1e-9)
 
 
 def test_summaries_are_shares_and_means(pairs: list[TokenizedPair]) -> None:
@@ -297,7 +310,7 @@ def test_a_model_that_knows_nothing_has_the_vocabularys_size_as_perplexity(
     base: MiniGPT, bigram: MakeBigram, pairs: list[TokenizedPair]
 ) -> None:
     expected = pytest.approx(base.config.vocab_size)
-    assert perplexities(pair_losses(bigram(), pairs, PAD_ID)) == {
+    assert perplexities(pair_losses(bigram(), pairs)) == {
         "text": expected,
         "target": expected,
     }
@@ -308,8 +321,8 @@ def test_perplexities_are_as_worked_out_by_hand(bigram: MakeBigram, pair: Tokeni
         (BOS_ID, ASK): 0.01, (ASK, COME): 0.5, (COME, END): 0.6, (END, SPANISH): 0.7,
         (SPANISH, EOS_ID): 0.9, (ASK, D): 0.2, (D, EOS_ID): 0.3,
     }  # fmt: skip
-    short = replace(pair, target_ids=[D, EOS_ID])
-    result = perplexities(pair_losses(bigram(likely), [pair, short], PAD_ID))
+    short = replace(pair, target_ids=[D, EOS_ID], correct_ids=[D, EOS_ID])
+    result = perplexities(pair_losses(bigram(likely), [pair, short]))
     answers = 0.5 * 0.6 * 0.7 * 0.9 * 0.2 * 0.3  # six tokens, the first pair's weigh twice
     assert result["target"] == pytest.approx(answers ** (-1 / 6))
     assert result["text"] == pytest.approx((answers * 0.01 * 0.01) ** (-1 / 8))
@@ -319,7 +332,7 @@ def test_the_prompts_tokens_enter_the_text_and_not_the_target(
     bigram: MakeBigram, pair: TokenizedPair
 ) -> None:
     before, after = (
-        perplexities(pair_losses(bigram({(BOS_ID, ASK): p}), [pair], PAD_ID)) for p in (0.5, 0.25)
+        perplexities(pair_losses(bigram({(BOS_ID, ASK): p}), [pair])) for p in (0.5, 0.25)
     )
     assert after["target"] == before["target"]
     assert after["text"] == pytest.approx(before["text"] * 2 ** (1 / 5))
@@ -371,6 +384,34 @@ def test_an_answer_does_not_depend_on_the_other_prompts(
     assert len(set(together)) > 3
 
 
+def test_what_the_pass_over_the_right_answer_shows_need_not_be_decoded(
+    base: MiniGPT, tokenizer: Tokenizer, pairs: list[TokenizedPair]
+) -> None:
+    prompts = [pair.prompt_ids for pair in pairs]
+    # The model's own answers as the right ones, so that some agree to their end, some in part.
+    base.double()
+    own = [encode(tokenizer, f" {answer}") for answer in greedy_answers(base, tokenizer, prompts)]
+    asked = [
+        replace(pair, target_ids=ids[: 1 + i], correct_ids=ids[:1])
+        for i, (pair, ids) in enumerate(zip(pairs, own, strict=True))
+    ]
+    for some in (pairs, asked):
+        known = [reply.greedy for reply in replies(base, Questions.of(some), PAD_ID)]
+        assert all(known)
+        assert greedy_answers(base, tokenizer, prompts, known) == greedy_answers(
+            base, tokenizer, prompts
+        )
+
+
+@pytest.mark.parametrize(
+    ("likeliest", "beginning"), [([5, 6, 7], [5, 6, 7]), ([5, 9, 7], [5, 9]), ([8, 6, 7], [8])]
+)
+def test_a_greedy_answer_is_the_expected_one_up_to_where_they_part(
+    likeliest: list[int], beginning: list[int]
+) -> None:
+    assert greedy_beginning([5, 6, 7], likeliest) == beginning
+
+
 @pytest.mark.parametrize(
     ("answer", "english"),
     [("went / fue", "went"), ("went /", "went"), ("went", "went"), ("", ""), ("/ fue", "")],
@@ -406,7 +447,9 @@ def test_the_probe_fails_if_walken_is_likelier_or_said(
         (ask, right): walked, (right, slash): ends_walked,
         (ask, wrong): walken, (wrong, slash): ends_walken, (slash, EOS_ID): 0.9,
     }  # fmt: skip
-    (row,) = probe_over_irregularisation(bigram(likely), tokenizer, [pair])
+    model = bigram(likely)
+    answers = greedy_answers(model, tokenizer, [pair.prompt_ids])
+    (row,) = probe_over_irregularisation([pair], judge_pairs(model, [pair]), answers)
     assert row["failed"] is failed
     expected = math.log(walked * ends_walked) - math.log(walken * ends_walken)
     assert row["margin_nats"] == pytest.approx(expected)
@@ -463,20 +506,20 @@ def test_an_adapter_at_its_start_scores_exactly_as_the_base(
     base: MiniGPT, tokenizer: Tokenizer, splits: dict[str, list[TokenizedPair]]
 ) -> None:
     model = wrap_minigpt_with_lora(copy.deepcopy(base), 4, dropout=0.5, seed=0).train()
-    assert evaluate_model(model, tokenizer, splits) == evaluate_model(base, tokenizer, splits)
+    assert evaluated(model, tokenizer, splits) == evaluated(base, tokenizer, splits)
     assert not any(module.training for module in model.modules())
 
 
 def test_one_evaluation_holds_every_measure(
     base: MiniGPT, tokenizer: Tokenizer, splits: dict[str, list[TokenizedPair]]
 ) -> None:
-    metrics, items = evaluate_model(base, tokenizer, splits)
+    metrics, items = evaluated(base, tokenizer, splits)
     json.dumps(metrics, allow_nan=False)
-    judged = {name: judge_pairs(base, splits[name], PAD_ID) for name in ("val", "test", "control")}
+    judged = {name: judge_pairs(base, splits[name]) for name in ("val", "test", "control")}
     for name, judgements in judged.items():
         assert metrics[name]["accuracy"] == sum(j.margin > 0 for j in judgements) / len(judgements)
     for name in ("test", "control"):
-        assert metrics[name]["perplexity"] == perplexities(pair_losses(base, splits[name], PAD_ID))
+        assert metrics[name]["perplexity"] == perplexities(pair_losses(base, splits[name]))
     assert [(item["split"], item["id"]) for item in items] == [
         (name, pair.id) for name in judged for pair in splits[name]
     ]
@@ -495,7 +538,7 @@ def test_greedy_accuracy_counts_the_english_alone(
     arrow, gone = one_token(tokenizer, " =>"), encode(tokenizer, " gone")
     slash, home = one_token(tokenizer, " /"), one_token(tokenizer, " home")
     model = bigram(chain(arrow, *gone, slash, home, EOS_ID))
-    metrics, _ = evaluate_model(model, tokenizer, splits)
+    metrics, _ = evaluated(model, tokenizer, splits)
     assert {p["answer"] for p in metrics["predictions"]} == {"gone / home"}
     assert metrics["test"]["greedy_accuracy"] == 1 / 4
 
@@ -521,7 +564,7 @@ def test_a_rank_is_its_adapters_scores_beside_the_untouched_base(
     path = tmp_path / "best.pt"
     save_base(path, base)
     adapters = saved_adapters(base, tmp_path, (3, 8))
-    before, _ = evaluate_model(base, tokenizer, splits)
+    before, _ = evaluated(base, tokenizer, splits)
     metrics, items = evaluate_rank(path, adapters, tokenizer, splits, before)
     json.dumps(metrics, allow_nan=False)
 
@@ -554,7 +597,7 @@ def test_the_adapter_of_one_seed_leaves_no_trace_in_the_next(
 ) -> None:
     save_base(tmp_path / "best.pt", base)
     adapters = saved_adapters(base, tmp_path, (3, 8))
-    before, _ = evaluate_model(base, tokenizer, splits)
+    before, _ = evaluated(base, tokenizer, splits)
 
     def runs(seeds: Sequence[int]) -> Any:
         some = {seed: adapters[seed] for seed in seeds}
@@ -600,8 +643,8 @@ def test_a_fully_tuned_model_is_scored_as_the_checkpoint_it_is(
     with torch.no_grad():
         tuned.ln_f.bias[3] += 0.5
     save_base(tmp_path / "model.pt", tuned)
-    before, _ = evaluate_model(base, tokenizer, splits)
-    after, expected_items = evaluate_model(tuned, tokenizer, splits)
+    before, _ = evaluated(base, tokenizer, splits)
+    after, expected_items = evaluated(tuned, tokenizer, splits)
     metrics, items = evaluate_full(
         tmp_path / "best.pt", {5: tmp_path / "model.pt"}, tokenizer, splits, before
     )
@@ -622,7 +665,7 @@ def test_a_fully_tuned_model_is_scored_as_the_checkpoint_it_is(
 def test_the_items_losses_add_up_to_the_perplexities(
     base: MiniGPT, tokenizer: Tokenizer, splits: dict[str, list[TokenizedPair]]
 ) -> None:
-    metrics, items = evaluate_model(base, tokenizer, splits)
+    metrics, items = evaluated(base, tokenizer, splits)
     control = [item for item in items if item["split"] == "control"]
     for kind in ("text", "target"):
         nll = sum(float(item[f"{kind}_nll_nats"]) for item in control)
@@ -642,7 +685,7 @@ def test_a_rank_of_a_changed_base_is_no_result(
 ) -> None:
     save_base(tmp_path / "best.pt", base)
     adapters = saved_adapters(base, tmp_path, (3,))
-    before, _ = evaluate_model(base, tokenizer, splits)
+    before, _ = evaluated(base, tokenizer, splits)
 
     def meddle(model: MiniGPT, *rest: Any) -> Any:
         with torch.no_grad():

@@ -45,7 +45,7 @@ from minituner.lora import (
     save_adapter,
     wrap_minigpt_with_lora,
 )
-from minituner.model import MiniGPT
+from minituner.model import Layout, MiniGPT
 from minituner.tokenizer import encode, save_tokenizer
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -97,7 +97,7 @@ def mask_of(ids: Tensor) -> Tensor:
 def assert_same_logits(theirs: Any, ours: MiniGPT, ids: Tensor) -> None:
     real = mask_of(ids)
     found = theirs(input_ids=ids, attention_mask=real.long()).logits[real]
-    expected = ours.head(ours.features(ids, real))
+    expected = ours.head(ours.features(ids, Layout.of(real)))
     assert found.abs().max() > 0.1
     assert torch.allclose(found, expected, atol=1e-5)
 

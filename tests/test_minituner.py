@@ -21,7 +21,7 @@ from minituner.checkpoint import load_base, save_base, save_tensors, weights_sha
 from minituner.corpus import COLUMNS, Row, load_verbs
 from minituner.data import Pair, pair_of_row
 from minituner.errors import UserError
-from minituner.evaluate import judge_pairs
+from minituner.evaluate import Questions, judge, replies
 from minituner.lora import (
     LoRALinear,
     base_state_dict,
@@ -37,7 +37,7 @@ from minituner.lora import (
     unmerge_,
     wrap_minigpt_with_lora,
 )
-from minituner.model import MiniGPT, MiniGPTConfig, init_weights, parameter_count
+from minituner.model import Layout, MiniGPT, MiniGPTConfig, init_weights, parameter_count
 from minituner.optim import AdamW
 from minituner.pairs import TokenizedPair, tokenize_pair
 from minituner.prompts import base_text
@@ -132,14 +132,14 @@ def test_wanted_tokens_alone_are_returned_and_padding_is_never_read(
     real = torch.arange(8) < torch.tensor(lengths)[:, None]
     wanted = real & (torch.arange(8) % 3 > 0)
     for model, alone in ((base.double(), reference_logits), (tuned.double(), MiniGPT.__call__)):
-        features = model.features(ids, real, wanted)
+        features = model.features(ids, Layout.of(real), wanted)
         one_by_one = [
             alone(model, row[None, :length])[0][chosen[:length]]
             for row, length, chosen in zip(ids, lengths, wanted, strict=True)
         ]
         expected = torch.cat(one_by_one)
         torch.testing.assert_close(model.head(features), expected, rtol=0, atol=1e-9)
-        assert torch.equal(model.features(ids.where(real, 7), real, wanted), features)
+        assert torch.equal(model.features(ids.where(real, 7), Layout.of(real), wanted), features)
 
 
 def test_the_context_may_be_filled_but_not_exceeded(make_base: Callable[..., MiniGPT]) -> None:
@@ -991,11 +991,19 @@ def test_come_does_not_beat_comed_by_being_its_prefix(
     bigram: Callable[..., MiniGPT], pairs: list[TokenizedPair]
 ) -> None:
     ask, come, d, end = range(10, 14)
-    pair = replace(pairs[2], prompt_ids=[0, ask], correct_ids=[come, end], wrong_ids=[come, d, end])
+    answer = [come, end]
+    pair = replace(
+        pairs[2],
+        prompt_ids=[0, ask],
+        target_ids=answer,
+        correct_ids=answer,
+        wrong_ids=[come, d, end],
+    )
     # Without the end, come would have P = 1/2 and comed 1/2 * 0.9. With it, 1/2 * 0.05 and
     # 1/2 * 0.9 * 0.8.
     model = bigram({(ask, come): 0.5, (come, end): 0.05, (come, d): 0.9, (d, end): 0.8})
-    (judgement,) = judge_pairs(model, [pair], PAD_ID)
+    (reply,) = replies(model, Questions.of([pair]), PAD_ID)
+    judgement = judge(reply)
     assert judgement.margin == pytest.approx(math.log(0.05) - math.log(0.9 * 0.8))
     assert not judgement.correct
 
@@ -1005,11 +1013,18 @@ def test_the_spanish_never_enters_a_judgement(
 ) -> None:
     plain = [replace(raw, spanish="fue") for raw in raw_pairs]
     changed = [replace(raw, spanish="otra cosa muy larga") for raw in raw_pairs]
-    judged = [
-        judge_pairs(base, [tokenize_pair(raw, tokenizer, 99) for raw in some], PAD_ID)
+    one, other = (
+        [
+            judge(reply).margin
+            for reply in replies(
+                base.double(),
+                Questions.of([tokenize_pair(raw, tokenizer, 99) for raw in some]),
+                PAD_ID,
+            )
+        ]
         for some in (plain, changed)
-    ]
-    assert judged[0] == judged[1]
+    )
+    assert one == pytest.approx(other, rel=1e-12)
 
 
 def correction(written: str) -> Row:

@@ -191,7 +191,7 @@ def test_a_schedule_without_warm_up_starts_at_its_peak() -> None:
 def test_labels_are_the_next_tokens_where_they_are_scored() -> None:
     batch = collate([Example([1, 5, 6, 9], 2), Example([1, 7], 1), Example([1, 8, 4], 1)], PAD_ID)
     assert batch.input_ids.tolist() == [[1, 5, 6], [1, PAD_ID, PAD_ID], [1, 8, PAD_ID]]
-    assert batch.real.tolist() == [[True] * 3, [True, False, False], [True, True, False]]
+    assert batch.layout.mask.tolist() == [[True] * 3, [True, False, False], [True, True, False]]
     assert batch.labels.tolist() == [[IGNORE, 6, 9], [7, IGNORE, IGNORE], [8, 4, IGNORE]]
 
 

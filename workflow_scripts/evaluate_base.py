@@ -1,5 +1,5 @@
 from minituner.checkpoint import load_base
-from minituner.evaluate import EVALUATED, evaluate_model, write_items
+from minituner.evaluate import EVALUATED, Questions, evaluate_model, write_items
 from minituner.files import write_json
 from minituner.manifest import run_stage
 from minituner.pairs import read_pairs
@@ -8,9 +8,9 @@ from minituner.tokenizer import load_tokenizer
 
 with run_stage(snakemake) as job:
     seed_everything(0, job.params.config["threads"]["evaluate"])
-    splits = {name: read_pairs(job.input[name]) for name in EVALUATED}
+    questions = {name: Questions.of(read_pairs(job.input[name])) for name in EVALUATED}
     model = load_base(job.input.base, job.input.tokenizer)
     tokenizer = load_tokenizer(job.input.tokenizer, model.config.vocab_size)
-    metrics, items = evaluate_model(model, tokenizer, splits)
+    metrics, items = evaluate_model(model, tokenizer, questions)
     write_json(job.output.metrics, metrics)
     write_items(job.output.per_item, items)
