@@ -15,16 +15,18 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from minituner.adapter import load_adapter
 from minituner.audit import scale_audit
 from minituner.batches import IGNORE, Example, collate
-from minituner.checkpoint import load_base, weights_sha256
+from minituner.checkpoint import load_base
 from minituner.files import atomic_open
 from minituner.frozen import keep_frozen_part
 from minituner.loop import perplexity
-from minituner.lora import base_state_dict, load_adapter, lora_layers, lora_parameters
+from minituner.lora import base_state_dict, lora_layers, lora_parameters
 from minituner.model import MiniGPT
 from minituner.pairs import TokenizedPair
 from minituner.prompts import SEPARATOR
+from minituner.tensors import weights_sha256
 from minituner.tokenizer import EOS, PAD, special_id
 
 EVALUATED = ("val", "test", "control", "probe")

@@ -6,30 +6,28 @@ Neither library is needed to write or read the files.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from minituner.checkpoint import load_base, load_tensors, weights_sha256
-from minituner.errors import UserError
-from minituner.files import atomic_open, read_json, write_json
-from minituner.lora import (
-    ADAPTER_FORMAT,
+from minituner.adapter import (
     AdapterConfig,
     load_adapter,
-    load_lora_state_dict,
-    lora_state_dict,
+    metadata,
+    read_adapter,
     save_adapter,
-    wrap_minigpt_with_lora,
+    wrap_as,
 )
+from minituner.checkpoint import load_base
+from minituner.errors import UserError
+from minituner.files import read_json, write_json
+from minituner.lora import load_lora_state_dict
 from minituner.model import MiniGPT
+from minituner.tensors import load_safetensors, save_safetensors, weights_sha256
 from minituner.tokenizer import BOS, EOS, PAD, UNK, load_tokenizer, special_id
 
 POSITION_OFFSET = 2  # OPT's position embedding has this many rows before the first position
@@ -67,7 +65,7 @@ def export_base(model: MiniGPT, tokenizer_path: str | Path, folder: str | Path) 
         f"{name}_token_id": special_id(tokenizer, token)
         for name, token in (("bos", BOS), ("eos", EOS), ("pad", PAD))
     }
-    _write_safetensors(folder / "model.safetensors", to_opt(model.state_dict()), {})
+    save_safetensors(folder / "model.safetensors", to_opt(model.state_dict()), {"format": "pt"})
     write_json(folder / "config.json", opt_config(model) | ids)
     write_json(folder / "generation_config.json", {**ids, "do_sample": False})
     shutil.copyfile(tokenizer_path, folder / "tokenizer.json")
@@ -174,10 +172,10 @@ def export_adapter(
             "inference_mode": True,
         },
     )
-    _write_safetensors(
+    save_safetensors(
         folder / "adapter_model.safetensors",
         {peft_name(name): tensor for name, tensor in weights.items()},
-        provenance(config),
+        metadata(config),
     )
 
 
@@ -185,7 +183,7 @@ def import_adapter(folder: str | Path, base_sha256: str) -> tuple[AdapterConfig,
     """Read a folder that PEFT has saved over an exported base.
 
     Args:
-        base_sha256: The :func:`minituner.checkpoint.weights_sha256` of that base.
+        base_sha256: The :func:`minituner.tensors.weights_sha256` of that base.
 
     Raises:
         UserError: A file is missing or damaged, or the adapter is of a kind that ours is not.
@@ -193,7 +191,7 @@ def import_adapter(folder: str | Path, base_sha256: str) -> tuple[AdapterConfig,
     folder = Path(folder)
     path = folder / "adapter_config.json"
     values = _read_json(path)
-    weights = _read_safetensors(folder / "adapter_model.safetensors")
+    weights, _ = load_safetensors(folder / "adapter_model.safetensors")
     _refuse_other_kinds(path, values)
     try:
         ours = {our_adapter_name(name): tensor for name, tensor in weights.items()}
@@ -268,34 +266,20 @@ def our_adapter_name(name: str) -> str:
     return f"{our_name(layer)}.{parts[part]}"
 
 
-def provenance(config: AdapterConfig) -> dict[str, str]:
-    """What an adapter file says of its making, as the text that safetensors keeps."""
-    return {
-        "format": "pt",
-        "base_sha256": config.base_sha256,
-        "rank": str(config.r),
-        "alpha": str(config.alpha),
-        "scaling": str(config.alpha / (config.r**0.5 if config.use_rslora else config.r)),
-        "target_modules": json.dumps(list(config.target_modules)),
-        "seed": str(config.seed),
-    }
-
-
 # --- from file to file --------------------------------------------------------------------------
 
 
 def export_adapter_file(
     adapter: str | Path, base: str | Path, folder: str | Path, base_folder: str
 ) -> None:
-    """:func:`export_adapter` of a file of :func:`minituner.lora.save_adapter`.
+    """:func:`export_adapter` of a file of :func:`minituner.adapter.save_adapter`.
 
     Raises:
         UserError: The adapter is damaged or was made for another base.
     """
-    model = load_adapter(adapter, load_base(base))
-    values = load_tensors(adapter, ADAPTER_FORMAT)["config"]
-    config = AdapterConfig(**values | {"target_modules": tuple(values["target_modules"])})
-    export_adapter(config, lora_state_dict(model), folder, base_folder)
+    config, weights = read_adapter(adapter)
+    load_adapter(adapter, load_base(base))  # refuses another base
+    export_adapter(config, weights, folder, base_folder)
 
 
 def import_adapter_file(folder: str | Path, base: str | Path, adapter: str | Path) -> None:
@@ -307,45 +291,12 @@ def import_adapter_file(folder: str | Path, base: str | Path, adapter: str | Pat
     model = load_base(base)
     base_sha256 = weights_sha256(model.state_dict())
     config, weights = import_adapter(folder, base_sha256)
-    wrap_minigpt_with_lora(
-        model,
-        config.r,
-        config.alpha,
-        config.target_modules,
-        config.dropout,
-        use_rslora=config.use_rslora,
-        use_dora=config.use_dora,
-    )
+    wrap_as(model, config)
     load_lora_state_dict(model, weights, str(folder))
     save_adapter(adapter, model, base_sha256, config.seed)
 
 
 # --- files --------------------------------------------------------------------------------------
-
-
-def _write_safetensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
-) -> None:
-    content = safetensors_bytes(
-        {name: tensor.contiguous() for name, tensor in tensors.items()},
-        {"format": "pt", **metadata},
-    )
-    with atomic_open(path, "wb") as stream:
-        stream.write(content)
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        with safe_open(path, framework="pt") as stream:
-            return {name: stream.get_tensor(name).float() for name in stream.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            path,
-            "cannot be read as safetensors",
-            found=str(error).splitlines()[0],
-            expected="a file that PEFT's save_pretrained has written",
-            mend="copy it again from its source",
-        ) from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minituner.checkpoint import check_tensors, load_tensors, save_tensors, weights_sha256
 from minituner.errors import UserError
 from minituner.model import MiniGPT, linear_layers
 from minituner.seeding import derive_seed, generator
-
-ADAPTER_FORMAT = "minituner-lora-1"
+from minituner.tensors import check_tensors
 
 # Chosen on the validation split among the choices that keep the adapter under 1 % of the base.
 DEFAULT_TARGET_MODULES = ("mlp.fc2",)
@@ -178,7 +174,7 @@ def _check_hyperparameters(base: nn.Linear, r: int, alpha: float, dropout: float
             found=r,
             expected=f"1 to {largest}, the smaller side of a {base.out_features} x "
             f"{base.in_features} layer",
-            mend="choose a rank in that range",
+            mend="choose a rank in that range; in config.yaml, under ranks",
         )
     if not (alpha > 0 and math.isfinite(alpha)):
         raise UserError(
@@ -350,51 +346,6 @@ def lora_parameter_count(shapes: Sequence[tuple[int, int]], r: int, use_dora: bo
     return sum(r * (n_out + n_in) + use_dora * n_out for n_out, n_in in shapes)
 
 
-@dataclass(frozen=True)
-class AdapterConfig:
-    """What an adapter file says of itself beside its tensors."""
-
-    base_sha256: str
-    r: int
-    alpha: float
-    dropout: float
-    target_modules: tuple[str, ...]
-    seed: int
-    use_rslora: bool = False
-    use_dora: bool = False
-
-
-def save_adapter(path: str | Path, model: MiniGPT, base_sha256: str, seed: int) -> None:
-    """Write a wrapped model's adapter, with what is needed to load it again.
-
-    Raises:
-        UserError: There are no adapters, or a weight is not finite; nothing is written.
-    """
-    layers = dict(lora_layers(model))
-    require_adapters(layers)
-    weights = lora_state_dict(model)
-    check_tensors(weights, {name: tuple(t.shape) for name, t in weights.items()}, str(path))
-    first = next(iter(layers.values()))
-    config = AdapterConfig(
-        base_sha256=base_sha256,
-        r=first.r,
-        alpha=first.alpha,
-        dropout=first.dropout,
-        target_modules=tuple(layers),
-        seed=seed,
-        use_rslora=first.use_rslora,
-        use_dora=first.use_dora,
-    )
-    save_tensors(
-        path,
-        {
-            "format": ADAPTER_FORMAT,
-            "config": asdict(config) | {"target_modules": list(config.target_modules)},
-            "weights": weights,
-        },
-    )
-
-
 def require_adapters(layers: Mapping[str, LoRALinear]) -> None:
     """Refuse a model without adapters, and one whose adapters are merged.
 
@@ -412,74 +363,3 @@ def require_adapters(layers: Mapping[str, LoRALinear]) -> None:
             if merged
             else "call wrap_minigpt_with_lora(model) first",
         )
-
-
-def load_adapter(
-    path: str | Path,
-    model: MiniGPT,
-    base_sha256: str | None = None,
-    rank: int | None = None,
-    seed: int | None = None,
-) -> MiniGPT:
-    """Put the adapter of a file on ``model`` (unwrapped, changed in place), ready to evaluate.
-
-    Args:
-        base_sha256: The base's :func:`weights_sha256`; computed from ``model`` when not given.
-        rank, seed: What the adapter must be of; any will do when not given.
-
-    Raises:
-        UserError: The adapter was made for another base, does not fit it, or is another run's.
-    """
-    value = load_tensors(path, ADAPTER_FORMAT)
-    try:
-        config = AdapterConfig(
-            **value["config"] | {"target_modules": tuple(value["config"]["target_modules"])}
-        )
-        weights = dict(value["weights"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            path,
-            "its config cannot be used",
-            found=str(error),
-            expected=f"the fields {', '.join(AdapterConfig.__annotations__)}",
-            mend="write the file with minituner.lora.save_adapter",
-        ) from error
-    base_sha256 = base_sha256 or weights_sha256(model.state_dict())
-    if config.base_sha256 != base_sha256:
-        raise UserError(
-            path,
-            "was made for another base",
-            found=f"base {str(config.base_sha256)[:12]}",
-            expected=f"base {base_sha256[:12]}",
-            mend="train the adapter again over this base: snakemake report",
-        )
-    for name, found, expected in (("rank", config.r, rank), ("seed", config.seed, seed)):
-        if expected is not None and found != expected:
-            raise UserError(
-                path,
-                f"is the adapter of another {name}",
-                found=f"{name} {found}",
-                expected=f"{name} {expected}",
-                mend="train the adapter again: delete the file and run snakemake report",
-            )
-    try:
-        wrap_minigpt_with_lora(
-            model,
-            config.r,
-            config.alpha,
-            config.target_modules,
-            config.dropout,
-            seed=config.seed,
-            use_rslora=config.use_rslora,
-            use_dora=config.use_dora,
-        )
-    except (TypeError, UserError) as error:
-        raise UserError(
-            path,
-            "its adapter does not fit the base",
-            found=str(error),
-            expected="a rank, alpha, dropout and layers that the base can take",
-            mend="train the adapter again over this base: snakemake report",
-        ) from error
-    load_lora_state_dict(model, weights, str(path))
-    return model.eval()

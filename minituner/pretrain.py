@@ -16,7 +16,6 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from minituner.batches import Loader, text_examples
-from minituner.checkpoint import load_tensors, save_tensors
 from minituner.corpus import Row
 from minituner.errors import UserError
 from minituner.loop import LogRow, mean_loss, run_steps
@@ -24,6 +23,7 @@ from minituner.model import MiniGPT, MiniGPTConfig, init_weights, parameter_coun
 from minituner.optim import AdamW, cosine_learning_rate
 from minituner.prompts import base_text
 from minituner.seeding import generator
+from minituner.tensors import load_tensors, save_tensors
 from minituner.tokenizer import BOS, EOS, PAD, encode, special_id
 
 STATE_FORMAT = "minituner-pretraining-1"

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from minituner.adapter import save_adapter
 from minituner.batches import Example, Loader, text_examples
-from minituner.checkpoint import save_base, weights_sha256
+from minituner.checkpoint import save_base
 from minituner.errors import UserError
 from minituner.frozen import keep_frozen_part
 from minituner.loop import LogRow, mean_loss, perplexity, run_steps, write_log
@@ -19,13 +20,13 @@ from minituner.lora import (
     named_lora_parameters,
     require_adapters,
     reset_adapters,
-    save_adapter,
     wrap_minigpt_with_lora,
 )
 from minituner.model import MiniGPT
 from minituner.optim import AdamW
 from minituner.pairs import TokenizedPair
 from minituner.seeding import generator
+from minituner.tensors import weights_sha256
 
 EVALUATION_BATCH = 128  # sequences; no gradients are kept, so more fit than in training
 
@@ -54,14 +55,17 @@ def fine_tune_lora(
     control_loader: Loader | None = None,
     show_progress: bool = True,
     start: LogRow | None = None,
+    provenance: Mapping[str, str] | None = None,
 ) -> list[LogRow]:
     """Train the adapters of a wrapped model; everything else is frozen and stays as it is.
 
-    Writes ``adapter_final.pt`` and ``train_log.csv`` into ``out_dir``. The validation loss and the
-    control perplexity are also measured before the first step and after the last.
+    Writes ``adapter_final.pt``, its twin ``adapter_final.safetensors`` and ``train_log.csv`` into
+    ``out_dir``. The validation loss and the control perplexity are also measured before the first
+    step and after the last.
 
     Args:
         start: The log's first row, where it is known: untrained, every seed's model is the base.
+        provenance: As in :func:`minituner.adapter.save_adapter`.
 
     Returns:
         The log, one row a step from 0 on.
@@ -83,7 +87,9 @@ def fine_tune_lora(
     log = _fine_tune(
         model, optimizer, train_loader, val_loader, config, control_loader, show_progress, start
     )
-    save_adapter(Path(out_dir) / "adapter_final.pt", model, base_sha256, config.seed)
+    for kind in ("pt", "safetensors"):
+        path = Path(out_dir) / f"adapter_final.{kind}"
+        save_adapter(path, model, base_sha256, config.seed, provenance)
     write_log(Path(out_dir) / "train_log.csv", log)
     return log
 
@@ -236,6 +242,7 @@ def train_rank(
     out_dir: str | Path,
     use_rslora: bool = False,
     use_dora: bool = False,
+    provenance: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Train one adapter a seed over the same base, each into ``out_dir/seed-<seed>``.
 
@@ -245,6 +252,7 @@ def train_rank(
     Args:
         model: The base, unwrapped; it is wrapped in place.
         pairs: ``train``, ``val`` and ``control``.
+        provenance: As in :func:`minituner.adapter.save_adapter`.
 
     Returns:
         What was trained: the rank, the adapted layers, the counts of weights, the steps.
@@ -277,6 +285,7 @@ def train_rank(
             Path(out_dir) / f"seed-{seed}",
             loaders.control(),
             start=start,
+            provenance=provenance,
         )
     return {
         "rank": r,

@@ -13,6 +13,9 @@ rule train:
         code=source("train"),
     output:
         adapters=update(adapters("{{setting}}/rank-{{rank}}")),
+        twins=update(
+            of_every_seed("{{setting}}/rank-{{rank}}", "adapter_final.safetensors")
+        ),
         logs=update(of_every_seed("{{setting}}/rank-{{rank}}", "train_log.csv")),
         summary=update("experiments/{setting}/rank-{rank}/training.json"),
         manifest=update("experiments/{setting}/rank-{rank}/train.manifest.json"),
@@ -83,6 +86,7 @@ rule headline:
     input:
         pairs=gated("summary"),  # not read
         adapter=f"{HEADLINE_RUN}/seed-{config['seeds'][0]}/adapter_final.pt",
+        twin=f"{HEADLINE_RUN}/seed-{config['seeds'][0]}/adapter_final.safetensors",
         log=f"{HEADLINE_RUN}/seed-{config['seeds'][0]}/train_log.csv",
         metrics=f"{HEADLINE_RUN}/metrics.json",
         per_item=f"{HEADLINE_RUN}/items.csv",
@@ -91,6 +95,7 @@ rule headline:
         code=source("headline"),
     output:
         adapter=update(f"{HEADLINE}/adapter_final.pt"),
+        twin=update(f"{HEADLINE}/adapter_final.safetensors"),
         log=update(f"{HEADLINE}/train_log.csv"),
         metrics=update(f"{HEADLINE}/metrics.json"),
         per_item=update(f"{HEADLINE}/items.csv"),

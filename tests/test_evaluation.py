@@ -18,7 +18,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from minituner import evaluate
-from minituner.checkpoint import save_base, weights_sha256
+from minituner.adapter import save_adapter
+from minituner.checkpoint import save_base
 from minituner.data import Pair
 from minituner.errors import UserError
 from minituner.evaluate import (
@@ -43,9 +44,10 @@ from minituner.evaluate import (
     write_items,
 )
 from minituner.gates import compute_gates, headline_items, headline_metrics, require_gates
-from minituner.lora import lora_layers, save_adapter, wrap_minigpt_with_lora
+from minituner.lora import lora_layers, wrap_minigpt_with_lora
 from minituner.model import MiniGPT
 from minituner.pairs import TokenizedPair, read_pairs, tokenize_pair, tokenized_rows
+from minituner.tensors import weights_sha256
 from minituner.tokenizer import (
     SPECIAL_TOKENS,
     encode,

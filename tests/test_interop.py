@@ -23,7 +23,8 @@ from peft.tuners.lora import Linear as PeftLinear
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from minituner.__main__ import main
-from minituner.checkpoint import save_base, weights_sha256
+from minituner.adapter import AdapterConfig, load_adapter, save_adapter
+from minituner.checkpoint import save_base
 from minituner.errors import UserError
 from minituner.interop import (
     export_adapter,
@@ -35,17 +36,15 @@ from minituner.interop import (
     peft_name,
 )
 from minituner.lora import (
-    AdapterConfig,
     LoRALinear,
-    load_adapter,
     load_lora_state_dict,
     lora_layers,
     lora_state_dict,
     merge_,
-    save_adapter,
     wrap_minigpt_with_lora,
 )
 from minituner.model import Layout, MiniGPT
+from minituner.tensors import weights_sha256
 from minituner.tokenizer import encode, save_tokenizer
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -217,7 +216,7 @@ def test_an_exported_adapter_says_where_it_comes_from(base: MiniGPT, tmp_path: P
     with safe_open(tmp_path / "adapter_model.safetensors", framework="pt") as stream:
         said = stream.metadata()
     assert said["base_sha256"] == "ab" * 32
-    assert (said["rank"], said["alpha"], said["scaling"], said["seed"]) == ("4", "12.0", "6.0", "3")
+    assert (said["r"], said["alpha"], said["scaling"], said["seed"]) == ("4", "12.0", "6.0", "3")
     assert "blocks.0.attn.q_proj" in json.loads(said["target_modules"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import pickle
 import re
@@ -13,11 +14,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from minituner.adapter import load_adapter, save_adapter
 from minituner.audit import effective_rank, scale_audit
-from minituner.checkpoint import load_base, save_base, save_tensors, weights_sha256
+from minituner.checkpoint import load_base, save_base
 from minituner.corpus import COLUMNS, Row, load_verbs
 from minituner.data import Pair, pair_of_row
 from minituner.errors import UserError
@@ -25,7 +28,6 @@ from minituner.evaluate import Questions, judge, replies
 from minituner.lora import (
     LoRALinear,
     base_state_dict,
-    load_adapter,
     load_lora_state_dict,
     lora_layers,
     lora_parameter_count,
@@ -33,7 +35,6 @@ from minituner.lora import (
     lora_state_dict,
     merge_,
     reset_adapters,
-    save_adapter,
     unmerge_,
     wrap_minigpt_with_lora,
 )
@@ -41,6 +42,7 @@ from minituner.model import Layout, MiniGPT, MiniGPTConfig, init_weights, parame
 from minituner.optim import AdamW
 from minituner.pairs import TokenizedPair, tokenize_pair
 from minituner.prompts import base_text
+from minituner.tensors import load_safetensors, save_safetensors, save_tensors, weights_sha256
 from minituner.train import target_examples
 
 ROOT = Path(__file__).parent.parent
@@ -736,10 +738,14 @@ def test_a_base_file_holds_its_weights_and_nothing_else(base: MiniGPT, tmp_path:
     assert weights < path.stat().st_size < 1.2 * weights
 
 
+KINDS = pytest.mark.parametrize("kind", ["pt", "safetensors"])
+
+
+@KINDS
 def test_an_adapter_survives_its_file(
-    base: MiniGPT, tuned: MiniGPT, ids: Tensor, tmp_path: Path
+    base: MiniGPT, tuned: MiniGPT, ids: Tensor, tmp_path: Path, kind: str
 ) -> None:
-    path = tmp_path / "adapter.pt"
+    path = tmp_path / f"adapter.{kind}"
     save_adapter(path, tuned, weights_sha256(base.state_dict()), seed=5)
     logits, plain = tuned(ids), base(ids)
     loaded = load_adapter(path, base.train())
@@ -749,6 +755,67 @@ def test_an_adapter_survives_its_file(
     layers = dict(lora_layers(loaded))
     assert set(layers) == {f"blocks.{i}.{x}" for i in range(2) for x in ("attn.q_proj", "mlp.fc2")}
     assert {(x.r, x.alpha, x.dropout, x.scaling) for x in layers.values()} == {(4, 12.0, 0.1, 3.0)}
+
+
+def test_the_safetensors_say_where_they_are_from(tuned: MiniGPT, tmp_path: Path) -> None:
+    path = tmp_path / "adapter.safetensors"
+    save_adapter(path, tuned, "ab" * 32, seed=5, provenance={"tokenizer_sha256": "cd" * 32})
+    with safe_open(path, framework="pt") as stream:  # the library's own reader
+        said = stream.metadata()
+        names = set(stream.keys())
+        assert all(stream.get_tensor(name).any() for name in names if name.endswith("lora_A"))
+    assert names == set(lora_state_dict(tuned))
+    layers = [f"blocks.{i}.{x}" for i in range(2) for x in ("attn.q_proj", "mlp.fc2")]
+    assert said | {"target_modules": json.loads(said["target_modules"])} == {
+        "format": "pt",
+        "minituner_format": "minituner-lora-1",
+        "base_sha256": "ab" * 32,
+        "r": "4",
+        "alpha": "12.0",
+        "dropout": "0.1",
+        "target_modules": layers,
+        "seed": "5",
+        "use_rslora": "false",
+        "use_dora": "false",
+        "scaling": "3.0",
+        "tokenizer_sha256": "cd" * 32,
+    }
+
+
+def test_metadata_stand_in_the_order_given(tmp_path: Path) -> None:
+    # The library's own order differs from run to run, and so would the bytes.
+    path = tmp_path / "t.safetensors"
+    tensors = {"b": torch.arange(3.0), "a": torch.ones(2, 2)}
+    for names in ([f"key {i}" for i in range(20)], [f"key {i}" for i in reversed(range(20))]):
+        save_safetensors(path, tensors, dict.fromkeys(names, "ä"))
+        content = path.read_bytes()
+        size = int.from_bytes(content[:8], "little")
+        assert size % 8 == 0
+        assert list(json.loads(content[8 : 8 + size])["__metadata__"]) == names
+        loaded, said = load_safetensors(path)
+        assert said == dict.fromkeys(names, "ä")
+        assert loaded.keys() == tensors.keys()
+        assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "no config", "a word for a number", "not there"])
+def test_safetensors_that_are_no_adapter_are_refused(
+    base: MiniGPT, tuned: MiniGPT, tmp_path: Path, damage: str
+) -> None:
+    path = tmp_path / "adapter.safetensors"
+    save_adapter(path, tuned, weights_sha256(base.state_dict()), seed=5)
+    tensors, said = load_safetensors(path)
+    if damage == "cut short":
+        path.write_bytes(path.read_bytes()[:-8])
+    elif damage == "no config":
+        save_safetensors(path, tensors, {"format": "pt"})
+    elif damage == "a word for a number":
+        save_safetensors(path, tensors, said | {"r": "four"})
+    else:
+        path.unlink()
+    with pytest.raises(UserError) as refusal:
+        load_adapter(path, base)
+    assert str(refusal.value).startswith(f"{path}: ")
 
 
 def test_a_loaded_adapter_is_ready_to_evaluate(
@@ -969,10 +1036,11 @@ def test_a_base_tensor_of_another_type_is_refused(
     refusal_of(lambda: load_base(path)(ids), path)
 
 
+@KINDS
 def test_an_adapter_of_another_base_is_refused_by_name(
-    base: MiniGPT, tuned: MiniGPT, tmp_path: Path
+    base: MiniGPT, tuned: MiniGPT, tmp_path: Path, kind: str
 ) -> None:
-    path = tmp_path / "adapter.pt"
+    path = tmp_path / f"adapter.{kind}"
     own = weights_sha256(base.state_dict())
     save_adapter(path, tuned, own, seed=5)
     with torch.no_grad():

@@ -20,13 +20,14 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from minituner.adapter import load_adapter
 from minituner.batches import IGNORE, Batch, Example, Loader, collate, text_examples
-from minituner.checkpoint import load_base, weights_sha256
+from minituner.checkpoint import load_base
 from minituner.corpus import COLUMNS, Row
 from minituner.errors import UserError
 from minituner.files import sha256
 from minituner.loop import LogRow, mean_loss, perplexity, run_steps, token_losses, write_log
-from minituner.lora import base_state_dict, load_adapter, lora_parameters, wrap_minigpt_with_lora
+from minituner.lora import base_state_dict, lora_parameters, wrap_minigpt_with_lora
 from minituner.model import MiniGPT, MiniGPTConfig, parameter_count
 from minituner.optim import AdamW, cosine_learning_rate
 from minituner.pairs import TokenizedPair
@@ -39,6 +40,7 @@ from minituner.pretrain import (
     pretrain_on_rows,
 )
 from minituner.seeding import derive_seed, generator, seed_everything
+from minituner.tensors import weights_sha256
 from minituner.tokenizer import PAD, special_id
 from minituner.train import LoRATrainConfig, fine_tune_lora, target_examples, train_full, train_rank
 
@@ -307,11 +309,12 @@ def test_the_same_seed_writes_the_same_bytes(
     for folder, seed in (("one", 0), ("two", 0), ("other", 1)):
         tune(base, pairs, tmp_path / folder, seed)
         torch.rand(3)  # torch's own stream plays no part
-    for file in ("adapter_final.pt", "train_log.csv"):
+    for file in ("adapter_final.pt", "adapter_final.safetensors", "train_log.csv"):
         one, two, other = (sha256(tmp_path / x / file) for x in ("one", "two", "other"))
         assert one == two != other
     assert {path.name for path in (tmp_path / "one").iterdir()} == {
         "adapter_final.pt",
+        "adapter_final.safetensors",
         "train_log.csv",
     }
 
@@ -329,9 +332,10 @@ def test_the_saved_adapter_is_the_trained_model(
     base: MiniGPT, pairs: list[TokenizedPair], ids: Tensor, tmp_path: Path
 ) -> None:
     model, _ = tune(base, pairs, tmp_path)
-    loaded = load_adapter(tmp_path / "adapter_final.pt", copy.deepcopy(base))
-    assert torch.equal(loaded(ids), model(ids))
-    assert not torch.equal(loaded(ids), base(ids))
+    for kind in ("pt", "safetensors"):
+        loaded = load_adapter(tmp_path / f"adapter_final.{kind}", copy.deepcopy(base))
+        assert torch.equal(loaded(ids), model(ids))
+        assert not torch.equal(loaded(ids), base(ids))
 
 
 def test_adapters_alone_learn_a_few_pairs_by_heart(

@@ -5,8 +5,8 @@ from minituner.manifest import run_stage
 with run_stage(snakemake) as job:
     base_metrics = read_json(job.input.base_metrics)
     metrics = headline_metrics(read_json(job.input.metrics), base_metrics, job.params.seed)
-    copy_file(job.input.adapter, job.output.adapter)
-    copy_file(job.input.log, job.output.log)
+    for name in ("adapter", "twin", "log"):
+        copy_file(job.input[name], job.output[name])
     write_json(job.output.metrics, metrics)
     headline_items(job.input.per_item, job.params.seed, job.output.per_item)
     write_json(job.output.gates, compute_gates(metrics, job.params.config["gates"]))

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from minituner.checkpoint import load_base
-from minituner.files import write_json
+from minituner.files import sha256, write_json
 from minituner.manifest import run_stage
 from minituner.overlay import with_changes
 from minituner.pairs import read_pairs
@@ -24,5 +24,8 @@ with run_stage(snakemake) as job:
     if job.params.rank is None:
         summary = train_full(base, pairs, **how, tokenizer_path=job.input.tokenizer)
     else:
-        summary = train_rank(base, pairs, r=job.params.rank, **config["lora"], **how)
+        provenance = {f"{name}_sha256": sha256(job.input[name]) for name in ("tokenizer", "train")}
+        summary = train_rank(
+            base, pairs, r=job.params.rank, **config["lora"], **how, provenance=provenance
+        )
     write_json(job.output.summary, summary)

@@ -1,0 +1,148 @@
+"""Files of named tensors: written whole, the same bytes for the same values, read back only if
+every tensor fits.
+
+Torch's files are read with ``weights_only=True``, and safetensors hold nothing else: nothing in a
+file is ever executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+
+from minituner.errors import UserError
+from minituner.files import atomic_open
+
+
+def save_tensors(path: str | Path, value: Mapping[str, Any]) -> None:
+    """``torch.save`` to a stream: whole or not at all, and the same bytes for the same value."""
+    with atomic_open(path, "wb") as stream:
+        torch.save(dict(value), stream)
+
+
+def load_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
+    """Read a file of :func:`save_tensors` without running anything in it.
+
+    Raises:
+        UserError: There is no file, it is damaged, holds code, or is of another format.
+    """
+    path = Path(path)
+    expected = f"a file of format {expected_format!r}"
+    if not path.is_file():
+        raise UserError(
+            path,
+            "there is no such file",
+            found="nothing",
+            expected=expected,
+            mend="check the path in config.yaml, or let the pipeline make it: snakemake report",
+        )
+    try:
+        value = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged or unsafe file
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        if isinstance(error, pickle.UnpicklingError):  # torch's own words say how to run it
+            reason = "code, objects that are no tensors, or a damaged file"
+        raise UserError(
+            path,
+            "cannot be read as plain tensors (nothing in it was executed)",
+            found=reason,
+            expected=expected,
+            mend="copy it again from its source, or delete it and run: snakemake report",
+        ) from error
+    if not isinstance(value, dict) or value.get("format") != expected_format:
+        found = value.get("format", "no format") if isinstance(value, dict) else type(value)
+        raise UserError(
+            path,
+            "is of another format",
+            found=found,
+            expected=expected,
+            mend="write it with minituner: save_base for a base, save_adapter for an adapter",
+        )
+    return value
+
+
+def save_safetensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write tensors and texts about them as safetensors, whole or not at all."""
+    content = safetensors_bytes({name: t.detach().contiguous() for name, t in tensors.items()})
+    # The library writes metadata in an order that differs from run to run.
+    size = int.from_bytes(content[:8], "little")
+    header = {"__metadata__": dict(metadata), **json.loads(content[8 : 8 + size])}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the format aligns the tensors to 8 bytes
+    with atomic_open(path, "wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text + content[8 + size :])
+
+
+def load_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, as float32, and its metadata.
+
+    Raises:
+        UserError: There is no file, or it is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as stream:
+            names = stream.keys()
+            return {name: stream.get_tensor(name).float() for name in names}, (
+                stream.metadata() or {}
+            )
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            path,
+            "cannot be read as safetensors",
+            found=str(error).splitlines()[0],
+            expected="a whole safetensors file",
+            mend="copy it again from its source",
+        ) from error
+
+
+def check_tensors(
+    state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], where: str
+) -> None:
+    """Refuse ``state`` unless it holds exactly the named tensors, of these shapes, all finite.
+
+    Raises:
+        UserError: Naming ``where`` and the first tensors that differ.
+    """
+    mend = "use a file written for this model and this configuration"
+
+    def refuse(what: str, names: list[str], expected: str) -> None:
+        if names:
+            shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+            raise UserError(where, what, found=shown, expected=expected, mend=mend)
+
+    refuse("tensors are missing", sorted(shapes.keys() - state.keys()), "these to be there")
+    refuse("unknown tensors", sorted(state.keys() - shapes.keys()), "none but the model's own")
+    refuse(
+        "values that are no float32 tensors",
+        [name for name in sorted(shapes) if getattr(state[name], "dtype", None) != torch.float32],
+        "float32 tensors",
+    )
+    wrong = [name for name in sorted(shapes) if tuple(state[name].shape) != shapes[name]]
+    refuse(
+        "tensors of another shape",
+        [f"{name} {tuple(state[name].shape)}" for name in wrong],
+        ", ".join(f"{name} {shapes[name]}" for name in wrong[:4]),
+    )
+    broken = [name for name in sorted(shapes) if not bool(torch.isfinite(state[name]).all())]
+    refuse("weights that are not finite (NaN or infinity)", broken, "finite numbers")
+
+
+def weights_sha256(state: Mapping[str, Tensor]) -> str:
+    """One hash over names, types, shapes and bytes of all tensors, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
