@@ -30,6 +30,7 @@ rule report:
     input:
         "REPORT.md",
         BASE_FIGURE,
+        f"{SWEEP}/cost.md",
         headline=f"{HEADLINE}/adapter_final.pt",
         adapters=STUDY_ADAPTERS,
         base=BASE,

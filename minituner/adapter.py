@@ -50,6 +50,10 @@ class AdapterConfig:
         """What the update is multiplied by."""
         return self.alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
 
+    def as_json(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self) | {"target_modules": list(self.target_modules)}
+
     @classmethod
     def of(cls, model: MiniGPT, base_sha256: str, seed: int) -> AdapterConfig:
         """The config of the adapter on a wrapped model.
@@ -92,21 +96,21 @@ def save_adapter(
     config = AdapterConfig.of(model, base_sha256, seed)
     weights = lora_state_dict(model)
     check_tensors(weights, {name: tuple(t.shape) for name, t in weights.items()}, str(path))
-    values = asdict(config) | {"target_modules": list(config.target_modules)}
     if Path(path).suffix == ".safetensors":
         save_safetensors(path, weights, metadata(config, provenance))
     else:
-        save_tensors(path, {"format": ADAPTER_FORMAT, "config": values, "weights": weights})
+        save_tensors(
+            path, {"format": ADAPTER_FORMAT, "config": config.as_json(), "weights": weights}
+        )
 
 
 def metadata(config: AdapterConfig, provenance: Mapping[str, str] | None = None) -> dict[str, str]:
     """The texts that stand in an adapter's safetensors: its config as JSON, field by field, what
     follows from it, and its provenance."""
-    values = asdict(config) | {"target_modules": list(config.target_modules)}
     return {
         "format": "pt",  # what transformers and PEFT look for
         "minituner_format": ADAPTER_FORMAT,
-        **{name: _as_text(value) for name, value in values.items()},
+        **{name: _as_text(value) for name, value in config.as_json().items()},
         "scaling": _as_text(config.scaling),
         **(provenance or {}),
     }

@@ -79,10 +79,10 @@ def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
             stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
-    """Read a JSON-lines file that the pipeline wrote."""
+def iter_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The rows of a JSON-lines file that the pipeline wrote, one at a time."""
     with Path(path).open(encoding="utf-8") as stream:
-        return [json.loads(line) for line in stream]
+        yield from map(json.loads, stream)
 
 
 def copy_file(source: str | Path, path: str | Path) -> None:

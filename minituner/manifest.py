@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import subprocess
 import sys
@@ -34,6 +35,9 @@ def run_stage(job: Any) -> Iterator[Any]:
     A :class:`UserError` ends the script with exit code 1 and its message instead of a traceback.
     """
     started = time.time()
+    # What a stage makes lives until it is written: looking for cycles in it again and again took a
+    # third of the time on a corpus of 100,000 rows.
+    gc.disable()
     with _copied_to_log(job.log[0] if job.log else None):
         try:
             inputs = _hash_inputs(job.input)

@@ -12,8 +12,8 @@ being its prefix. The Spanish after the slash never enters a comparison of forms
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 
 from minituner.data import Pair
 from minituner.errors import UserError
-from minituner.files import read_jsonl
+from minituner.files import iter_jsonl
 from minituner.prompts import SEPARATOR, answer_text, prompt_text
 from minituner.tokenizer import BOS, EOS, encode, special_id
 
@@ -43,6 +43,13 @@ class TokenizedPair:
     target_ids: list[int]
     correct_ids: list[int]
     wrong_ids: list[int]
+
+
+def tokenize_pairs(
+    pairs: Iterable[Pair], tokenizer: Tokenizer, context_length: int
+) -> Iterator[TokenizedPair]:
+    """:func:`tokenize_pair` of each, one at a time."""
+    return (tokenize_pair(pair, tokenizer, context_length) for pair in pairs)
 
 
 def tokenize_pair(pair: Pair, tokenizer: Tokenizer, context_length: int) -> TokenizedPair:
@@ -82,31 +89,44 @@ def tokenize_pair(pair: Pair, tokenizer: Tokenizer, context_length: int) -> Toke
     return tokenized
 
 
-def tokenized_rows(pairs: Iterable[TokenizedPair]) -> list[dict[str, Any]]:
+def tokenized_rows(pairs: Iterable[TokenizedPair]) -> Iterator[dict[str, Any]]:
     """Tokenized pairs as JSON objects."""
-    return [asdict(pair) for pair in pairs]
+    names = [field.name for field in fields(TokenizedPair)]
+    return ({name: getattr(pair, name) for name in names} for pair in pairs)
 
 
 def read_pairs(path: str | Path) -> list[TokenizedPair]:
     """Read one split as ``tokenize`` wrote it."""
-    return [TokenizedPair(**row) for row in read_jsonl(path)]
+    return [TokenizedPair(**row) for row in iter_jsonl(path)]
 
 
-def summarize_pairs(
-    splits: Mapping[str, Sequence[TokenizedPair]], distributions: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What the report says of the data: sizes by verb and form, tokens, and the likeness check."""
-    return {
-        "splits": {
-            name: {
-                "pairs": len(pairs),
-                "by_verb": dict(sorted(Counter(pair.verb for pair in pairs).items())),
-                "by_form": dict(sorted(Counter(pair.form for pair in pairs).items())),
-                "complements": sorted({pair.complement for pair in pairs} - {""}),
-                "target_tokens": sum(len(pair.target_ids) for pair in pairs),
-                "tokens": sum(len(pair.prompt_ids) + len(pair.target_ids) for pair in pairs),
-            }
-            for name, pairs in splits.items()
-        },
-        "distributions": dict(distributions),
-    }
+class SplitSummary:
+    """What the report says of one split: how many pairs of what kind, and how many tokens."""
+
+    def __init__(self) -> None:
+        self.by_verb: Counter[str] = Counter()
+        self.by_form: Counter[str] = Counter()
+        self.complements: set[str] = set()
+        self.target_tokens = 0
+        self.tokens = 0
+
+    def counting(self, pairs: Iterable[TokenizedPair]) -> Iterator[TokenizedPair]:
+        """The pairs as they are, each counted as it passes."""
+        for pair in pairs:
+            self.by_verb[pair.verb] += 1
+            self.by_form[pair.form] += 1
+            self.complements.add(pair.complement)
+            self.target_tokens += len(pair.target_ids)
+            self.tokens += len(pair.prompt_ids) + len(pair.target_ids)
+            yield pair
+
+    def as_json(self) -> dict[str, Any]:
+        """The counts so far."""
+        return {
+            "pairs": self.by_verb.total(),
+            "by_verb": dict(sorted(self.by_verb.items())),
+            "by_form": dict(sorted(self.by_form.items())),
+            "complements": sorted(self.complements - {""}),
+            "target_tokens": self.target_tokens,
+            "tokens": self.tokens,
+        }

@@ -68,7 +68,7 @@ def pretrain(
     train_texts, val_texts = hold_out(texts, config)
     order = generator(config.seed, "base batches")
     train_loader = Loader(text_examples(train_texts), config.batch_size, pad_id, order)
-    val_loader = Loader(text_examples(val_texts), 4 * config.batch_size, pad_id)
+    val_loader = Loader(text_examples(val_texts), 4 * config.batch_size, pad_id, share=True)
     optimizer = AdamW(list(model.parameters()), config.learning_rate, config.weight_decay)
     total_steps = config.passes * len(train_loader)
     best = BestWeights()
@@ -106,11 +106,12 @@ def pretrain(
 def hold_out(
     texts: Sequence[list[int]], config: PretrainConfig
 ) -> tuple[list[list[int]], list[list[int]]]:
-    """A seeded share for validation (sorted by length: less padding), the rest for training."""
+    """A seeded share for validation (sorted: those that begin alike together), the rest for
+    training."""
     order = torch.randperm(len(texts), generator=generator(config.seed, "held out")).tolist()
     count = max(1, round(config.validation_share * len(texts)))
     held_out, rest = order[:count], order[count:]
-    return [texts[i] for i in rest], sorted((texts[i] for i in held_out), key=len)
+    return [texts[i] for i in rest], sorted(texts[i] for i in held_out)
 
 
 class BestWeights:

@@ -11,6 +11,7 @@ import jinja2
 
 from minituner.corpus import Verb
 
+WORDS_SHOWN = 8
 PREDICTIONS_SHOWN = 5
 NEAR_THE_TOP = 0.95
 
@@ -89,6 +90,7 @@ def report_context(results: Mapping[str, Any], settings: Mapping[str, Any]) -> d
         "predictions": first_predictions(before["predictions"], after["predictions"]),
         "example": after["predictions"][0],
         "frames": sorted(distributions["irregular"]["frames"] | distributions["control"]["frames"]),
+        "unseen": unseen_words_sentence(distributions["unseen_words"]),
         "missing_verbs": [verb for verb in data["irregular_verbs"] if verb not in tested],
         "control_verbs": len(results["pairs"]["splits"]["control"]["by_verb"]),
         "probe_failures": {
@@ -107,6 +109,19 @@ def first_predictions(
     for old, new in zip(before, after, strict=True):
         chosen.setdefault(new["verb"], {**new, "before": old["answer"], "after": new["answer"]})
     return list(chosen.values())[:PREDICTIONS_SHOWN]
+
+
+def unseen_words_sentence(unseen: Mapping[str, Mapping[str, Any]] | None) -> str:
+    """How much of the text is new to the base."""
+    if unseen is None:
+        return "What the base has read is not known, so neither is how much of this is new to it."
+    shares = ", ".join(
+        f"{pct(split['unseen'] / split['words'])} of {name}" for name, split in unseen.items()
+    )
+    most = list(dict.fromkeys(word for split in unseen.values() for word in split["most"]))
+    shown = ", ".join(f'"{word}"' for word in most[:WORDS_SHOWN])
+    examples = f", such as {shown}" if shown else ""
+    return f"Words that the base has never read make up {shares}{examples}."
 
 
 def gates_sentence(gates: Mapping[str, Mapping[str, Any]]) -> str:

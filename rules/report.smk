@@ -94,6 +94,31 @@ rule render:
         "../workflow_scripts/render.py"
 
 
+rule cost:
+    """Seconds and peak memory of the training jobs. The benchmark files are no inputs: they lie
+    among the logs, and a study is not run again for want of a log."""
+    input:
+        adapters=STUDY_ADAPTERS,
+        base=BASE,
+        code=source("cost"),
+    output:
+        table=update(f"{SWEEP}/cost.md"),
+    log:
+        "logs/cost.log",
+    conda:
+        "../envs/minituner.yaml"
+    params:
+        benchmarks={
+            **({} if OWN_BASE else {"the base": "logs/pretrain_base.benchmark.tsv"}),
+            **{
+                f"rank {rank}": f"logs/train/{study_setting().folder}/rank-{rank}.benchmark.tsv"
+                for rank in config["ranks"]
+            },
+        },
+    script:
+        "../workflow_scripts/cost.py"
+
+
 rule gates:
     """Fails, naming it, if a gate of the headline run fails."""
     input:

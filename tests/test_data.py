@@ -25,11 +25,13 @@ from minituner.data import (
     draw_control,
     filter_rows,
     held_out_complements,
+    iter_pair_rows,
     pair_of_row,
     pair_rows,
-    read_pair_rows,
     split_irregular,
     split_pairs,
+    unseen_words,
+    words_of,
 )
 from minituner.errors import UserError
 from minituner.files import write_jsonl
@@ -133,7 +135,7 @@ def test_what_is_dropped_is_counted_by_its_reason(rows: list[Row], verbs: dict[s
 
 def test_pairs_survive_their_file(tmp_path: Path, filtered: Filtered) -> None:
     write_jsonl(tmp_path / "pairs.jsonl", pair_rows(filtered[0][:50]))
-    assert read_pair_rows(tmp_path / "pairs.jsonl") == filtered[0][:50]
+    assert list(iter_pair_rows(tmp_path / "pairs.jsonl")) == filtered[0][:50]
 
 
 def test_the_order_of_the_rows_and_rows_of_other_tenses_mean_nothing(
@@ -304,6 +306,22 @@ def test_the_committed_corpora_pass_every_check(
     distributions = check_splits(splits, base, SETTINGS)
     assert distributions["frame_distance"] <= SETTINGS.max_frame_distance
     assert distributions["irregular"]["pairs"] == 524
+
+
+def test_words_are_counted_that_the_base_has_not_read() -> None:
+    read = set(words_of("She hasn't gone to the café, you see. HE WENT!"))
+    assert read == {"she", "hasn't", "gone", "to", "the", "café", "you", "see", "he", "went"}
+    pairs = [
+        replace(pair(1, "go"), prompt="He __ to the well-known café.", english="went"),
+        replace(pair(2, "go"), prompt="The café, the zoo: she __ to the zoo 😀.", english="went"),
+    ]
+    assert unseen_words(pairs, read) == {"words": 15, "unseen": 3, "most": ["zoo", "well-known"]}
+
+
+def test_without_a_base_corpus_nothing_is_said_of_unseen_words(
+    splits: dict[str, list[Pair]],
+) -> None:
+    assert check_splits(splits, [], SETTINGS)["unseen_words"] is None
 
 
 @pytest.mark.parametrize("fault", ["prompt", "verb", "base", "frames"])

@@ -19,8 +19,8 @@ from minituner.errors import UserError
 from minituner.files import (
     atomic_open,
     copy_file,
+    iter_jsonl,
     read_json,
-    read_jsonl,
     sha256,
     write_json,
     write_jsonl,
@@ -121,7 +121,7 @@ def test_json_is_the_same_bytes_for_the_same_value_and_holds_no_nan(tmp_path: Pa
 def test_round_trips(tmp_path: Path) -> None:
     rows = [{"z": "ñ", "a": 1}, {"z": None, "a": 2}]
     write_jsonl(tmp_path / "rows", rows)
-    assert read_jsonl(tmp_path / "rows") == rows
+    assert list(iter_jsonl(tmp_path / "rows")) == rows
     copy_file(tmp_path / "rows", tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "rows").read_bytes()
     expected = hashlib.sha256((tmp_path / "rows").read_bytes()).hexdigest()

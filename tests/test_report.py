@@ -12,7 +12,8 @@ import jinja2
 import pytest
 
 from minituner.corpus import load_verbs
-from minituner.report import FILTERS, ambiguous_forms, render_report
+from minituner.cost import cost_table
+from minituner.report import FILTERS, ambiguous_forms, render_report, unseen_words_sentence
 
 TEMPLATE = Path(__file__).parent.parent / "minituner/templates/REPORT.md.j2"
 SETTINGS = {
@@ -81,7 +82,7 @@ def make_results(outcome: str = "flat", rank: int | None = None) -> dict[str, An
     return {
         "pairs": {
             "splits": {"test": split, "control": split},
-            "distributions": {"irregular": side, "control": side},
+            "distributions": {"irregular": side, "control": side, "unseen_words": None},
         },
         "sweep": {
             "test_items": 52,
@@ -479,3 +480,29 @@ def test_a_number_that_no_file_holds_is_an_error(place: str) -> None:
 )
 def test_numbers_are_worded_as_said(name: str, arguments: tuple[Any, ...], expected: str) -> None:
     assert FILTERS[name](*arguments) == expected
+
+
+def test_how_much_is_new_to_the_base_is_said_in_one_sentence() -> None:
+    assert "not known" in unseen_words_sentence(None)
+    known = {"words": 40, "unseen": 0, "most": []}
+    assert unseen_words_sentence({"train": known}) == (
+        "Words that the base has never read make up 0.0 % of train."
+    )
+    new = {"words": 40, "unseen": 3, "most": ["zoo", "lynx"]}
+    assert unseen_words_sentence({"train": known, "test": new, "probe": new}) == (
+        "Words that the base has never read make up 0.0 % of train, 7.5 % of test, 7.5 % of probe, "
+        'such as "zoo", "lynx".'
+    )
+
+
+def test_the_cost_of_each_job_is_read_from_snakemakes_files(tmp_path: Path) -> None:
+    header = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+    (tmp_path / "a.tsv").write_text(header + "83.6\t0:01:23\t443.6\t9\t9\t9\t0\t0\t44.5\t37.1\n")
+    (tmp_path / "b.tsv").write_text(header + "0.2\t0:00:00\tNA\tNA\tNA\tNA\tNA\tNA\tNA\tNA\n")
+    names = {"rank 2": "a.tsv", "rank 4": "b.tsv", "rank 8": "gone.tsv"}
+    table = cost_table({name: tmp_path / file for name, file in names.items()})
+    assert table.splitlines()[-3:] == [
+        "| rank 2 | 84 | 37 | 444 |",
+        "| rank 4 | 0 | - | - |",
+        "| rank 8 | - | - | - |",
+    ]

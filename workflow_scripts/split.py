@@ -1,12 +1,12 @@
 from minituner.corpus import iter_files, load_verbs
-from minituner.data import SplitSettings, check_splits, pair_rows, read_pair_rows, split_pairs
+from minituner.data import SplitSettings, check_splits, iter_pair_rows, pair_rows, split_pairs
 from minituner.files import write_json, write_jsonl
 from minituner.manifest import run_stage
 
 with run_stage(snakemake) as job:
     settings = SplitSettings(**job.params.config["data"]["split"])
-    irregular, regular = read_pair_rows(job.input.irregular), read_pair_rows(job.input.regular)
-    splits = split_pairs(irregular, regular, settings, job.params.seed)
+    pairs = {name: list(iter_pair_rows(job.input[name])) for name in ("irregular", "regular")}
+    splits = split_pairs(pairs["irregular"], pairs["regular"], settings, job.params.seed)
     base_rows = iter_files(job.input.base_corpus, load_verbs(job.input.verbs))
     distributions = check_splits(splits, base_rows, settings)
     for name, pairs in splits.items():

@@ -1,0 +1,103 @@
+"""filter, split and tokenize on a made-up corpus, each in a process of its own as its script is.
+
+python benchmarks/data_stages.py corpus --rows 10000 --folder F
+python benchmarks/data_stages.py filter --folder F        # then split, then tokenize
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from work import ROOT, TOKENIZER, settings
+
+from minituner.corpus import corpus_files, iter_files, load_verbs
+from minituner.data import (
+    SPLITS,
+    SplitSettings,
+    check_splits,
+    filter_rows,
+    iter_pair_rows,
+    pair_rows,
+    split_pairs,
+)
+from minituner.files import write_json, write_jsonl
+
+
+def corpus(folder: Path, rows: int) -> None:
+    """The study's rows again and again, each time with another number in the complement."""
+
+    def made_up() -> Iterator[str]:
+        files = sorted((ROOT / "data/processed/verb-corpus").glob("*.jsonl"))
+        originals = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        plain = [row for row in originals if row["label"] == "correct" and row["complement"]]
+        for number in range(rows):
+            for row in plain:
+                complement = f"{row['complement']} {number}"
+                changed = {
+                    key: row[key].replace(row["complement"], complement)
+                    for key in ("prompt", "text")
+                }
+                own = {"id": f"{row['id']}-{number}", "complement": complement}
+                yield json.dumps(row | changed | own) + "\n"
+
+    (folder / "corpus").mkdir()
+    with (folder / "corpus/rows.jsonl").open("w", encoding="utf-8") as stream:
+        stream.writelines(islice(made_up(), rows))
+
+
+def filter_(folder: Path) -> None:
+    data = settings()["data"]
+    verbs = load_verbs(ROOT / data["verbs"])
+    rows = iter_files(corpus_files(folder / "corpus"), verbs)
+    irregular, regular, _ = filter_rows(rows, verbs, data["irregular_verbs"], data["regular_verbs"])
+    write_jsonl(folder / "irregular.jsonl", pair_rows(irregular))
+    write_jsonl(folder / "regular.jsonl", pair_rows(regular))
+
+
+def split(folder: Path) -> None:
+    data = settings()["data"]
+    wanted = SplitSettings(**data["split"])
+    irregular, regular = (
+        list(iter_pair_rows(folder / f"{name}.jsonl")) for name in ("irregular", "regular")
+    )
+    splits = split_pairs(irregular, regular, wanted, data["seed"])
+    write_json(folder / "distributions.json", check_splits(splits, [], wanted))
+    for name, pairs in splits.items():
+        write_jsonl(folder / f"{name}.jsonl", pair_rows(pairs))
+
+
+def tokenize(folder: Path) -> None:
+    from minituner.pairs import SplitSummary, tokenize_pairs, tokenized_rows
+    from minituner.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(TOKENIZER)
+    context_length = settings()["base"]["model"]["context_length"]
+    for name in SPLITS:
+        pairs = tokenize_pairs(iter_pair_rows(folder / f"{name}.jsonl"), tokenizer, context_length)
+        rows = tokenized_rows(SplitSummary().counting(pairs))
+        write_jsonl(folder / f"{name}.tokens.jsonl", rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", choices=["corpus", "filter", "split", "tokenize"])
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--rows", type=int)
+    options = parser.parse_args()
+    gc.disable()  # as manifest.run_stage does
+    started = time.perf_counter()
+    if options.stage == "corpus":
+        corpus(options.folder, options.rows)
+    else:
+        {"filter": filter_, "split": split, "tokenize": tokenize}[options.stage](options.folder)
+    print(json.dumps({"seconds": time.perf_counter() - started}))
+
+
+if __name__ == "__main__":
+    main()
