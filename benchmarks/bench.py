@@ -14,20 +14,29 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import measure
+import torch
 import work
 from measure import ROOT, Usage
 from results import write_results
 
-from minituner.checkpoint import load_base
+from minituner.checkpoint import load_base, save_base
+from minituner.files import read_json, write_json
 from minituner.interop import export_base
+from minituner.model import MiniGPT, init_weights
 
 FOLDER = ROOT / "benchmarks"
+RANKS = (2, 4, 8, 16, 32, 64, 128, 256)
+SEEDS = (1, 2, 4, 8, 16)
+WIDTHS = (96, 192, 384, 768)
+ROWS = (1_000, 10_000, 100_000, 1_000_000)
+STAGES = ("filter", "split", "tokenize")
 
 
 def training(repetitions: int, scratch: Path) -> dict[str, Any]:
@@ -80,6 +89,101 @@ def evaluation(repetitions: int, scratch: Path) -> dict[str, Any]:
     return measure.summary(usages["evaluate"])
 
 
+def data(_repetitions: int, scratch: Path) -> dict[str, Any]:
+    """filter, split and tokenize, from a thousand rows to a million; each a process of its own."""
+    points = []
+    for rows in ROWS:
+        folder = scratch / str(rows)
+        folder.mkdir()
+        measure.python("data_stages.py", "corpus", "--rows", rows, "--folder", folder)
+        found = {
+            stage: _printed("data_stages.py", scratch, stage, "--folder", folder)
+            for stage in STAGES
+        }
+        points.append(
+            {
+                "rows": rows,
+                "seconds": {stage: found[stage]["seconds"] for stage in STAGES},
+                "peak_mb": {stage: found[stage]["peak_mb"] for stage in STAGES},
+            }
+        )
+    return {"points": points}
+
+
+def ranks(_repetitions: int, scratch: Path) -> dict[str, Any]:
+    """One seed at ranks 2 to 256."""
+    return _over(RANKS, "--rank", scratch, "--seeds", 1)
+
+
+def seeds(_repetitions: int, scratch: Path) -> dict[str, Any]:
+    """The headline rank with 1 to 16 seeds."""
+    return _over(SEEDS, "--seeds", scratch)
+
+
+def widths(_repetitions: int, scratch: Path) -> dict[str, Any]:
+    """One seed over untrained bases of other widths."""
+    bases = []
+    for d_model in WIDTHS:
+        model = MiniGPT(replace(load_base(work.BASE).config, d_model=d_model))
+        init_weights(model, torch.Generator().manual_seed(0))
+        bases.append(scratch / f"{d_model}.pt")
+        save_base(bases[-1], model)
+    found = _over(bases, "--base", scratch, "--seeds", 1)
+    for d_model, point in zip(WIDTHS, found["points"], strict=True):
+        point["value"] = d_model
+    return found
+
+
+def _over(values: Sequence[Any], option: str, scratch: Path, *more: object) -> dict[str, Any]:
+    points = []
+    for value in values:
+        usage = measure.python("ours.py", "--out", scratch / "over", option, value, *more)
+        points.append({"value": value, "seconds": usage.wall_seconds, "peak_mb": usage.peak_mb})
+    return {"points": points}
+
+
+def pipeline(repetitions: int, scratch: Path) -> dict[str, Any]:
+    """`snakemake report` from a fresh clone, then with nothing changed, then with edits."""
+    clone = scratch / "clone"
+    measure.run(["git", "clone", "--quiet", ROOT, clone])
+    snakemake = [sys.executable, "-m", "snakemake", "--cores", "4", "report"]
+    report = partial(measure.run, snakemake, cwd=clone)
+    first = report()
+    empty = scratch / "empty"
+    empty.mkdir()
+    (empty / "Snakefile").write_text("rule report:\n    input: []\n")
+    idle = measure.alternate(
+        {"report": report, "empty Snakefile": partial(measure.run, snakemake, cwd=empty)},
+        repetitions,
+    )
+    template = []
+    for i in range(repetitions):
+        with (clone / "minituner/templates/REPORT.md.j2").open("a") as stream:
+            stream.write(f"<!-- {i} -->\n")
+        template.append(report())
+    _edit_a_training_sentence(clone)
+    edited = report()
+    return {
+        "from a fresh clone": measure.summary([first]),
+        "nothing changed": measure.summary(idle["report"]),
+        "nothing changed, an empty Snakefile": measure.summary(idle["empty Snakefile"]),
+        "the report's template edited": measure.summary(template),
+        "one training sentence edited": measure.summary([edited]),
+    }
+
+
+def _edit_a_training_sentence(clone: Path) -> None:
+    with (clone / "data/splits/train.jsonl").open(encoding="utf-8") as stream:
+        file, _, line = json.loads(next(stream))["source"].rpartition(":")
+    path = clone / file
+    rows = path.read_text(encoding="utf-8").splitlines()
+    row = json.loads(rows[int(line) - 1])
+    for key in ("text", "prompt"):
+        row[key] = row[key].removesuffix(".") + " indeed."
+    rows[int(line) - 1] = json.dumps(row, ensure_ascii=False)
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
 def profile(_repetitions: int, scratch: Path) -> dict[str, Any]:
     """Where the time of a training job goes, by cProfile."""
     return _printed("profile_training.py", scratch)
@@ -94,7 +198,8 @@ def _printed(script: str, scratch: Path, *arguments: object) -> dict[str, Any]:
 
 
 SECTIONS: dict[str, Callable[[int, Path], dict[str, Any]]] = {
-    function.__name__: function for function in (training, step, evaluation, profile)
+    function.__name__: function
+    for function in (training, step, evaluation, data, ranks, seeds, widths, pipeline, profile)
 }
 
 
@@ -104,15 +209,15 @@ def main() -> None:
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     options = parser.parse_args()
     path = FOLDER / "results.json"
-    results = json.loads(path.read_text()) if path.is_file() else {}
+    results = read_json(path) if path.is_file() else {}
     results["machine"] = measure.machine()
     for name in options.sections:
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as scratch:
             results[name] = SECTIONS[name](options.repetitions, Path(scratch))
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-        path.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-    write_results(json.loads(path.read_text()), FOLDER)
+        write_json(path, results)
+    write_results(read_json(path), FOLDER)
 
 
 if __name__ == "__main__":

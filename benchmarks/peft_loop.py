@@ -13,23 +13,19 @@ def main() -> None:
     options, config = work.parse(), work.settings()
     import torch
     import torch.nn.functional as F
-    from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
+    from peft import get_peft_model_state_dict, inject_adapter_in_model
 
     from minituner.checkpoint import load_base
 
     torch.set_num_threads(options.threads)
     pairs = work.read_training_pairs()
-    lora, train = config["lora"], config["train"]
+    train = config["train"]
+    dropout = 0.0 if options.losses else config["lora"]["dropout"]
     losses: list[float] = []
     for seed in range(options.seeds):
         torch.manual_seed(seed)
         model: Any = inject_adapter_in_model(
-            LoraConfig(
-                r=options.rank,
-                lora_alpha=lora["alpha"],
-                lora_dropout=0.0 if options.losses else lora["dropout"],
-                target_modules=[name.rpartition(".")[2] for name in lora["target_modules"]],
-            ),
+            work.peft_config(options.rank, dropout),
             load_base(work.BASE),
         )
         if options.losses:

@@ -15,13 +15,14 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 def main() -> None:
     options, config = work.parse(), work.settings()
     import torch
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
     from torch.utils.data import DataLoader
     from transformers import AutoModelForCausalLM, Trainer, TrainingArguments, set_seed
 
     torch.set_num_threads(options.threads)
     pairs = work.read_training_pairs()
-    lora, train = config["lora"], config["train"]
+    train = config["train"]
+    dropout = 0.0 if options.losses else config["lora"]["dropout"]
     losses: list[float] = []
 
     class InOurOrder(Trainer):
@@ -43,12 +44,7 @@ def main() -> None:
         base = AutoModelForCausalLM.from_pretrained(options.opt)
         model = get_peft_model(
             base,
-            LoraConfig(
-                r=options.rank,
-                lora_alpha=lora["alpha"],
-                lora_dropout=0.0 if options.losses else lora["dropout"],
-                target_modules=[name.rpartition(".")[2] for name in lora["target_modules"]],
-            ),
+            work.peft_config(options.rank, dropout),
         )
         if options.losses:
             work.start_as_ours(model, options.rank, seed, name_in_peft)

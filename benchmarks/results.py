@@ -1,16 +1,28 @@
-"""RESULTS.md from results.json."""
+"""RESULTS.md and its plots from results.json."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
 
 
 def write_results(results: Mapping[str, Any], folder: Path) -> None:
     """Write RESULTS.md with every section that has been measured."""
     parts = [INTRODUCTION.format(**results["machine"]), _targets(results)]
     parts += [words(results[name]) for name, words in SECTIONS.items() if name in results]
+    if {"data", "ranks", "seeds", "widths"} <= results.keys():
+        series = scaling_series(results)
+        plot_scaling(series, folder / "scaling.png")
+        parts.append(_scaling(series))
     (folder / "RESULTS.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
@@ -39,7 +51,38 @@ def _targets(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _wall(results: Mapping[str, Any], name: str) -> float:
+    return float(results["pipeline"][name]["wall_seconds"]["median"])
+
+
+def _seconds_a_row(results: Mapping[str, Any], rows: int) -> float:
+    point = next(point for point in results["data"]["points"] if point["rows"] == rows)
+    return float(sum(point["seconds"].values())) / rows
+
+
 TARGETS: tuple[tuple[str, float, str, bool, Callable[[Mapping[str, Any]], float]], ...] = (
+    ("from a fresh clone to REPORT.md", 240, "s", True, lambda r: _wall(r, "from a fresh clone")),
+    (
+        "nothing changed, to an empty Snakefile",
+        1.25,
+        "x",
+        True,
+        lambda r: _wall(r, "nothing changed") / _wall(r, "nothing changed, an empty Snakefile"),
+    ),
+    (
+        "the template edited, more than nothing changed",
+        3,
+        "s",
+        True,
+        lambda r: _wall(r, "the report's template edited") - _wall(r, "nothing changed"),
+    ),
+    (
+        "one training sentence edited",
+        100,
+        "s",
+        True,
+        lambda r: _wall(r, "one training sentence edited"),
+    ),
     (
         "transformers + PEFT + Trainer, to ours",
         3,
@@ -61,6 +104,20 @@ TARGETS: tuple[tuple[str, float, str, bool, Callable[[Mapping[str, Any]], float]
         "s",
         True,
         lambda r: r["evaluation"]["wall_seconds"]["median"],
+    ),
+    (
+        "cost of a row, of 1,000,000 to of 10,000",
+        1.3,
+        "x",
+        True,
+        lambda r: _seconds_a_row(r, 1_000_000) / _seconds_a_row(r, 10_000),
+    ),
+    (
+        "peak memory at 1,000,000 rows",
+        1024,
+        "MB",
+        True,
+        lambda r: max(r["data"]["points"][-1]["peak_mb"].values()),
     ),
     (
         "peak memory of a training job",
@@ -138,9 +195,100 @@ def _profile(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _pipeline(found: Mapping[str, Any]) -> str:
+    lines = ["## `snakemake --cores 4 report`", "", "| | wall, s |", "|---|---|"]
+    lines += [f"| {name} | {_figure(usage['wall_seconds'])} |" for name, usage in found.items()]
+    return "\n".join(lines)
+
+
+def _data(found: Mapping[str, Any]) -> str:
+    lines = [
+        "## filter, split and tokenize",
+        "",
+        "| rows | filter, s | split, s | tokenize, s | microseconds a row | peak, MB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for point in found["points"]:
+        seconds = point["seconds"]
+        each = " | ".join(f"{seconds[name]:.2f}" for name in ("filter", "split", "tokenize"))
+        cost = 1e6 * sum(seconds.values()) / point["rows"]
+        peak = max(point["peak_mb"].values())
+        lines.append(f"| {point['rows']:,} | {each} | {cost:.0f} | {peak:.0f} |")
+    return "\n".join(lines)
+
+
 SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "pipeline": _pipeline,
     "training": _training,
     "step": _step,
     "evaluation": _evaluation,
+    "data": _data,
     "profile": _profile,
 }
+
+
+# --- scaling ------------------------------------------------------------------------------------
+
+Series = tuple[str, list[float], list[float], list[float]]  # its name, x, seconds, peak MB
+
+
+def scaling_series(results: Mapping[str, Any]) -> list[Series]:
+    """Time and memory against each of the four sizes."""
+    data = results["data"]["points"]
+    series: list[Series] = [
+        (
+            "rows of the corpus",
+            [point["rows"] for point in data],
+            [sum(point["seconds"].values()) for point in data],
+            [max(point["peak_mb"].values()) for point in data],
+        )
+    ]
+    for section, name in (
+        ("ranks", "rank, one seed"),
+        ("seeds", "seeds, headline rank"),
+        ("widths", "width, one seed"),
+    ):
+        points = results[section]["points"]
+        columns = ([point[key] for point in points] for key in ("value", "seconds", "peak_mb"))
+        series.append((name, *columns))
+    return series
+
+
+def plot_scaling(series: Sequence[Series], path: Path) -> None:
+    """Seconds and memory on log scales."""
+    figure, axes = plt.subplots(2, len(series), figsize=(14, 6), layout="constrained")
+    for column, (name, x, seconds, peak_mb) in enumerate(series):
+        for row, (label, y) in enumerate((("seconds", seconds), ("peak, MB", peak_mb))):
+            panel = axes[row][column]
+            panel.loglog(x, y, "o-", color="#0072B2")
+            panel.set(xlabel=name, ylabel=label, title=f"exponent {exponent(x, y):.2f}")
+            panel.grid(alpha=0.25, which="both")
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+
+
+def _scaling(series: Sequence[Series]) -> str:
+    lines = [
+        "## Scaling",
+        "",
+        "![Seconds and memory against rows, rank, seeds and width](scaling.png)",
+        "",
+        "The exponent of a power law through the upper half of the points; what a process takes to "
+        "start, and the memory of its libraries, flatten it.",
+        "",
+        "| against | from | to | seconds | exponent | peak, MB | exponent |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, x, seconds, peak_mb in series:
+        lines.append(
+            f"| {name} | {x[0]:,} | {x[-1]:,} | {seconds[0]:.1f} to {seconds[-1]:.1f} "
+            f"| {exponent(x, seconds):.2f} | {peak_mb[0]:.0f} to {peak_mb[-1]:.0f} "
+            f"| {exponent(x, peak_mb):.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def exponent(x: Sequence[float], y: Sequence[float]) -> float:
+    """The slope of a line through the upper half of the points, on log scales."""
+    half = math.ceil(len(x) / 2)
+    return float(np.polyfit(np.log(x[-half:]), np.log(y[-half:]), 1)[0])

@@ -80,6 +80,19 @@ def pad(chosen: list[tuple[list[int], list[int]]]) -> dict[str, Any]:
     return {"input_ids": ids, "labels": labels, "attention_mask": mask}
 
 
+def peft_config(rank: int, dropout: float) -> Any:
+    """PEFT's LoraConfig for the study's adapters."""
+    from peft import LoraConfig
+
+    lora = settings()["lora"]
+    return LoraConfig(
+        r=rank,
+        lora_alpha=lora["alpha"],
+        lora_dropout=dropout,
+        target_modules=[name.rpartition(".")[2] for name in lora["target_modules"]],
+    )
+
+
 def start_as_ours(model: Any, rank: int, seed: int, name_of: Callable[[str], str]) -> None:
     """Put our start of A into PEFT's layers.
 

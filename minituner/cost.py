@@ -11,8 +11,8 @@ HEADING = """# What the study cost
 As measured while it ran, on the machine that ran it and beside whatever else ran there; unlike the
 results, this differs from run to run. A job trains all seeds of a rank.
 
-| job | wall, s | processor, s | peak memory, MB |
-|---|---|---|---|
+| job | wall, s | peak memory, MB |
+|---|---|---|
 """
 
 
@@ -27,10 +27,10 @@ def cost_table(benchmarks: Mapping[str, str | Path]) -> str:
 
 def _row(name: str, path: Path) -> str:
     if not path.is_file():
-        return f"| {name} | - | - | - |\n"
+        return f"| {name} | - | - |\n"
     with path.open(encoding="utf-8") as stream:
         (measured,) = csv.DictReader(stream, delimiter="\t")
-    figures = (measured[key] for key in ("s", "cpu_time", "max_rss"))
+    figures = (measured[key] for key in ("s", "max_rss"))
     # Snakemake writes NA or - where a job ended before it looked.
     cells = (f"{float(x):.0f}" if x.replace(".", "").isdigit() else "-" for x in figures)
     return f"| {name} | {' | '.join(cells)} |\n"
