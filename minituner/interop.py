@@ -147,11 +147,16 @@ def our_name(layer: str) -> str:
 
 
 def export_adapter(
-    config: AdapterConfig, weights: Mapping[str, Tensor], folder: str | Path, base_folder: str
+    config: AdapterConfig,
+    weights: Mapping[str, Tensor],
+    folder: str | Path,
+    base_folder: str,
+    provenance: Mapping[str, str] | None = None,
 ) -> None:
     """Write an adapter as a folder that ``PeftModel.from_pretrained`` reads.
 
     Args:
+        provenance: As in :func:`minituner.adapter.save_adapter`.
         base_folder: What is written as the name of the base: where its export lies.
     """
     folder = Path(folder)
@@ -175,7 +180,7 @@ def export_adapter(
     save_safetensors(
         folder / "adapter_model.safetensors",
         {peft_name(name): tensor for name, tensor in weights.items()},
-        metadata(config),
+        metadata(config, provenance),
     )
 
 
@@ -279,7 +284,10 @@ def export_adapter_file(
     """
     config, weights = read_adapter(adapter)
     load_adapter(adapter, load_base(base))  # refuses another base
-    export_adapter(config, weights, folder, base_folder)
+    _, provenance = (
+        load_safetensors(adapter) if Path(adapter).suffix == ".safetensors" else ({}, {})
+    )
+    export_adapter(config, weights, folder, base_folder, provenance)
 
 
 def import_adapter_file(folder: str | Path, base: str | Path, adapter: str | Path) -> None:

@@ -115,6 +115,8 @@ def unseen_words_sentence(unseen: Mapping[str, Mapping[str, Any]] | None) -> str
     """How much of the text is new to the base."""
     if unseen is None:
         return "What the base has read is not known, so neither is how much of this is new to it."
+    if not any(split["unseen"] for split in unseen.values()):
+        return "The base has read every word of these sentences, if not the sentences."
     shares = ", ".join(
         f"{pct(split['unseen'] / split['words'])} of {name}" for name, split in unseen.items()
     )

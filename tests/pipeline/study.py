@@ -19,7 +19,9 @@ from minituner.config import read_config
 PROJECT = Path(__file__).parent.parent.parent
 PARTS = ("Snakefile", "rules", "workflow_scripts", "minituner", "profiles", "envs", "data")
 # Not the same from run to run, by design.
-UNCOMPARED = re.compile(r"(^|/)(\.snakemake|logs|__pycache__)/|environment\.json$|^config\.yaml$")
+UNCOMPARED = re.compile(
+    r"(^|/)(\.snakemake|logs|__pycache__)/|environment\.json$|cost\.md$|^config\.yaml$"
+)
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 from study import Study
 
 DATA = {"filter", "split", "tokenize"}
-AFTER_TRAINING = {"evaluate", "headline", "plot", "render"}
+AFTER_TRAINING = {"evaluate", "headline", "plot", "render", "cost"}
 BASE = {"train_tokenizer", "pretrain_base", "plot_pretraining", "evaluate_base"}
 IRREGULAR = "data/processed/verb-corpus/irregular.jsonl"
 
@@ -94,7 +94,7 @@ CONTRACT: list[tuple[str, Callable[[Study], None], set[str]]] = [
         edit_base_corpus,
         (DATA - {"filter"}) | BASE | {"train"} | AFTER_TRAINING,
     ),
-    ("rank added", add_rank, {"train", "evaluate", "plot", "render"}),
+    ("rank added", add_rank, {"train", "evaluate", "plot", "render", "cost"}),
     ("learning rate changed", change_learning_rate, {"train"} | AFTER_TRAINING),
     (
         "plots.py edited",

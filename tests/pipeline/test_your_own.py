@@ -1,0 +1,69 @@
+"""docs/your-own.md, followed to the letter."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from itertools import product
+from pathlib import Path
+
+import pytest
+import yaml
+from study import Study
+
+TEXT = (Path(__file__).parent.parent.parent / "docs/your-own.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The code of one language in the page, in its order."""
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+
+
+TABLE = blocks("csv")[0]
+CONVERT, RUN = blocks("sh")
+VERB, DATA, BASE = blocks("yaml")
+
+
+def more_sentences() -> str:
+    """Enough of them for every split; many of the words are none of the base's."""
+    subjects = ("Maria", "The old captain", "We", 'They, ""the twins"",')
+    predicates = ("took the ferry", "had taken the tram", "walked the dog", "had played the tune")
+    ends = ("downtown", "at the café 😀", "along the quay", "in Zürich", "until dusk", "for fun")
+    return "".join(f'"{" ".join(words)}.",,\n' for words in product(subjects, predicates, ends))
+
+
+@pytest.fixture(scope="module")
+def followed(finished: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    study = finished.copy(tmp_path_factory.mktemp("own") / "study")
+    own = study.root / "own"
+    own.mkdir()
+    (own / "sentences.csv").write_text(TABLE + more_sentences(), encoding="utf-8")
+    verbs = (study.root / "data/raw/verbs.yaml").read_text(encoding="utf-8")
+    (own / "verbs.yaml").write_text(verbs + "\n" + VERB, encoding="utf-8")
+    (own / "config.yaml").write_text(DATA, encoding="utf-8")
+    converted = study.shell(CONVERT)
+    assert converted.code == 0, converted.output
+    return study
+
+
+def test_own_sentences_and_verbs_make_a_study(followed: Study) -> None:
+    done = followed.shell(RUN)
+    assert done.code == 0, done.output
+    report = (followed.root / "REPORT.md").read_text(encoding="utf-8")
+    (unseen,) = re.findall(r"Words that the base has never read make up (.*)", report)
+    assert '"captain"' in unseen or '"ferry"' in unseen or '"taken"' in unseen
+    assert not re.search(r" 0\.0 % of train", unseen)
+    assert "Train, val and test hold take;" in report
+    assert followed.shell(RUN).rules == set()
+
+
+def test_the_base_of_another_study_serves_as_ones_own(followed: Study, tmp_path: Path) -> None:
+    study = followed.copy(tmp_path / "study")
+    for name in ("best.pt", "tokenizer.json"):
+        shutil.copy(study.root / "experiments/17-minigpt-train" / name, study.root / "own" / name)
+    config = yaml.safe_load(DATA) | yaml.safe_load(BASE)
+    (study.root / "own/config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    done = study.shell(RUN)
+    assert done.code == 0, done.output
+    assert not done.rules & {"train_tokenizer", "pretrain_base"}
+    assert "is not known" in (study.root / "REPORT.md").read_text(encoding="utf-8")
