@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from minituner.__main__ import main
 from minituner.adapter import AdapterConfig, load_adapter, save_adapter
 from minituner.checkpoint import save_base
 from minituner.errors import UserError
+from minituner.evaluate import Questions, judge, losses_of, perplexities, replies
 from minituner.interop import (
     export_adapter,
     export_base,
@@ -44,6 +46,7 @@ from minituner.lora import (
     wrap_minigpt_with_lora,
 )
 from minituner.model import Layout, MiniGPT
+from minituner.pairs import TokenizedPair
 from minituner.tensors import weights_sha256
 from minituner.tokenizer import encode, save_tokenizer
 
@@ -52,6 +55,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "rslora": {"use_rslora": True},
     "dora": {"use_dora": True},
 }
+PAD_ID = 2
 LENGTHS = (8, 5, 3)  # of the texts in a batch; what comes after is padding
 
 
@@ -258,6 +262,51 @@ def test_a_folder_that_is_no_adapter_of_ours_is_refused(
     damage(tmp_path)
     with pytest.raises(UserError, match=words):
         import_adapter(tmp_path, "0" * 64)
+
+
+# --- scoring, the way lm-evaluation-harness does it through transformers -------------------------
+
+
+@torch.no_grad()
+def loglikelihood(model: Any, context: list[int], continuation: list[int]) -> tuple[float, bool]:
+    """The harness's request of that name: the sum of log P over the continuation's tokens given
+    all before, one text at a time, and whether greedy decoding would give just these."""
+    ids = torch.tensor([context + continuation])
+    logits = model(input_ids=ids[:, :-1]).logits[0, -len(continuation) :]
+    log_probs = logits.double().log_softmax(-1)
+    own = torch.tensor(continuation)
+    total = float(log_probs.gather(1, own[:, None]).sum())
+    return total, bool((logits.argmax(-1) == own).all())
+
+
+@pytest.mark.parametrize("with_adapter", [False, True])
+def test_scores_equal_those_of_a_harness_over_transformers(
+    base: MiniGPT,
+    pairs: list[TokenizedPair],
+    exported: Path,
+    tmp_path: Path,
+    with_adapter: bool,
+) -> None:
+    theirs: Any = AutoModelForCausalLM.from_pretrained(exported).eval()
+    ours = base
+    if with_adapter:
+        ours = adapted(base, target_modules=("mlp.fc2",))
+        export_adapter(config_of(ours), lora_state_dict(ours), tmp_path / "peft", str(exported))
+        theirs = PeftModel.from_pretrained(theirs, str(tmp_path / "peft")).eval()
+    found = replies(ours, Questions.of(pairs), PAD_ID)
+    nll = tokens = 0.0
+    for pair, reply in zip(pairs, found, strict=True):
+        right, _ = loglikelihood(theirs, pair.prompt_ids, pair.correct_ids)
+        wrong, _ = loglikelihood(theirs, pair.prompt_ids, pair.wrong_ids)
+        assert judge(reply).margin == pytest.approx(right - wrong, abs=1e-4)
+        target, greedy = loglikelihood(theirs, pair.prompt_ids, pair.target_ids)
+        assert losses_of(reply).target_nll == pytest.approx(-target, abs=1e-4)
+        assert greedy == (reply.greedy == pair.target_ids)
+        text = pair.prompt_ids + pair.target_ids
+        nll -= loglikelihood(theirs, text[:1], text[1:])[0]  # its loglikelihood_rolling
+        tokens += len(text) - 1
+    perplexity = perplexities([losses_of(reply) for reply in found])["text"]
+    assert perplexity == pytest.approx(math.exp(nll / tokens), rel=1e-5)
 
 
 # --- the command line ---------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+import minituner
 from minituner.imports import import_closure
 
 ROOT = Path(__file__).parent.parent
@@ -38,6 +39,7 @@ WITHOUT_TENSORS = (
     "plot_ablations",
     "render_ablations",
     "simulate",
+    "cost",
 )
 
 
@@ -270,3 +272,25 @@ def test_every_direct_dependency_is_pinned_as_in_the_lock() -> None:
 def test_the_conda_environment_is_made_of_the_lock() -> None:
     environment = yaml.safe_load((ROOT / "envs/minituner.yaml").read_text())
     assert {"pip": ["-r requirements.lock"]} in environment["dependencies"]
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == minituner.__version__
+    assert citation["license"] == "Apache-2.0"
+
+
+@pytest.mark.parametrize("command", ["--help", "predict --help", "inspect config.json", "convert"])
+def test_a_command_that_needs_no_model_imports_no_torch(command: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    line = f"import sys; from minituner.__main__ import main; sys.exit(main({command.split()!r}))"
+    shown = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); "
+    done = subprocess.run(
+        [sys.executable, "-c", shown + line],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1] == "False", done.stderr

@@ -1,0 +1,17 @@
+# The README's two commands in a container:
+#
+#     docker build --tag minituner .
+#     docker run --name study minituner && docker cp study:/minituner/REPORT.md .
+#     docker run --rm minituner make test
+FROM python:3.11-slim
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends git graphviz make \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /minituner
+# First what the environment is made of, so that an edit elsewhere does not install it anew.
+COPY pyproject.toml README.md Makefile ./
+COPY envs envs
+COPY minituner/__init__.py minituner/
+RUN make .venv/.installed-test
+COPY . .
+CMD ["make", "report"]
