@@ -98,6 +98,7 @@ rule cost:
     """Seconds and peak memory of the training jobs. The benchmark files are no inputs: they lie
     among the logs, and a study is not run again for want of a log."""
     input:
+        pairs=gated("summary"),  # not read
         adapters=STUDY_ADAPTERS,
         base=BASE,
         code=source("cost"),
