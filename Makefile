@@ -3,9 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SLURM := .venv-slurm
 LOCK := envs/requirements.lock
 
-.PHONY: report ablations simulate bench test lint check verify corpus lock dag clean
+.PHONY: report ablations simulate bench test test-slurm lint check verify corpus lock dag clean
 
 report: $(VENV)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 4 report
@@ -24,6 +25,11 @@ bench: report $(VENV)/.installed-test
 
 test: $(VENV)/.installed-test lint
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+# A tiny study on a Slurm that is started on this host for it; needs root, and installs Debian's packages.
+# The plugin would slow every other command, so it has an environment of its own.
+test-slurm: $(SLURM)/.installed
+	$(SLURM)/bin/python tests/pipeline/on_slurm.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -53,7 +59,7 @@ lock: $(VENV)/.installed-test
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu//' > $(LOCK)
 
 clean:
-	rm -rf $(VENV) .snakemake logs .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(SLURM) .snakemake logs .pytest_cache .mypy_cache .ruff_cache *.egg-info
 
 $(VENV)/.python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "minituner needs Python 3.11 or newer: make PYTHON=python3.11 report")'
@@ -67,3 +73,8 @@ $(VENV)/.installed: pyproject.toml $(LOCK) | $(VENV)/.python
 $(VENV)/.installed-test: pyproject.toml $(LOCK) | $(VENV)/.python
 	$(BIN)/pip install --quiet --constraint $(LOCK) --editable '.[test,interop]'
 	touch $@ $(VENV)/.installed
+
+$(SLURM)/.installed: pyproject.toml $(LOCK)
+	$(PYTHON) -m venv $(SLURM)
+	$(SLURM)/bin/pip install --quiet --constraint $(LOCK) --editable '.[slurm]'
+	touch $@

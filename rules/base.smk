@@ -42,6 +42,9 @@ rule pretrain_base:
     conda:
         "../envs/minituner.yaml"
     threads: config["threads"]["pretrain"]
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         config=settings("base.model", "base.pretrain", "threads.pretrain"),
         seed=config["base"]["pretrain"]["seed"],

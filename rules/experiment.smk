@@ -26,6 +26,9 @@ rule train:
     conda:
         "../envs/minituner.yaml"
     threads: config["threads"]["train"]
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         config=run_settings(*LORA_SETTINGS, "train", "threads.train"),
         changes=run_changes,
@@ -50,6 +53,9 @@ rule evaluate_base:
     conda:
         "../envs/minituner.yaml"
     threads: config["threads"]["evaluate"]
+    resources:
+        mem_mb=1500,
+        runtime=15,
     params:
         config=settings("threads.evaluate"),
     script:
@@ -73,6 +79,9 @@ rule evaluate:
     conda:
         "../envs/minituner.yaml"
     threads: config["threads"]["evaluate"]
+    resources:
+        mem_mb=1500,
+        runtime=15,
     params:
         config=settings("seeds", "threads.evaluate"),
         rank=rank_of,

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,29 @@ def test_every_direct_dependency_is_pinned_as_in_the_lock() -> None:
     assert len(pins) >= 12
     for name, pinned in pins:
         assert lock[name.lower()] == pinned, name
+
+
+def test_the_plugins_of_an_executor_are_pinned_and_stay_out_of_the_lock() -> None:
+    """Each slows every command of Snakemake, a plain local one too."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    plugins = [
+        name for name in extras.pop("slurm") if re.fullmatch(r"snakemake-[\w-]+==[\d.]+", name)
+    ]
+    assert len(plugins) == 2
+    assert "executor-plugin-" not in (ROOT / "envs/requirements.lock").read_text() + str(extras)
+
+
+def test_the_slurm_profile_does_what_the_default_one_does() -> None:
+    """It takes that one's place; only the cores are the cluster's."""
+    default, slurm = (
+        yaml.safe_load((ROOT / f"profiles/{name}/profile.yaml").read_text())
+        for name in ("default", "slurm")
+    )
+    del default["cores"]
+    assert slurm["executor"] == "slurm"
+    assert slurm.items() >= default.items()
 
 
 def test_the_conda_environment_is_made_of_the_lock() -> None:
