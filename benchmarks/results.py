@@ -19,6 +19,8 @@ def write_results(results: Mapping[str, Any], folder: Path) -> None:
     """Write RESULTS.md with every section that has been measured."""
     parts = [INTRODUCTION.format(**results["machine"]), _targets(results)]
     parts += [words(results[name]) for name, words in SECTIONS.items() if name in results]
+    if {"training", "step", "seeds"} <= results.keys():
+        parts.append(_where_the_time_goes(results))
     if {"data", "ranks", "seeds", "widths"} <= results.keys():
         series = scaling_series(results)
         plot_scaling(series, folder / "scaling.png")
@@ -167,6 +169,28 @@ def _step(found: Mapping[str, Any]) -> str:
         f"A step of 16 pairs takes {_figure(milliseconds[0])} ms, its matrix products alone "
         f"{_figure(milliseconds[1])} ms ({found['gflop_a_step']:.2f} GFLOP, {rate:.0f} GFLOP/s): "
         f"{found['ratio']:.2f} times its floor."
+    )
+
+
+def _where_the_time_goes(results: Mapping[str, Any]) -> str:
+    """What a rank would take if a step took no longer than its matrix products."""
+    points = results["seeds"]["points"]
+    a_seed, start = np.polyfit(
+        [point["value"] for point in points], [point["seconds"] for point in points], 1
+    )
+    training, steps = results["training"], results["training"]["steps"]
+    products = steps * results["step"]["floor_seconds"]["median"]
+    n = 5  # seeds, as in the table of contestants
+    least = start + n * products
+    trainer = training["contestants"]["Trainer"]["wall_seconds"]["median"]
+    return (
+        "## What stands in the way\n\n"
+        f"By a line through the runs with {points[0]['value']} to {points[-1]['value']} seeds, a "
+        f"process takes {start:.1f} s before it trains, nearly all of it the import of torch and the "
+        f"part of the base that is computed once, and {a_seed:.1f} s a seed. The matrix products of a "
+        f"seed's {steps} steps alone take {products:.1f} s. If a step cost nothing else, and nothing "
+        f"were measured on the way, {n} seeds would take {least:.1f} s and Trainer "
+        f"{trainer / least:.1f} times as long."
     )
 
 
