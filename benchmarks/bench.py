@@ -4,7 +4,8 @@
     python benchmarks/bench.py --sections training step     # the others stay as they were
 
 Needs what the study has made (`make report`) and the extra `bench`. Contestants take turns; figures
-are medians with the least and the most.
+are medians with the least and the most. Nothing large is imported here: a process begins with its
+parent's size, and its peak memory counts from there.
 """
 
 from __future__ import annotations
@@ -15,21 +16,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import measure
-import torch
 import work
 from measure import ROOT, Usage
-from results import write_results
 
-from minituner.checkpoint import load_base, save_base
 from minituner.files import read_json, write_json
-from minituner.interop import export_base
-from minituner.model import MiniGPT, init_weights
 
 FOLDER = ROOT / "benchmarks"
 RANKS = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -41,8 +36,10 @@ STAGES = ("filter", "split", "tokenize")
 
 def training(repetitions: int, scratch: Path) -> dict[str, Any]:
     """One rank with five seeds, three ways, and the losses that show them to be the same work."""
-    export_base(load_base(work.BASE), work.TOKENIZER, scratch / "opt")
-    common = ("--opt", scratch / "opt", "--threads", 1)
+    opt = scratch / "opt"
+    export = ["export", "--to", "transformers", opt, "--base", work.BASE]
+    measure.run([sys.executable, "-m", "minituner", *export, "--tokenizer", work.TOKENIZER])
+    common = ("--opt", opt, "--threads", 1)
     scripts = {"minituner": "ours.py", "PEFT loop": "peft_loop.py", "Trainer": "peft_trainer.py"}
 
     def once(script: str, *more: object) -> Usage:
@@ -122,12 +119,9 @@ def seeds(_repetitions: int, scratch: Path) -> dict[str, Any]:
 
 def widths(_repetitions: int, scratch: Path) -> dict[str, Any]:
     """One seed over untrained bases of other widths."""
-    bases = []
-    for d_model in WIDTHS:
-        model = MiniGPT(replace(load_base(work.BASE).config, d_model=d_model))
-        init_weights(model, torch.Generator().manual_seed(0))
-        bases.append(scratch / f"{d_model}.pt")
-        save_base(bases[-1], model)
+    bases = [scratch / f"{d_model}.pt" for d_model in WIDTHS]
+    for d_model, path in zip(WIDTHS, bases, strict=True):
+        measure.python("untrained.py", "--width", d_model, "--out", path)
     found = _over(bases, "--base", scratch, "--seeds", 1)
     for d_model, point in zip(WIDTHS, found["points"], strict=True):
         point["value"] = d_model
@@ -217,6 +211,8 @@ def main() -> None:
             results[name] = SECTIONS[name](options.repetitions, Path(scratch))
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
         write_json(path, results)
+    from results import write_results
+
     write_results(read_json(path), FOLDER)
 
 
