@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from minituner.batches import Example, collate
+from minituner.batches import IGNORE, Example, collate
 from minituner.corpus import BLANK, PERSONS, Verb
 from minituner.errors import UserError
-from minituner.evaluate import greedy_answers
+from minituner.evaluate import english_of, greedy_answers
 from minituner.model import MiniGPT
 from minituner.prompts import SEPARATOR, prompt_text
 from minituner.tokenizer import BOS, EOS, PAD, encode, special_id
@@ -73,7 +73,6 @@ def top_answers(
     Raises:
         UserError: The prompt leaves no room for an answer in the model's context.
     """
-    eos = special_id(tokenizer, EOS)
     prompt_ids = [special_id(tokenizer, BOS), *encode(tokenizer, prompt_text(prompt))]
     if len(prompt_ids) >= model.config.context_length:
         raise UserError(
@@ -89,15 +88,10 @@ def top_answers(
     )
     answers = []
     for (ids, log_prob), text in zip(finished, whole, strict=True):
-        english = _english(tokenizer, ids, eos)
+        english = english_of(tokenizer.decode(ids))
         spanish = text.partition(SEPARATOR.strip())[2].strip()
         answers.append(Answer(english, spanish, math.exp(log_prob), marks.get(english, "")))
     return answers
-
-
-def _english(tokenizer: Tokenizer, ids: Sequence[int], eos: int) -> str:
-    text: str = tokenizer.decode([token for token in ids if token != eos])
-    return text.partition(SEPARATOR.strip())[0].strip()
 
 
 @torch.no_grad()
@@ -114,7 +108,7 @@ def _beam_search(
     for _ in range(room):
         texts = [[*prompt_ids, *ids, pad] for ids, _ in running]
         batch = collate([Example(text, len(text) - 1) for text in texts], pad, share=True)
-        last = model.features(batch.input_ids, batch.layout, batch.labels >= 0)
+        last = model.features(batch.input_ids, batch.layout, batch.labels != IGNORE)
         log_probs = model.head(last).double().log_softmax(-1)
         values, tokens = log_probs.topk(min(BEAM, log_probs.shape[1]))
         grown = [
