@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
+import math
+from pathlib import Path
 
 import work
 
@@ -19,7 +20,7 @@ def main() -> None:
     lora = {key: value for key, value in config["lora"].items() if key != "rank"}
     if options.losses:
         lora["dropout"] = 0.0
-    train_rank(
+    trained = train_rank(
         load_base(options.base),
         {
             name: read_pairs(work.TOKENIZED / f"{name}.jsonl")
@@ -33,11 +34,20 @@ def main() -> None:
         out_dir=options.out,
     )
     if options.losses:
-        with (options.out / "seed-0/train_log.csv").open() as stream:
-            losses = [
-                float(row["train_loss"]) for row in csv.DictReader(stream) if row["train_loss"]
-            ]
-        options.losses.write_text(json.dumps(losses))
+        log = options.out / f"seed-{options.seeds - 1}/train_log.csv"
+        read_losses(log, trained["trainable_parameters"]).write(options.losses)
+
+
+def read_losses(log: Path, trained_parameters: int) -> work.Losses:
+    """The losses of a training log."""
+    with log.open() as stream:
+        rows = list(csv.DictReader(stream))
+
+    def column(name: str) -> list[float]:
+        return [float(row[name]) for row in rows if row[name]]
+
+    control = [math.log(perplexity) for perplexity in column("control_perplexity")]
+    return work.Losses(trained_parameters, column("train_loss"), column("val_loss"), control)
 
 
 if __name__ == "__main__":

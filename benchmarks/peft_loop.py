@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import work
@@ -12,16 +11,14 @@ import work
 def main() -> None:
     options, config = work.parse(), work.settings()
     import torch
-    import torch.nn.functional as F
     from peft import get_peft_model_state_dict, inject_adapter_in_model
 
     from minituner.checkpoint import load_base
 
     torch.set_num_threads(options.threads)
-    pairs = work.read_training_pairs()
+    pairs = work.read_pairs()
     train = config["train"]
     dropout = 0.0 if options.losses else config["lora"]["dropout"]
-    losses: list[float] = []
     for seed in range(options.seeds):
         torch.manual_seed(seed)
         model: Any = inject_adapter_in_model(
@@ -34,23 +31,49 @@ def main() -> None:
         optimizer = torch.optim.AdamW(
             trainable, lr=train["learning_rate"], weight_decay=train["weight_decay"]
         )
-        model.train()
-        for chosen in work.batch_order(len(pairs), train["batch_size"], seed, options.epochs):
-            batch = work.pad([pairs[i] for i in chosen])
-            logits = model(batch["input_ids"])[:, :-1]
-            loss = F.cross_entropy(logits.flatten(0, 1), batch["labels"][:, 1:].flatten())
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            if options.losses:
-                losses.append(loss.item())
+        order = work.batch_order(len(pairs["train"]), train["batch_size"], seed, options.epochs)
+        losses = work.Losses(sum(p.numel() for p in trainable), [], [], [])
+        for step in range(len(order) + 1):
+            if step > 0:
+                loss = scored_loss(model, [pairs["train"][i] for i in order[step - 1]], "mean")
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                losses.train.append(loss.item())
+            if step % train["validate_every"] == 0 or step == len(order):
+                losses.val.append(mean_loss(model, pairs["val"]))
+            if step % train["control_every"] == 0 or step == len(order):
+                losses.control.append(mean_loss(model, pairs["control"]))
         folder = options.out / f"seed-{seed}"
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(get_peft_model_state_dict(model), folder / "adapter.pt")
-    count = sum(p.numel() for p in trainable)
-    print(json.dumps({"trained_parameters": count}))
     if options.losses:
-        Path(options.losses).write_text(json.dumps(losses))
+        losses.write(options.losses)
+
+
+def scored_loss(model: Any, pairs: Sequence[work.Pair], reduction: str) -> Any:
+    """The loss of one padded batch, in nats."""
+    import torch.nn.functional as F
+
+    batch = work.pad(pairs)
+    logits = model(batch["input_ids"])[:, :-1]
+    return F.cross_entropy(
+        logits.flatten(0, 1), batch["labels"][:, 1:].flatten(), reduction=reduction
+    )
+
+
+def mean_loss(model: Any, pairs: Sequence[work.Pair]) -> float:
+    """The loss in nats over all scored tokens of the pairs, in ``eval`` mode."""
+    import torch
+
+    batches = [
+        pairs[i : i + work.EVALUATION_BATCH] for i in range(0, len(pairs), work.EVALUATION_BATCH)
+    ]
+    model.eval()
+    with torch.no_grad():
+        total = sum(scored_loss(model, batch, "sum").item() for batch in batches)
+    model.train()
+    return float(total / sum(len(target) for _, target in pairs))
 
 
 if __name__ == "__main__":

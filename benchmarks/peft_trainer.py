@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from pathlib import Path
 from typing import Any
 
 import work
@@ -20,23 +18,23 @@ def main() -> None:
     from transformers import AutoModelForCausalLM, Trainer, TrainingArguments, set_seed
 
     torch.set_num_threads(options.threads)
-    pairs = work.read_training_pairs()
+    pairs = work.read_pairs()
     train = config["train"]
     dropout = 0.0 if options.losses else config["lora"]["dropout"]
-    losses: list[float] = []
 
     class InOurOrder(Trainer):
-        """A Trainer that takes the study's batches."""
+        """A Trainer that takes the study's batches, and keeps each step's loss."""
 
         order: list[list[int]]
+        losses: work.Losses
 
         def get_train_dataloader(self) -> Any:
-            return DataLoader(pairs, batch_sampler=self.order, collate_fn=work.pad)
+            return DataLoader(pairs["train"], batch_sampler=self.order, collate_fn=work.pad)
 
-        def compute_loss(self, *arguments: Any, **more: Any) -> Any:
-            loss = super().compute_loss(*arguments, **more)
-            if options.losses:
-                losses.append(float(loss))
+        def compute_loss(self, model: Any, *arguments: Any, **more: Any) -> Any:
+            loss = super().compute_loss(model, *arguments, **more)
+            if model.training:
+                self.losses.train.append(float(loss))
             return loss
 
     for seed in range(options.seeds):
@@ -57,20 +55,36 @@ def main() -> None:
                 weight_decay=train["weight_decay"],
                 lr_scheduler_type="constant",
                 max_grad_norm=0.0,
+                eval_strategy="steps",  # and after the last
+                eval_steps=train["validate_every"],
+                eval_on_start=True,
+                per_device_eval_batch_size=work.EVALUATION_BATCH,
+                prediction_loss_only=True,
+                remove_unused_columns=False,
                 use_cpu=True,
                 save_strategy="no",
                 logging_strategy="no",
                 report_to=[],
                 seed=seed,
             ),
+            data_collator=work.pad,
+            eval_dataset=pairs["val"],
         )
-        trainer.order = work.batch_order(len(pairs), train["batch_size"], seed, options.epochs)
+        trainer.order = work.batch_order(
+            len(pairs["train"]), train["batch_size"], seed, options.epochs
+        )
+        trainer.losses = work.Losses(
+            sum(p.numel() for p in model.parameters() if p.requires_grad), [], [], []
+        )
+        before = trainer.evaluate(pairs["control"], metric_key_prefix="control")
         trainer.train()
+        after = trainer.evaluate(pairs["control"], metric_key_prefix="control")
         model.save_pretrained(options.out / f"seed-{seed}")
-    count = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    print(json.dumps({"trained_parameters": count, "steps": len(trainer.order)}))
     if options.losses:
-        Path(options.losses).write_text(json.dumps(losses))
+        history = trainer.state.log_history
+        trainer.losses.val = [row["eval_loss"] for row in history if "eval_loss" in row]
+        trainer.losses.control = [row["control_loss"] for row in (before, after)]
+        trainer.losses.write(options.losses)
 
 
 def name_in_peft(name: str) -> str:

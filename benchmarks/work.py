@@ -1,14 +1,17 @@
 """The work that every contestant does: the same base, pairs, batches, steps and seeds.
 
-A contestant is a script of its own, so that its start-up counts: it trains one rank with every seed
-and saves the adapters. With ``--losses`` it also writes the loss of every step, from the same start
-of A and without dropout, so that contestants can be shown to compute the same thing.
+A contestant is a script of its own, so that its start-up counts: it trains one rank with every
+seed, measures the validation and control losses on the way as often as the study does, and saves
+the adapters. With ``--losses`` it also writes all losses of the last seed, from the same start of A
+and without dropout, so that contestants can be shown to compute the same thing.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,9 @@ BASE = ROOT / "experiments/17-minigpt-train/best.pt"
 TOKENIZER = ROOT / "experiments/17-minigpt-train/tokenizer.json"
 TOKENIZED = ROOT / "data/tokenized"
 PAD_ID = 2
+EVALUATION_BATCH = 128  # sequences
+
+Pair = tuple[list[int], list[int]]  # the ids that are given, the ids that are scored
 
 
 def parse() -> Any:
@@ -31,7 +37,7 @@ def parse() -> Any:
     parser.add_argument("--out", type=Path, required=True, help="where the adapters go")
     parser.add_argument("--base", type=Path, default=BASE)
     parser.add_argument("--opt", type=Path, help="the base, exported for transformers")
-    parser.add_argument("--losses", type=Path, help="write every step's loss there")
+    parser.add_argument("--losses", type=Path, help="write all losses there")
     return parser.parse_args()
 
 
@@ -41,13 +47,16 @@ def settings() -> dict[str, Any]:
     return config
 
 
-def read_training_pairs() -> list[tuple[list[int], list[int]]]:
-    """Prompt and target ids of the training pairs, without our own reader."""
-    import json
-
-    with (TOKENIZED / "train.jsonl").open(encoding="utf-8") as stream:
-        rows = [json.loads(line) for line in stream]
-    return [(row["prompt_ids"], row["target_ids"]) for row in rows]
+def read_pairs() -> dict[str, list[Pair]]:
+    """The training, validation and control pairs, without our own reader."""
+    pairs = {}
+    for name in ("train", "val", "control"):
+        with (TOKENIZED / f"{name}.jsonl").open(encoding="utf-8") as stream:
+            rows = [json.loads(line) for line in stream]
+        pairs[name] = [(row["prompt_ids"], row["target_ids"]) for row in rows]
+    # Of a control pair the whole text is scored.
+    texts = [prompt + target for prompt, target in pairs["control"]]
+    return pairs | {"control": [(text[:1], text[1:]) for text in texts]}
 
 
 def batch_order(n_pairs: int, batch_size: int, seed: int, epochs: int) -> list[list[int]]:
@@ -64,7 +73,7 @@ def batch_order(n_pairs: int, batch_size: int, seed: int, epochs: int) -> list[l
     return batches
 
 
-def pad(chosen: list[tuple[list[int], list[int]]]) -> dict[str, Any]:
+def pad(chosen: Sequence[Pair]) -> dict[str, Any]:
     """A right-padded batch as the libraries expect it: labels not shifted, -100 where unscored."""
     import torch
 
@@ -109,3 +118,17 @@ def start_as_ours(model: Any, rank: int, seed: int, name_of: Callable[[str], str
     with torch.no_grad():
         for name, tensor in ours.items():
             own[name_of(name)].copy_(tensor)
+
+
+@dataclass
+class Losses:
+    """All losses of one seed, in nats, and how many weights were trained."""
+
+    trained_parameters: int
+    train: list[float]  # of each step
+    val: list[float]  # of each time that it was measured
+    control: list[float]  # likewise
+
+    def write(self, path: Path) -> None:
+        """Write them as JSON."""
+        path.write_text(json.dumps(asdict(self)))

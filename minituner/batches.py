@@ -43,15 +43,13 @@ def collate(examples: Sequence[Example], pad_id: int, share: bool = False) -> Ba
         share: Whether a beginning that texts have in common is computed once. Not for training:
             dropout would strike it alike in all of them.
     """
-    T = max(len(example.ids) for example in examples) - 1
-    input_ids = torch.full((len(examples), T), pad_id)
-    mask = torch.zeros((len(examples), T), dtype=torch.bool)
-    labels = torch.full((len(examples), T), IGNORE)
-    for b, example in enumerate(examples):
-        ids = torch.tensor(example.ids)
-        input_ids[b, : len(ids) - 1] = ids[:-1]
-        mask[b, : len(ids) - 1] = True
-        labels[b, example.scored_from - 1 : len(ids) - 1] = ids[example.scored_from :]
+    length = max(len(example.ids) for example in examples)
+    ids = torch.tensor([[*e.ids, *[pad_id] * (length - len(e.ids))] for e in examples])
+    place = torch.arange(length - 1)
+    mask = place < torch.tensor([[len(example.ids) - 1] for example in examples])
+    scored = mask & (place >= torch.tensor([[example.scored_from - 1] for example in examples]))
+    input_ids = ids[:, :-1].where(mask, pad_id)
+    labels = ids[:, 1:].where(scored, IGNORE)
     layout = Layout.of(mask)
     entry = _join([example.entry for example in examples])
     if share:

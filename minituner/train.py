@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from minituner.adapter import save_adapter
-from minituner.batches import Example, Loader, text_examples
+from minituner.batches import Batch, Example, Loader, text_examples
 from minituner.checkpoint import save_base
 from minituner.errors import UserError
 from minituner.frozen import keep_frozen_part
@@ -49,10 +49,10 @@ class LoRATrainConfig:
 def fine_tune_lora(
     model: MiniGPT,
     train_loader: Loader,
-    val_loader: Loader,
+    val_loader: Iterable[Batch],
     config: LoRATrainConfig,
     out_dir: str | Path,
-    control_loader: Loader | None = None,
+    control_loader: Iterable[Batch] | None = None,
     show_progress: bool = True,
     start: LogRow | None = None,
     provenance: Mapping[str, str] | None = None,
@@ -97,10 +97,10 @@ def fine_tune_lora(
 def fine_tune_full(
     model: MiniGPT,
     train_loader: Loader,
-    val_loader: Loader,
+    val_loader: Iterable[Batch],
     config: LoRATrainConfig,
     out_dir: str | Path,
-    control_loader: Loader | None = None,
+    control_loader: Iterable[Batch] | None = None,
     show_progress: bool = True,
     tokenizer_path: str | Path | None = None,
     start: LogRow | None = None,
@@ -132,9 +132,9 @@ def _fine_tune(
     model: MiniGPT,
     optimizer: AdamW,
     train_loader: Loader,
-    val_loader: Loader,
+    val_loader: Iterable[Batch],
     config: LoRATrainConfig,
-    control_loader: Loader | None,
+    control_loader: Iterable[Batch] | None,
     show_progress: bool,
     start: LogRow | None,
 ) -> list[LogRow]:
@@ -165,7 +165,7 @@ def _fine_tune(
 
 
 class Loaders:
-    """The loaders of one setting: seeds differ in the order of the training pairs alone.
+    """The batches of one setting: seeds differ in the order of the training pairs alone.
 
     Args:
         pairs: ``train``, ``val`` and ``control``.
@@ -180,14 +180,15 @@ class Loaders:
     ) -> None:
         self.config = config
         self.pad_id = pad_id
-        kept = without_verb(pairs["train"], config.held_out_verb)
-        control = [pair.prompt_ids + pair.target_ids for pair in pairs["control"]]
-        self._train, self._val, self._control = (
-            keep_frozen_part(model, examples, pad_id)
-            for examples in (
-                target_examples(kept),
-                target_examples(pairs["val"]),
-                text_examples(control),
+        train = without_verb(pairs["train"], config.held_out_verb)
+        self._train = keep_frozen_part(model, target_examples(train), pad_id)
+        # Every seed is measured on the same batches: they are made once.
+        texts = [pair.prompt_ids + pair.target_ids for pair in pairs["control"]]
+        self.val, self.control = (
+            list(Loader(kept, EVALUATION_BATCH, pad_id, share=True))
+            for kept in (
+                keep_frozen_part(model, target_examples(pairs["val"]), pad_id),
+                keep_frozen_part(model, text_examples(texts), pad_id),
             )
         )
 
@@ -195,14 +196,6 @@ class Loaders:
         """The training pairs in an order of the seed's own."""
         order = generator(seed, "batches")
         return Loader(self._train, self.config.batch_size, self.pad_id, order)
-
-    def val(self) -> Loader:
-        """The validation pairs, their answers scored."""
-        return Loader(self._val, EVALUATION_BATCH, self.pad_id, share=True)
-
-    def control(self) -> Loader:
-        """The control pairs, the whole text scored."""
-        return Loader(self._control, EVALUATION_BATCH, self.pad_id, share=True)
 
 
 def without_verb(pairs: Sequence[TokenizedPair], verb: str | None) -> list[TokenizedPair]:
@@ -280,10 +273,10 @@ def train_rank(
         start, *_ = fine_tune_lora(
             model,
             loaders.train(seed),
-            loaders.val(),
+            loaders.val,
             replace(config, seed=seed),
             Path(out_dir) / f"seed-{seed}",
-            loaders.control(),
+            loaders.control,
             start=start,
             provenance=provenance,
         )
@@ -327,10 +320,10 @@ def train_full(
         start, *_ = fine_tune_full(
             model,
             loaders.train(seed),
-            loaders.val(),
+            loaders.val,
             replace(config, seed=seed),
             Path(out_dir) / f"seed-{seed}",
-            loaders.control(),
+            loaders.control,
             tokenizer_path=tokenizer_path,
             start=start,
         )
