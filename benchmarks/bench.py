@@ -15,7 +15,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,10 +50,10 @@ def training(repetitions: int, scratch: Path) -> dict[str, Any]:
     for name, script in scripts.items():
         once(script, "--seeds", 1, "--losses", scratch / f"{script}.json")
         losses[name] = json.loads((scratch / f"{script}.json").read_text())
-    ours = losses["minituner"]
     usages = measure.alternate(
         {name: partial(once, script) for name, script in scripts.items()}, repetitions
     )
+    ours = losses["minituner"]
     return {
         "contestants": {name: measure.summary(runs) for name, runs in usages.items()},
         "ratio_to_minituner": {
@@ -65,12 +65,22 @@ def training(repetitions: int, scratch: Path) -> dict[str, Any]:
             )
             for name, runs in usages.items()
         },
-        "steps": len(ours),
+        "seeds": work.SEEDS,
+        "steps": len(ours["train"]),
+        "trained_parameters": {name: found["trained_parameters"] for name, found in losses.items()},
         "largest_loss_difference": {
-            name: max(abs(a - b) for a, b in zip(values, ours, strict=True))
-            for name, values in losses.items()
+            name: _largest_difference(found, ours) for name, found in losses.items()
         },
     }
+
+
+def _largest_difference(found: Mapping[str, Any], ours: Mapping[str, Any]) -> float:
+    """Between losses of the same kind at the same place; as many must have been measured."""
+    return max(
+        abs(loss - own)
+        for kind in ("train", "val", "control")
+        for loss, own in zip(found[kind], ours[kind], strict=True)
+    )
 
 
 def step(repetitions: int, scratch: Path) -> dict[str, Any]:
@@ -179,8 +189,16 @@ def _edit_a_training_sentence(clone: Path) -> None:
 
 
 def profile(_repetitions: int, scratch: Path) -> dict[str, Any]:
-    """Where the time of a training job goes, by cProfile."""
-    return _printed("profile_training.py", scratch)
+    """Where the time of a training job and of an evaluation goes, by cProfile; and what torch takes
+    to import, which comes first in both."""
+    import_torch = [measure.run([sys.executable, "-c", "import torch"]) for _ in range(3)]
+    return {
+        "import torch": measure.summary(import_torch),
+        "training one seed": _printed(
+            "profile_job.py", scratch, "ours", "--seeds", 1, "--out", scratch
+        ),
+        "evaluation of one rank": _printed("profile_job.py", scratch, "evaluate", "--out", scratch),
+    }
 
 
 def _printed(script: str, scratch: Path, *arguments: object) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def write_results(results: Mapping[str, Any], folder: Path) -> None:
     parts = [INTRODUCTION.format(**results["machine"]), _targets(results)]
     parts += [words(results[name]) for name, words in SECTIONS.items() if name in results]
     if {"training", "step"} <= results.keys():
-        parts.append(_where_the_time_goes(results))
+        parts.append(_what_bounds_the_ratio(results))
     if {"data", "ranks", "seeds", "widths"} <= results.keys():
         series = scaling_series(results)
         plot_scaling(series, folder / "scaling.png")
@@ -142,20 +142,21 @@ def _figure(figure: Mapping[str, float], digits: int = 1) -> str:
 
 def _training(found: Mapping[str, Any]) -> str:
     lines = [
-        "## One rank, five seeds",
+        f"## One rank, {found['seeds']} seeds",
         "",
-        f"The same base, token ids, batches, {found['steps']} steps a seed and count of trained "
-        "weights; adapters saved by each. Only minituner also measures the validation loss and the "
-        "control perplexity on the way. From the same start of A and without dropout the losses of "
-        "all steps agree, up to the last column.",
+        f"The same base, token ids, batches and {found['steps']} steps a seed; the validation and "
+        "the control loss measured as often; adapters saved by each. From the same start of A and "
+        "without dropout all these losses agree, up to the last column.",
         "",
-        "| contestant | wall, s | processor, s | peak, MB | times minituner's | loss differs by |",
-        "|---|---|---|---|---|---|",
+        "| contestant | wall, s | processor, s | peak, MB | times minituner's | trained weights "
+        "| losses differ by |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, usage in found["contestants"].items():
         lines.append(
             f"| {name} | {_figure(usage['wall_seconds'])} | {_figure(usage['cpu_seconds'])} "
             f"| {_figure(usage['peak_mb'], 0)} | {_figure(found['ratio_to_minituner'][name], 2)} "
+            f"| {found['trained_parameters'][name]:,} "
             f"| {found['largest_loss_difference'][name]:.1e} |"
         )
     return "\n".join(lines)
@@ -173,21 +174,24 @@ def _step(found: Mapping[str, Any]) -> str:
     )
 
 
-def _where_the_time_goes(results: Mapping[str, Any]) -> str:
-    """What a rank would take if a step took no longer than its matrix products."""
-    ratio = results["step"]["ratio"]
-    seconds = {
-        name: usage["wall_seconds"]["median"]
-        for name, usage in results["training"]["contestants"].items()
-    }
-    least = seconds["minituner"] / ratio
+def _what_bounds_the_ratio(results: Mapping[str, Any]) -> str:
+    """What a rank would take if its steps took no longer than their matrix products."""
+    training = results["training"]
+    ours, trainer = (
+        training["contestants"][name]["wall_seconds"]["median"] for name in ("minituner", "Trainer")
+    )
+    step, floor = (results["step"][f"{name}_seconds"]["median"] for name in ("step", "floor"))
+    steps = training["steps"] * training["seeds"]
+    least = ours - steps * (step - floor)
+    needed = step - (ours - trainer / 3) / steps
     return (
-        "## What stands in the way of three times Trainer\n\n"
-        f"A step takes {ratio:.2f} times its matrix products; above them stand attention, GELU, "
-        "norms, dropout's masks and copies. If the whole job were as much shorter, start-up "
-        f"included, it would take {least:.1f} s, and Trainer "
-        f"{seconds['Trainer'] / least:.1f} times as long: the target amounts to a step that does "
-        "nothing but multiply."
+        "## How far Trainer can be outrun\n\n"
+        f"Of minituner's {ours:.1f} s, {steps * floor:.1f} s are the matrix products of {steps} "
+        f"steps, {steps * (step - floor):.1f} s what the steps do besides: attention, GELU, norms, "
+        "dropout's masks, copies between layouts. With steps that only multiply, the job would "
+        f"take {least:.1f} s, and Trainer {trainer / least:.2f} times as long. Three times "
+        f"as long it would take if a step took {1000 * needed:.1f} ms: {needed / floor:.2f} times "
+        "its products."
     )
 
 
@@ -200,25 +204,42 @@ def _evaluation(found: Mapping[str, Any]) -> str:
 
 
 def _profile(found: Mapping[str, Any]) -> str:
+    import_torch = _figure(found["import torch"]["wall_seconds"])
     lines = [
-        "## Where the time of a training job goes",
+        "## Where the time of a job goes",
         "",
-        f"cProfile over one seed, {found['total_seconds']:.1f} s in all (more than without it).",
-        "",
-        "| function | calls | seconds of its own | share |",
-        "|---|---|---|---|",
+        f"First a process imports torch, {import_torch} s. The rest by cProfile, which adds to it: "
+        "the functions' own time.",
     ]
-    for row in found["rows"]:
-        name = row["function"].replace("|", "\\|")
-        lines.append(
-            f"| `{name}` | {row['calls']:,} | {row['seconds']:.2f} | {100 * row['share']:.0f} % |"
-        )
+    for job, profile in found.items():
+        if job == "import torch":
+            continue
+        lines += [
+            "",
+            f"| {job}: {profile['total_seconds']:.1f} s | calls | seconds | share |",
+            "|---|---|---|---|",
+        ]
+        for row in profile["rows"]:
+            name = row["function"].replace("|", "\\|")
+            share = f"{100 * row['share']:.0f} %"
+            lines.append(f"| `{name}` | {row['calls']:,} | {row['seconds']:.2f} | {share} |")
     return "\n".join(lines)
 
 
 def _pipeline(found: Mapping[str, Any]) -> str:
-    lines = ["## `snakemake --cores 4 report`", "", "| | wall, s |", "|---|---|"]
-    lines += [f"| {name} | {_figure(usage['wall_seconds'])} |" for name, usage in found.items()]
+    lines = [
+        "## `snakemake --cores 4 report`",
+        "",
+        "What the processors were busy, over all jobs, is the least that the wall clock can show "
+        "when divided by their number.",
+        "",
+        "| | wall, s | processors, s |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {_figure(usage['wall_seconds'])} | {_figure(usage['cpu_seconds'])} |"
+        for name, usage in found.items()
+    ]
     return "\n".join(lines)
 
 
@@ -282,11 +303,18 @@ def plot_scaling(series: Sequence[Series], path: Path) -> None:
         for row, (label, y) in enumerate((("seconds", seconds), ("peak, MB", peak_mb))):
             panel = axes[row][column]
             panel.loglog(x, y, "o-", color="#0072B2")
+            panel.set_ylim(*at_least_a_decade(y))
             panel.set(xlabel=name, ylabel=label, title=f"exponent {exponent(x, y):.2f}")
             panel.xaxis.set_minor_formatter(NullFormatter())
             panel.grid(alpha=0.25, which="both")
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
+
+
+def at_least_a_decade(y: Sequence[float]) -> tuple[float, float]:
+    """Limits of a log axis around y, so far apart that what is flat looks flat."""
+    margin = max(1.2, math.sqrt(10 * min(y) / max(y)))
+    return min(y) / margin, max(y) * margin
 
 
 def _scaling(series: Sequence[Series]) -> str:

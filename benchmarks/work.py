@@ -22,6 +22,7 @@ BASE = ROOT / "experiments/17-minigpt-train/best.pt"
 TOKENIZER = ROOT / "experiments/17-minigpt-train/tokenizer.json"
 TOKENIZED = ROOT / "data/tokenized"
 PAD_ID = 2
+SEEDS = 5  # from 0 on, if no other count is asked for
 EVALUATION_BATCH = 128  # sequences
 
 Pair = tuple[list[int], list[int]]  # the ids that are given, the ids that are scored
@@ -31,7 +32,7 @@ def parse() -> Any:
     """The command line of a contestant."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rank", type=int, default=8)
-    parser.add_argument("--seeds", type=int, default=5, help="how many, from 0 on")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0 on")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True, help="where the adapters go")
