@@ -220,6 +220,14 @@ def greedy_beginning(target_ids: Sequence[int], likeliest: Sequence[int]) -> lis
 
 
 @torch.no_grad()
+def next_token_logits(model: MiniGPT, texts: Sequence[Sequence[int]], pad_id: int) -> Tensor:
+    """What each text goes on with: (number of texts, V)."""
+    # A pad after each text takes the place of the token that is asked for.
+    examples = [Example([*text, pad_id], len(text)) for text in texts]
+    batch = collate(examples, pad_id, share=True)
+    return model.head(model.features(batch.input_ids, batch.layout, batch.labels != IGNORE))
+
+
 def greedy_answers(
     model: MiniGPT,
     tokenizer: Tokenizer,
@@ -240,11 +248,8 @@ def greedy_answers(
         return len(answers[i]) < room and answers[i][-1:] != [eos]
 
     while running := [i for i in range(len(prompts)) if unfinished(i)]:
-        texts = [[*prompts[i], *answers[i]] for i in running]
-        # A pad after each text takes the place of the token that is asked for.
-        batch = collate([Example([*text, pad], len(text)) for text in texts], pad)
-        last = model.features(batch.input_ids, batch.layout, batch.labels != IGNORE)
-        for i, token in zip(running, model.head(last).argmax(-1).tolist(), strict=True):
+        logits = next_token_logits(model, [[*prompts[i], *answers[i]] for i in running], pad)
+        for i, token in zip(running, logits.argmax(-1).tolist(), strict=True):
             answers[i].append(token)
     return [
         tokenizer.decode([token for token in answer if token != eos]).strip() for answer in answers

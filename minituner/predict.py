@@ -7,13 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from tokenizers import Tokenizer
 
-from minituner.batches import IGNORE, Example, collate
 from minituner.corpus import BLANK, PERSONS, Verb
 from minituner.errors import UserError
-from minituner.evaluate import english_of, greedy_answers
+from minituner.evaluate import english_of, greedy_answers, next_token_logits
 from minituner.model import MiniGPT
 from minituner.prompts import SEPARATOR, prompt_text
 from minituner.tokenizer import BOS, EOS, PAD, encode, special_id
@@ -94,7 +92,6 @@ def top_answers(
     return answers
 
 
-@torch.no_grad()
 def _beam_search(
     model: MiniGPT, tokenizer: Tokenizer, prompt_ids: Sequence[int], top: int
 ) -> list[tuple[list[int], float]]:
@@ -106,10 +103,8 @@ def _beam_search(
     finished: list[tuple[list[int], float]] = []
     room = min(MAX_TOKENS, model.config.context_length - len(prompt_ids))
     for _ in range(room):
-        texts = [[*prompt_ids, *ids, pad] for ids, _ in running]
-        batch = collate([Example(text, len(text) - 1) for text in texts], pad, share=True)
-        last = model.features(batch.input_ids, batch.layout, batch.labels != IGNORE)
-        log_probs = model.head(last).double().log_softmax(-1)
+        logits = next_token_logits(model, [[*prompt_ids, *ids] for ids, _ in running], pad)
+        log_probs = logits.double().log_softmax(-1)
         values, tokens = log_probs.topk(min(BEAM, log_probs.shape[1]))
         grown = [
             ([*ids, token], log_prob + value)
