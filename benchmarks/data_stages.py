@@ -7,7 +7,6 @@ python benchmarks/data_stages.py filter --folder F        # then split, then tok
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from minituner.data import (
     split_pairs,
 )
 from minituner.files import write_json, write_jsonl
+from minituner.manifest import cycles_uncollected
 
 
 def corpus(folder: Path, rows: int) -> None:
@@ -90,12 +90,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--rows", type=int)
     options = parser.parse_args()
-    gc.disable()  # as manifest.run_stage does
     started = time.perf_counter()
-    if options.stage == "corpus":
-        corpus(options.folder, options.rows)
-    else:
-        {"filter": filter_, "split": split, "tokenize": tokenize}[options.stage](options.folder)
+    with cycles_uncollected():
+        if options.stage == "corpus":
+            corpus(options.folder, options.rows)
+        else:
+            {"filter": filter_, "split": split, "tokenize": tokenize}[options.stage](options.folder)
     print(json.dumps({"seconds": time.perf_counter() - started}))
 
 

@@ -6,6 +6,7 @@ import work
 
 from minituner.evaluate import EVALUATED, evaluate_rank, write_items
 from minituner.files import read_json, write_json
+from minituner.manifest import cycles_uncollected
 from minituner.pairs import read_pairs
 from minituner.seeding import seed_everything
 from minituner.tokenizer import load_tokenizer
@@ -29,4 +30,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with cycles_uncollected():  # as run_stage does
+        main()

@@ -9,6 +9,7 @@ from pathlib import Path
 import work
 
 from minituner.checkpoint import load_base
+from minituner.manifest import cycles_uncollected
 from minituner.pairs import read_pairs
 from minituner.seeding import seed_everything
 from minituner.train import LoRATrainConfig, train_rank
@@ -51,4 +52,5 @@ def read_losses(log: Path, trained_parameters: int) -> work.Losses:
 
 
 if __name__ == "__main__":
-    main()
+    with cycles_uncollected():  # as run_stage does
+        main()

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from minituner.adapter import load_adapter
 from minituner.audit import scale_audit
-from minituner.batches import IGNORE, Example, collate
+from minituner.batches import IGNORE, Batch, Example, collate
 from minituner.checkpoint import load_base
 from minituner.files import atomic_open
 from minituner.frozen import keep_frozen_part
@@ -37,6 +38,40 @@ BATCH_SIZE = 128  # sequences a forward pass; results do not depend on it beyond
 
 
 @dataclass(frozen=True)
+class Questions:
+    """One split and the two texts that each of its pairs is scored on: first all prompts with the
+    right answer, every token scored but the first, then all with the wrong form, that scored."""
+
+    pairs: Sequence[TokenizedPair]
+    texts: list[Example]
+    pad_id: int
+
+    @classmethod
+    def of(cls, pairs: Sequence[TokenizedPair], pad_id: int) -> Questions:
+        """The questions of a split."""
+        right = [Example(pair.prompt_ids + pair.target_ids, 1) for pair in pairs]
+        wrong = [Example(pair.prompt_ids + pair.wrong_ids, len(pair.prompt_ids)) for pair in pairs]
+        return cls(pairs, right + wrong, pad_id)
+
+    def keep_frozen_part(self, model: MiniGPT) -> Questions:
+        """The same, ready for more than one adapter over the base in ``model``."""
+        return replace(self, texts=keep_frozen_part(model, self.texts, self.pad_id))
+
+    @cached_property
+    def batches(self) -> list[tuple[list[int], Batch]]:
+        """The texts in batches, each with its texts' places in ``texts``; made once for all models.
+
+        Texts that begin alike stand together, and what they have in common is computed once.
+        """
+        in_order = sorted(range(len(self.texts)), key=lambda i: self.texts[i].ids)
+        groups = [in_order[i : i + BATCH_SIZE] for i in range(0, len(in_order), BATCH_SIZE)]
+        return [
+            (group, collate([self.texts[i] for i in group], self.pad_id, share=True))
+            for group in groups
+        ]
+
+
+@dataclass(frozen=True)
 class Scores:
     """What a model makes of the scored tokens of one text, given all before each."""
 
@@ -45,43 +80,19 @@ class Scores:
 
 
 @torch.no_grad()
-def score_texts(model: MiniGPT, examples: Sequence[Example], pad_id: int) -> list[Scores]:
-    """The scores of each example, in their order."""
-    # Texts that begin alike stand together, and what they have in common is computed once.
-    in_order = sorted(range(len(examples)), key=lambda i: examples[i].ids)
+def score_texts(model: MiniGPT, questions: Questions) -> list[Scores]:
+    """The scores of each text, in their order."""
     scores: dict[int, Scores] = {}
-    for start in range(0, len(in_order), BATCH_SIZE):
-        chosen = in_order[start : start + BATCH_SIZE]
-        batch = collate([examples[i] for i in chosen], pad_id, share=True)
+    for group, batch in questions.batches:
         scored = batch.labels != IGNORE
         features = model.features(batch.input_ids, batch.layout, scored, batch.entry)
         log_probs = F.log_softmax(model.head(features).double(), dim=-1)
         of_labels = log_probs.gather(1, batch.labels[scored][:, None]).squeeze(1)
         counts = scored.sum(dim=1).tolist()
         by_text = (torch.split(found, counts) for found in (of_labels, log_probs.argmax(-1)))
-        for i, own, likeliest in zip(chosen, *by_text, strict=True):
+        for i, own, likeliest in zip(group, *by_text, strict=True):
             scores[i] = Scores(own, likeliest.tolist())
-    return [scores[i] for i in range(len(examples))]
-
-
-@dataclass(frozen=True)
-class Questions:
-    """One split and the two texts that each of its pairs is scored on: first all prompts with the
-    right answer, every token scored but the first, then all with the wrong form, that scored."""
-
-    pairs: Sequence[TokenizedPair]
-    texts: list[Example]
-
-    @classmethod
-    def of(cls, pairs: Sequence[TokenizedPair]) -> Questions:
-        """The questions of a split."""
-        right = [Example(pair.prompt_ids + pair.target_ids, 1) for pair in pairs]
-        wrong = [Example(pair.prompt_ids + pair.wrong_ids, len(pair.prompt_ids)) for pair in pairs]
-        return cls(pairs, right + wrong)
-
-    def keep_frozen_part(self, model: MiniGPT, pad_id: int) -> Questions:
-        """The same, ready for more than one adapter over the base in ``model``."""
-        return replace(self, texts=keep_frozen_part(model, self.texts, pad_id))
+    return [scores[i] for i in range(len(questions.texts))]
 
 
 @dataclass(frozen=True)
@@ -95,9 +106,9 @@ class Reply:
     greedy: list[int]  # its own answer, as far as the pass over the right one shows it
 
 
-def replies(model: MiniGPT, questions: Questions, pad_id: int) -> list[Reply]:
+def replies(model: MiniGPT, questions: Questions) -> list[Reply]:
     """The replies to a split. The right form is scored where it begins the right answer."""
-    scores = score_texts(model, questions.texts, pad_id)
+    scores = score_texts(model, questions)
     n = len(questions.pairs)
     return [
         Reply(
@@ -318,8 +329,7 @@ def evaluate_model(
         The metrics, and one row for each pair of val, test and control.
     """
     model.eval()
-    pad_id = special_id(tokenizer, PAD)
-    replied = {name: replies(model, asked, pad_id) for name, asked in questions.items()}
+    replied = {name: replies(model, asked) for name, asked in questions.items()}
     judged = {name: list(map(judge, replied[name])) for name in questions}
     metrics: dict[str, Any] = {}
     items: list[dict[str, Any]] = []
@@ -475,12 +485,12 @@ def _evaluate_seeds(
     """
     pad_id = special_id(tokenizer, PAD)
     before = weights_sha256(base)
-    asked = {name: Questions.of(pairs) for name, pairs in splits.items()}
+    asked = {name: Questions.of(pairs, pad_id) for name, pairs in splits.items()}
     layers: list[str] | None = None
     runs, items = [], []
     for seed, model in tuned:
         if layers != (layers := [name for name, _ in lora_layers(model)]):
-            asked = {name: own.keep_frozen_part(model, pad_id) for name, own in asked.items()}
+            asked = {name: own.keep_frozen_part(model) for name, own in asked.items()}
         metrics, rows = evaluate_model(model, tokenizer, asked)
         for split in ("control", "test"):
             after, base_perplexity = (

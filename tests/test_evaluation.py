@@ -186,17 +186,17 @@ def test_tokenized_pairs_survive_their_file(pairs: list[TokenizedPair], tmp_path
 
 
 def judge_pairs(model: MiniGPT, pairs: Sequence[TokenizedPair]) -> list[Judgement]:
-    return [judge(reply) for reply in replies(model, Questions.of(pairs), PAD_ID)]
+    return [judge(reply) for reply in replies(model, Questions.of(pairs, PAD_ID))]
 
 
 def pair_losses(model: MiniGPT, pairs: Sequence[TokenizedPair]) -> list[Losses]:
-    return [losses_of(reply) for reply in replies(model, Questions.of(pairs), PAD_ID)]
+    return [losses_of(reply) for reply in replies(model, Questions.of(pairs, PAD_ID))]
 
 
 def evaluated(
     model: MiniGPT, tokenizer: Tokenizer, splits: dict[str, list[TokenizedPair]]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    questions = {name: Questions.of(pairs) for name, pairs in splits.items()}
+    questions = {name: Questions.of(pairs, PAD_ID) for name, pairs in splits.items()}
     return evaluate_model(model, tokenizer, questions)
 
 
@@ -398,7 +398,7 @@ def test_what_the_pass_over_the_right_answer_shows_need_not_be_decoded(
         for i, (pair, ids) in enumerate(zip(pairs, own, strict=True))
     ]
     for some in (pairs, asked):
-        known = [reply.greedy for reply in replies(base, Questions.of(some), PAD_ID)]
+        known = [reply.greedy for reply in replies(base, Questions.of(some, PAD_ID))]
         assert all(known)
         assert greedy_answers(base, tokenizer, prompts, known) == greedy_answers(
             base, tokenizer, prompts

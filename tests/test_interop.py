@@ -293,7 +293,7 @@ def test_scores_equal_those_of_a_harness_over_transformers(
         ours = adapted(base, target_modules=("mlp.fc2",))
         export_adapter(config_of(ours), lora_state_dict(ours), tmp_path / "peft", str(exported))
         theirs = PeftModel.from_pretrained(theirs, str(tmp_path / "peft")).eval()
-    found = replies(ours, Questions.of(pairs), PAD_ID)
+    found = replies(ours, Questions.of(pairs, PAD_ID))
     nll = tokens = 0.0
     for pair, reply in zip(pairs, found, strict=True):
         right, _ = loglikelihood(theirs, pair.prompt_ids, pair.correct_ids)

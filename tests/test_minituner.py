@@ -1070,7 +1070,7 @@ def test_come_does_not_beat_comed_by_being_its_prefix(
     # Without the end, come would have P = 1/2 and comed 1/2 * 0.9. With it, 1/2 * 0.05 and
     # 1/2 * 0.9 * 0.8.
     model = bigram({(ask, come): 0.5, (come, end): 0.05, (come, d): 0.9, (d, end): 0.8})
-    (reply,) = replies(model, Questions.of([pair]), PAD_ID)
+    (reply,) = replies(model, Questions.of([pair], PAD_ID))
     judgement = judge(reply)
     assert judgement.margin == pytest.approx(math.log(0.05) - math.log(0.9 * 0.8))
     assert not judgement.correct
@@ -1086,8 +1086,7 @@ def test_the_spanish_never_enters_a_judgement(
             judge(reply).margin
             for reply in replies(
                 base.double(),
-                Questions.of([tokenize_pair(raw, tokenizer, 99) for raw in some]),
-                PAD_ID,
+                Questions.of([tokenize_pair(raw, tokenizer, 99) for raw in some], PAD_ID),
             )
         ]
         for some in (plain, changed)

@@ -4,13 +4,14 @@ from minituner.files import write_json
 from minituner.manifest import run_stage
 from minituner.pairs import read_pairs
 from minituner.seeding import seed_everything
-from minituner.tokenizer import load_tokenizer
+from minituner.tokenizer import PAD, load_tokenizer, special_id
 
 with run_stage(snakemake) as job:
     seed_everything(0, job.params.config["threads"]["evaluate"])
-    questions = {name: Questions.of(read_pairs(job.input[name])) for name in EVALUATED}
     model = load_base(job.input.base, job.input.tokenizer)
     tokenizer = load_tokenizer(job.input.tokenizer, model.config.vocab_size)
+    pad_id = special_id(tokenizer, PAD)
+    questions = {name: Questions.of(read_pairs(job.input[name]), pad_id) for name in EVALUATED}
     metrics, items = evaluate_model(model, tokenizer, questions)
     write_json(job.output.metrics, metrics)
     write_items(job.output.per_item, items)
