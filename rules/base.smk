@@ -39,6 +39,7 @@ rule pretrain_base:
         "logs/pretrain_base.log",
     benchmark:
         "logs/pretrain_base.benchmark.tsv"
+    priority: 2
     conda:
         "../envs/minituner.yaml"
     threads: config["threads"]["pretrain"]

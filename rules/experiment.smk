@@ -23,6 +23,8 @@ rule train:
         "logs/train/{setting}/rank-{rank}.log",
     benchmark:
         "logs/train/{setting}/rank-{rank}.benchmark.tsv"
+    # Long jobs first: an evaluation fits beside the last of them, that one beside nothing.
+    priority: 1
     conda:
         "../envs/minituner.yaml"
     threads: config["threads"]["train"]
