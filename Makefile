@@ -19,7 +19,7 @@ ablations: $(VENV)/.installed
 simulate: $(VENV)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 4 simulate
 
-# Writes benchmarks/RESULTS.md; a quarter of an hour, on a machine with nothing else to do.
+# Writes benchmarks/RESULTS.md; three quarters of an hour, on a machine with nothing else to do.
 bench: report $(VENV)/.installed-test
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=. $(BIN)/python benchmarks/bench.py
 

@@ -15,6 +15,7 @@ import json
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -96,25 +97,37 @@ def evaluation(repetitions: int, scratch: Path) -> dict[str, Any]:
     return measure.summary(usages["evaluate"])
 
 
-def data(_repetitions: int, scratch: Path) -> dict[str, Any]:
+def data(repetitions: int, scratch: Path) -> dict[str, Any]:
     """filter, split and tokenize, from a thousand rows to a million; each a process of its own."""
-    points = []
     for rows in ROWS:
-        folder = scratch / str(rows)
-        folder.mkdir()
+        (folder := scratch / str(rows)).mkdir()
         measure.python("data_stages.py", "corpus", "--rows", rows, "--folder", folder)
-        found = {
-            stage: _printed("data_stages.py", scratch, stage, "--folder", folder)
-            for stage in STAGES
-        }
-        points.append(
-            {
-                "rows": rows,
-                "seconds": {stage: found[stage]["seconds"] for stage in STAGES},
-                "peak_mb": {stage: found[stage]["peak_mb"] for stage in STAGES},
-            }
-        )
-    return {"points": points}
+    runs: dict[int, list[dict[str, Any]]] = {rows: [] for rows in ROWS}
+    for _ in range(repetitions):
+        for rows in ROWS:
+            runs[rows].append(
+                {
+                    stage: _printed(
+                        "data_stages.py", scratch, stage, "--folder", scratch / str(rows)
+                    )
+                    for stage in STAGES
+                }
+            )
+    return {"points": [_data_point(rows, runs[rows]) for rows in ROWS]}
+
+
+def _data_point(rows: int, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def figures(key: str) -> dict[str, dict[str, float]]:
+        return {stage: measure.spread([run[stage][key] for run in runs]) for stage in STAGES}
+
+    in_all = [sum(run[stage]["seconds"] for stage in STAGES) for run in runs]
+    return {
+        "rows": rows,
+        "seconds": figures("seconds"),
+        "seconds_in_all": measure.spread(in_all),
+        "microseconds_a_row": measure.spread([1e6 * seconds / rows for seconds in in_all]),
+        "peak_mb": figures("peak_mb"),
+    }
 
 
 def ranks(_repetitions: int, scratch: Path) -> dict[str, Any]:
@@ -148,32 +161,24 @@ def _over(values: Sequence[Any], option: str, scratch: Path, *more: object) -> d
 
 def pipeline(repetitions: int, scratch: Path) -> dict[str, Any]:
     """`snakemake report` from a fresh clone, then with nothing changed, then with edits."""
-    clone = scratch / "clone"
-    measure.run(["git", "clone", "--quiet", ROOT, clone])
     snakemake = [sys.executable, "-m", "snakemake", "--cores", "4", "report"]
-    report = partial(measure.run, snakemake, cwd=clone)
-    first = report()
     empty = scratch / "empty"
     empty.mkdir()
     (empty / "Snakefile").write_text("rule report:\n    input: []\n")
-    idle = measure.alternate(
-        {"report": report, "empty Snakefile": partial(measure.run, snakemake, cwd=empty)},
-        repetitions,
-    )
-    template = []
+    usages: dict[str, list[Usage]] = defaultdict(list)
     for i in range(repetitions):
+        clone = scratch / f"clone-{i}"
+        measure.run(["git", "clone", "--quiet", ROOT, clone])
+        report = partial(measure.run, snakemake, cwd=clone)
+        usages["from a fresh clone"].append(report())
+        usages["nothing changed"].append(report())
+        usages["nothing changed, an empty Snakefile"].append(measure.run(snakemake, cwd=empty))
         with (clone / "minituner/templates/REPORT.md.j2").open("a") as stream:
-            stream.write(f"<!-- {i} -->\n")
-        template.append(report())
-    _edit_a_training_sentence(clone)
-    edited = report()
-    return {
-        "from a fresh clone": measure.summary([first]),
-        "nothing changed": measure.summary(idle["report"]),
-        "nothing changed, an empty Snakefile": measure.summary(idle["empty Snakefile"]),
-        "the report's template edited": measure.summary(template),
-        "one training sentence edited": measure.summary([edited]),
-    }
+            stream.write("<!-- edited -->\n")
+        usages["the report's template edited"].append(report())
+        _edit_a_training_sentence(clone)
+        usages["one training sentence edited"].append(report())
+    return {name: measure.summary(runs) for name, runs in usages.items()}
 
 
 def _edit_a_training_sentence(clone: Path) -> None:
