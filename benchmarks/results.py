@@ -20,6 +20,8 @@ def write_results(results: Mapping[str, Any], folder: Path) -> None:
     """Write RESULTS.md with every section that has been measured."""
     parts = [INTRODUCTION.format(**results["machine"]), _targets(results)]
     parts += [words(results[name]) for name, words in SECTIONS.items() if name in results]
+    if "pipeline" in results:
+        parts.append(_what_bounds_the_edit(results))
     if {"training", "step"} <= results.keys():
         parts.append(_what_bounds_the_ratio(results))
     if {"data", "ranks", "seeds", "widths"} <= results.keys():
@@ -196,6 +198,21 @@ def _what_bounds_the_ratio(results: Mapping[str, Any]) -> str:
         f"take {least:.1f} s, and Trainer {trainer / least:.2f} times as long. Three times "
         f"as long it would take if a step took {1000 * needed:.1f} ms: {needed / floor:.2f} times "
         "its products."
+    )
+
+
+def _what_bounds_the_edit(results: Mapping[str, Any]) -> str:
+    """What editing a sentence would take if no processor were ever idle."""
+    edited = results["pipeline"]["one training sentence edited"]
+    cores = results["machine"]["cores"]
+    wall, busy = (edited[f"{kind}_seconds"]["median"] for kind in ("wall", "cpu"))
+    return (
+        "## How soon an edited sentence can be in the report\n\n"
+        "Every rank is trained and evaluated anew, as are the base's figures. That keeps a "
+        f"processor busy for {busy:.0f} s, so {cores} of them for {busy / cores:.0f} s at the "
+        f"least; the other {wall - busy / cores:.0f} s of the {wall:.0f} s have idle ones: while "
+        "Snakemake starts, beside the last training job once the other evaluations are done, and "
+        "during the last evaluation and the plots, which wait for it."
     )
 
 
