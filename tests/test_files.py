@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import gc
 import hashlib
 import json
 import math
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -177,6 +179,31 @@ class Job:
         self.params = Named(config={"train": {"epochs": 3}}, seed=[0, 1])
         self.wildcards = Named(rank="8")
         self.log = Named(log=str(folder / "logs" / "train.log"))
+
+
+@pytest.fixture(autouse=True)
+def collected_again() -> Iterator[None]:
+    """A stage leaves the collector of cycles off: its process ends, this one goes on."""
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+def test_cycles_are_left_alone_to_the_end_of_a_stages_process(tmp_path: Path) -> None:
+    class Node:
+        me: Node
+
+    with run_stage(Job(tmp_path)) as job:
+        Path(job.output.result).write_text("result")
+        node = Node()
+        node.me, alive = node, weakref.ref(node)
+        del node
+        assert not gc.isenabled()
+    gc.collect()  # as the interpreter does on its way out
+    assert alive() is not None
+    gc.unfreeze()
+    gc.collect()
+    assert alive() is None
 
 
 def test_a_manifest_says_what_was_read_run_and_written(tmp_path: Path) -> None:
