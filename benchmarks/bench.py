@@ -99,33 +99,31 @@ def evaluation(repetitions: int, scratch: Path) -> dict[str, Any]:
 
 def data(repetitions: int, scratch: Path) -> dict[str, Any]:
     """filter, split and tokenize, from a thousand rows to a million; each a process of its own."""
-    for rows in ROWS:
-        (folder := scratch / str(rows)).mkdir()
+    folders = {rows: scratch / str(rows) for rows in ROWS}
+    for rows, folder in folders.items():
+        folder.mkdir()
         measure.python("data_stages.py", "corpus", "--rows", rows, "--folder", folder)
-    runs: dict[int, list[dict[str, Any]]] = {rows: [] for rows in ROWS}
+    runs: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for _ in range(repetitions):
-        for rows in ROWS:
-            runs[rows].append(
-                {
-                    stage: _printed(
-                        "data_stages.py", scratch, stage, "--folder", scratch / str(rows)
-                    )
-                    for stage in STAGES
-                }
-            )
-    return {"points": [_data_point(rows, runs[rows]) for rows in ROWS]}
+        for rows, folder in folders.items():
+            found = {
+                stage: _printed("data_stages.py", scratch, stage, "--folder", folder)
+                for stage in STAGES
+            }
+            runs[rows].append(found)
+    return {"points": [_data_point(rows, found) for rows, found in runs.items()]}
 
 
 def _data_point(rows: int, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     def figures(key: str) -> dict[str, dict[str, float]]:
         return {stage: measure.spread([run[stage][key] for run in runs]) for stage in STAGES}
 
-    in_all = [sum(run[stage]["seconds"] for stage in STAGES) for run in runs]
     return {
         "rows": rows,
         "seconds": figures("seconds"),
-        "seconds_in_all": measure.spread(in_all),
-        "microseconds_a_row": measure.spread([1e6 * seconds / rows for seconds in in_all]),
+        "seconds_in_all": measure.spread(
+            [sum(run[stage]["seconds"] for stage in STAGES) for run in runs]
+        ),
         "peak_mb": figures("peak_mb"),
     }
 

@@ -84,6 +84,7 @@ def tokenize(folder: Path) -> None:
         write_jsonl(folder / f"{name}.tokens.jsonl", rows)
 
 
+@cycles_uncollected()  # as run_stage does
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stage", choices=["corpus", "filter", "split", "tokenize"])
@@ -91,11 +92,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int)
     options = parser.parse_args()
     started = time.perf_counter()
-    with cycles_uncollected():
-        if options.stage == "corpus":
-            corpus(options.folder, options.rows)
-        else:
-            {"filter": filter_, "split": split, "tokenize": tokenize}[options.stage](options.folder)
+    if options.stage == "corpus":
+        corpus(options.folder, options.rows)
+    else:
+        {"filter": filter_, "split": split, "tokenize": tokenize}[options.stage](options.folder)
     print(json.dumps({"seconds": time.perf_counter() - started}))
 
 

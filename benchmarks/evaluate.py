@@ -12,6 +12,7 @@ from minituner.seeding import seed_everything
 from minituner.tokenizer import load_tokenizer
 
 
+@cycles_uncollected()  # as run_stage does
 def main() -> None:
     options, config = work.parse(), work.settings()
     seed_everything(0, options.threads)
@@ -30,5 +31,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with cycles_uncollected():  # as run_stage does
-        main()
+    main()

@@ -15,6 +15,7 @@ from minituner.seeding import seed_everything
 from minituner.train import LoRATrainConfig, train_rank
 
 
+@cycles_uncollected()  # as run_stage does
 def main() -> None:
     options, config = work.parse(), work.settings()
     seed_everything(0, options.threads)
@@ -52,5 +53,4 @@ def read_losses(log: Path, trained_parameters: int) -> work.Losses:
 
 
 if __name__ == "__main__":
-    with cycles_uncollected():  # as run_stage does
-        main()
+    main()

@@ -39,6 +39,7 @@ rule pretrain_base:
         "logs/pretrain_base.log",
     benchmark:
         "logs/pretrain_base.benchmark.tsv"
+    # The longest job of all, and all that is done over its base waits for it.
     priority: 2
     conda:
         "../envs/minituner.yaml"
