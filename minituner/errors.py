@@ -1,12 +1,16 @@
-"""The one exception for a user's mistake: it says where, what, and how to mend it."""
+"""A user's mistake, which says where, what, and how to mend it; and several of them at once."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+LONGEST = 400  # characters of any part of a message; a user's text may have any length
+
 
 class UserError(ValueError):
     """Something the user gave cannot be used.
+
+    Each part is shortened to ``LONGEST`` characters in the message.
 
     Args:
         where: The place, as an editor would open it: a path, ``path:line`` or ``path: key``.
@@ -22,5 +26,63 @@ class UserError(ValueError):
         self.where = str(where)
         self.what = what
         super().__init__(
-            f"{where}: {what}\n  found:    {found}\n  expected: {expected}\n  to mend:  {mend}"
+            f"{shortened(where)}: {shortened(what)}\n  found:    {shortened(found)}\n"
+            f"  expected: {shortened(expected)}\n  to mend:  {shortened(mend)}"
         )
+
+
+class SeveralErrors(UserError):
+    """Several mistakes at once; the message has the first of them and their number.
+
+    Args:
+        first: The mistakes to show, at least one.
+        count: How many there are in all.
+    """
+
+    def __init__(self, first: list[UserError], count: int) -> None:
+        self.where, self.what = first[0].where, first[0].what
+        self.first, self.count = first, count
+        shown = "" if count == len(first) else f"; the first {len(first)}"
+        parts = [f"{count} mistakes{shown}:", *map(str, first)]
+        ValueError.__init__(self, "\n\n".join(parts))
+
+
+class Mistakes:
+    """Collects mistakes, so that a user is told of all in one run.
+
+    It keeps the first ``SHOWN`` and counts the others, so its size does not grow with their number.
+    """
+
+    SHOWN = 10
+
+    def __init__(self) -> None:
+        self.first: list[UserError] = []
+        self.count = 0
+
+    def add(self, error: UserError) -> None:
+        """Note one mistake, or all of several."""
+        errors, count = (
+            (error.first, error.count) if isinstance(error, SeveralErrors) else ([error], 1)
+        )
+        self.first += errors[: self.SHOWN - len(self.first)]
+        self.count += count
+
+    def raise_if_any(self) -> None:
+        """Raise what was noted.
+
+        Raises:
+            UserError: The one mistake there is, or a :class:`SeveralErrors`.
+        """
+        if self.count == 1:
+            raise self.first[0]
+        if self.count:
+            raise SeveralErrors(self.first, self.count)
+
+
+def shortened(value: object, longest: int = LONGEST) -> str:
+    """``value`` as text of at most ``longest`` characters: its beginning, and how much was cut."""
+    text = str(value)
+    if len(text) <= longest:
+        return text
+    left_out = f"... ({len(text):,} characters)"
+    return text[: longest - len(left_out)] + left_out

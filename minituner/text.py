@@ -1,0 +1,127 @@
+"""Text from outside: how it is decoded, cut into lines, and compared with other text."""
+
+from __future__ import annotations
+
+import codecs
+import unicodedata
+from pathlib import Path
+
+from minituner.errors import UserError
+
+# What people and programs type for an apostrophe and for a quotation mark.
+APOSTROPHES = "'\u2019\u2018\u201b\u02bc\u02b9\u2032\u00b4\u0060\uff07\u201a\u2039\u203a"
+QUOTES = '"\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u301d\u301e\uff02'
+INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\u00ad"  # byte-order mark, joiners, soft hyphen
+_PLAIN = {
+    **dict.fromkeys(map(ord, APOSTROPHES), "'"),
+    **dict.fromkeys(map(ord, QUOTES), '"'),
+    **dict.fromkeys(map(ord, INVISIBLE), None),
+}
+# Byte-order marks; UTF-32's little-endian one begins with UTF-16's, so it stands before that.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+# What English and Spanish text that is not UTF-8 is written in, as Python and as iconv call it.
+_LIKELY = {
+    "utf_16_le": "UTF-16LE",
+    "utf_16_be": "UTF-16BE",
+    "cp1252": "Windows-1252",
+}
+
+
+def read_text(path: str | Path) -> str:
+    """A file's text: UTF-8, or what its byte-order mark says.
+
+    Raises:
+        UserError: The file cannot be read, or is in another encoding; it names the likely one.
+    """
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return decode(raw, path)
+
+
+def decode(raw: bytes, source: str | Path) -> str:
+    """Bytes as text: UTF-8, or what their byte-order mark says; the mark is no part of the text.
+
+    Args:
+        source: Where the bytes come from, for messages.
+
+    Raises:
+        UserError: They are in another encoding; it names the line and the likely encoding.
+    """
+    encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), "utf-8")
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise not_utf8(f"{source}:{line}", raw, error.start) from error
+
+
+def not_utf8(where: str, raw: bytes, position: int) -> UserError:
+    """The refusal of bytes that are not UTF-8 at ``position``."""
+    looks_like = likely_encoding(raw)
+    return UserError(
+        where,
+        "is not UTF-8",
+        found=f"byte 0x{raw[position]:02x}"
+        + (f"; it looks like {looks_like}" if looks_like else ""),
+        expected="text in UTF-8",
+        mend="save it as UTF-8"
+        + (f", or convert it: iconv -f {looks_like} -t UTF-8" if looks_like else ""),
+    )
+
+
+def likely_encoding(raw: bytes) -> str | None:
+    """The name of the encoding that ``raw`` seems to be in, or None if nothing fits."""
+    from charset_normalizer import from_bytes  # 0.1 s, and something is wrong already
+
+    # Not its whole list: a short text fits a dozen code pages of it.
+    best = from_bytes(raw, cp_isolation=list(_LIKELY)).best()
+    return None if best is None else _LIKELY.get(best.encoding)
+
+
+def unreadable(path: str | Path, error: OSError) -> UserError:
+    """The refusal of a file that the system does not let us read."""
+    return UserError(
+        path,
+        "cannot be read",
+        found=error.strerror or str(error),
+        expected="a readable file",
+        mend="mend the path or the permissions",
+    )
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of ``text``, which end at line feeds alone (a carriage return before one belongs to
+    it): a sentence may hold any other character."""
+    lines = text.split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
+
+
+def comparable(text: str) -> str:
+    """``text`` as it is compared with others: the same for all spellings of one sentence.
+
+    Spaces of any kind and number, apostrophes, quotation marks, capitals, invisible characters and
+    Unicode's compatibility forms (NFKC) make no difference; letters, accents, digits and other
+    punctuation do. For comparing only: what is shown keeps its spelling.
+    """
+    if not text.isascii():
+        # Before NFKC, which would make a space and a combining accent of a typed acute.
+        text = unicodedata.normalize("NFKC", text.translate(_PLAIN)).translate(_PLAIN)
+    else:
+        text = text.replace("`", "'")
+    return " ".join(text.casefold().split())
+
+
+def number_of(count: int, noun: str, plural: str | None = None) -> str:
+    """``1 verb``, ``2 verbs``, ``1,000 verbs``."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"

@@ -1,0 +1,114 @@
+"""Text from outside, and the messages that quote it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from minituner.errors import LONGEST, Mistakes, SeveralErrors, UserError, shortened
+from minituner.text import comparable, decode, lines_of, number_of, read_text
+
+
+def mistake(where: str) -> UserError:
+    return UserError(where, "is wrong", found="x", expected="y", mend="write y")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_is_obeyed_and_no_part_of_the_text(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "text"
+    file.write_bytes("El niño comió 😀\n".encode(encoding))
+    assert read_text(file) == "El niño comió 😀\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"), [("cp1252", "Windows-1252"), ("utf-16-le", "UTF-16LE")]
+)
+def test_another_encoding_is_named_with_the_line(encoding: str, name: str) -> None:
+    raw = "He went home.\nEl niño comió pan, señor.\n".encode(encoding)
+    with pytest.raises(UserError, match=f"it looks like {name}") as refusal:
+        decode(raw, "own.csv")
+    assert refusal.value.where == "own.csv:2"
+    assert f"iconv -f {name} -t UTF-8" in str(refusal.value)
+
+
+def test_bytes_that_are_no_text_are_refused_without_a_guess() -> None:
+    with pytest.raises(UserError, match="byte 0x81\n") as refusal:
+        decode(bytes([0x81, 0x8D, 0x00, 0xFF]) * 9, "photo.csv")
+    assert "iconv" not in str(refusal.value)
+
+
+def test_lines_end_at_line_feeds_only() -> None:
+    assert lines_of("a\r\nb\u2028c\x0cd\x85e\rf\n\ng") == ["a", "b\u2028c\x0cd\x85e\rf", "", "g"]
+    assert lines_of("") == []
+
+
+SENTENCE = 'He didn\'t say "went" at the café.'
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        'He didn\'t say "went" at the café. ',
+        '\tHe  didn\'t say\u00a0"went" at the cafe\u0301.',
+        "He didn\u2019t say \u201cwent\u201d at the café.",
+        "he DIDN\u00b4T say \u00abwent\u00bb at the caf\u00e9.",
+        "He didn`t say \u201ewent\u201f\u3000at the café\u200b.",
+        '\ufeffHe didn\u02bct say "\uff57ent" at the ca\ufb01é.'.replace("\ufb01", "f"),
+    ],
+)
+def test_spellings_of_one_sentence_are_comparable(spelling: str) -> None:
+    assert comparable(spelling) == comparable(SENTENCE)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        'He didn\'t say "went" at the cafe.',
+        'He did\'nt say "went" at the café.',
+        'He didn\'t say "went" at the café!',
+        'He didn\'t say "went" atthe café.',
+    ],
+)
+def test_other_sentences_are_not(other: str) -> None:
+    assert comparable(other) != comparable(SENTENCE)
+
+
+def test_what_is_compared_is_stable() -> None:
+    for text in (SENTENCE, "\u00b4\uff07 \u2033", "\ufb01 \xbd \u2026 \uff21"):
+        assert comparable(comparable(text)) == comparable(text)
+
+
+def test_no_part_of_a_message_is_longer_than_a_few_lines() -> None:
+    text = "word " * 5_000
+    error = UserError(text, text, found=text, expected=text, mend=text)
+    assert len(str(error)) < 5 * LONGEST + 100
+    assert str(error).count("(25,000 characters)") == 5
+    assert shortened("a" * LONGEST) == "a" * LONGEST
+
+
+def test_all_mistakes_are_told_at_once_the_first_ten_in_full() -> None:
+    mistakes = Mistakes()
+    mistakes.raise_if_any()
+    mistakes.add(mistake("file:1"))
+    with pytest.raises(UserError, match=r"^file:1: is wrong"):
+        mistakes.raise_if_any()
+    for line in range(2, 41):
+        mistakes.add(mistake(f"file:{line}"))
+    with pytest.raises(SeveralErrors) as several:
+        mistakes.raise_if_any()
+    assert str(several.value).startswith("40 mistakes; the first 10:\n\nfile:1: is wrong\n")
+    assert re.findall(r"^file:(\d+)", str(several.value), re.MULTILINE) == [
+        str(line) for line in range(1, 11)
+    ]
+    both = Mistakes()
+    both.add(mistake("other:7"))
+    both.add(several.value)
+    assert (both.count, len(both.first)) == (41, 10)
+
+
+def test_one_is_singular() -> None:
+    assert number_of(1, "verb") == "1 verb"
+    assert number_of(0, "verb") == "0 verbs"
+    assert number_of(1_000, "try", "tries") == "1,000 tries"
