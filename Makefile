@@ -6,18 +6,23 @@ BIN := $(VENV)/bin
 SLURM := .venv-slurm
 LOCK := envs/requirements.lock
 
+# For a study with config files of its own: make report CONFIG=own/config.yaml
+CONFIG :=
+OVERLAYS := $(if $(CONFIG),--configfile $(CONFIG) --)
+SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 4 $(OVERLAYS)
+
 .PHONY: report ablations simulate bench test test-slurm lint check verify corpus lock dag clean
 
 report: $(VENV)/.installed
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 4 report
+	$(SNAKEMAKE) report
 
 # The other arms: scalings, layers, full fine-tuning, and what is switched on in config.yaml.
 ablations: $(VENV)/.installed
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 4 ablations
+	$(SNAKEMAKE) ablations
 
 # How often the intervals hold the truth, and the elbow's rule finds it, on simulated studies.
 simulate: $(VENV)/.installed
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 4 simulate
+	$(SNAKEMAKE) simulate
 
 # Writes benchmarks/RESULTS.md; three quarters of an hour, on a machine with nothing else to do.
 bench: report $(VENV)/.installed-test
@@ -40,11 +45,11 @@ lint: $(VENV)/.installed-test
 
 # Fails, naming it, if a gate of the headline run fails.
 check: $(VENV)/.installed
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake gates
+	$(SNAKEMAKE) gates
 
 # Recomputes every hash in every manifest and says what is not current.
 verify: $(VENV)/.installed
-	$(BIN)/python -m minituner verify
+	$(BIN)/python -m minituner verify $(if $(CONFIG),--config $(CONFIG))
 
 # Writes data/processed anew from data/raw; refuses to overwrite edits (see its --force).
 corpus: $(VENV)/.installed
@@ -52,11 +57,14 @@ corpus: $(VENV)/.installed
 
 # The picture of the graph in the README (needs graphviz's dot).
 dag: $(VENV)/.installed
-	$(BIN)/snakemake --forceall --rulegraph | dot -Tsvg > docs/dag.svg
+	$(BIN)/snakemake --forceall --rulegraph > docs/.dag.dot
+	dot -Tsvg docs/.dag.dot -o docs/.dag.svg && mv docs/.dag.svg docs/dag.svg
+	rm docs/.dag.dot
 
 # Pins everything that the direct dependencies in pyproject.toml pull in.
 lock: $(VENV)/.installed-test
-	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu//' > $(LOCK)
+	$(BIN)/pip freeze --exclude-editable > $(LOCK).new
+	sed 's/+cpu//' $(LOCK).new > $(LOCK) && rm $(LOCK).new
 
 clean:
 	rm -rf $(VENV) $(SLURM) .snakemake logs .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minituner import __version__
+from minituner import __version__, commands
 from minituner.errors import UserError
+from minituner.manifest import config_files_of
 
-PRETRAINED = "experiments/17-minigpt-train"
+EXPERIMENTS = "experiments"
+PRETRAINED = f"{EXPERIMENTS}/17-minigpt-train"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,9 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m minituner", description="What does a LoRA adapter of rank r buy?"
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    predict = commands.add_parser(
+    predict = subparsers.add_parser(
         "predict",
         help="let the base and the tuned model fill in a blank",
         description="Print the likeliest answers of the base and of the tuned model to sentences "
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_verbs(predict)
     predict.set_defaults(run=_predict)
 
-    inspect = commands.add_parser(
+    inspect = subparsers.add_parser(
         "inspect",
         help="say what a file of the study is",
         description="Say in a few lines what a checkpoint, adapter, tokenizer, manifest, corpus or "
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     inspect.add_argument("file", metavar="FILE")
     inspect.set_defaults(run=_inspect)
 
-    convert = commands.add_parser(
+    convert = subparsers.add_parser(
         "convert",
         help="make a corpus of sentences of your own",
         description="Write corpus rows from a .tsv (English, Spanish) or a .csv (columns en, es, "
@@ -65,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_verbs(convert)
     convert.set_defaults(run=_convert)
 
-    verify = commands.add_parser(
+    verify = subparsers.add_parser(
         "verify",
         help="check every result against its manifest",
         description="Recompute every hash in every manifest, from the corpus to the report, and "
@@ -75,13 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verify.add_argument(
         "--config",
         nargs="+",
-        default=["config.yaml"],
         metavar="FILE",
-        help="the config, then any overlays the study was run with (%(default)s)",
+        help="the config files, if not those that the report was made with",
     )
     verify.set_defaults(run=_verify)
 
-    export = commands.add_parser(
+    export = subparsers.add_parser(
         "export",
         help="write a base for transformers, or an adapter for PEFT",
         description="Write a folder that AutoModelForCausalLM.from_pretrained reads (--to "
@@ -101,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     export.set_defaults(run=_export)
 
-    import_ = commands.add_parser(
+    import_ = subparsers.add_parser(
         "import",
         help="take over an adapter that PEFT has trained",
         description="Read an adapter that PEFT has trained over an exported base, and write it as "
@@ -114,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import_.set_defaults(run=_import)
 
     options = parser.parse_args(arguments)
+    commands.use_config_files(config_files_of(f"{EXPERIMENTS}/report.manifest.json") or ())
     try:
         return int(options.run(options))
     except UserError as error:
@@ -265,7 +267,8 @@ def _verify(options: Any) -> int:
     from minituner.config import read_config
     from minituner.verify import describe, verify
 
-    stages = verify(read_config(options.config))
+    files = commands.use_config_files(options.config or commands.config_files())
+    stages = verify(read_config(files))
     print(describe(stages))
     return 0 if all(stage.current for stage in stages) else 1
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from minituner import commands
 from minituner.errors import UserError
 from minituner.lora import (
     load_lora_state_dict,
@@ -179,7 +180,7 @@ def load_adapter(
             "was made for another base",
             found=f"base {str(config.base_sha256)[:12]}",
             expected=f"base {base_sha256[:12]}",
-            mend="train the adapter again over this base: snakemake report",
+            mend=f"train the adapter again over this base: {commands.snakemake('report')}",
         )
     for name, found, expected in (("rank", config.r, rank), ("seed", config.seed, seed)):
         if expected is not None and found != expected:
@@ -188,7 +189,7 @@ def load_adapter(
                 f"is the adapter of another {name}",
                 found=f"{name} {found}",
                 expected=f"{name} {expected}",
-                mend="train the adapter again: delete the file and run snakemake report",
+                mend=f"delete the file and train it again: {commands.snakemake('report')}",
             )
     try:
         wrap_as(model, config)
@@ -198,7 +199,7 @@ def load_adapter(
             "its adapter does not fit the base",
             found=str(error),
             expected="a rank, alpha, dropout and layers that the base can take",
-            mend="train the adapter again over this base: snakemake report",
+            mend=f"train the adapter again over this base: {commands.snakemake('report')}",
         ) from error
     load_lora_state_dict(model, weights, str(path))
     return model.eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-LONGEST = 400  # characters of any part of a message; a user's text may have any length
+LONGEST = 600  # characters of any part of a message; a user's text may have any length
 
 
 class UserError(ValueError):

@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 
+from minituner import commands
 from minituner.corpus import Verb
 
 WORDS_SHOWN = 8
@@ -48,6 +49,7 @@ def fill(template: str | Path, context: Mapping[str, Any]) -> str:
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
     )
     environment.filters.update(FILTERS)
+    environment.globals.update(snakemake=commands.snakemake, make=commands.make)
     text = Path(template).read_text(encoding="utf-8")
     return environment.from_string(text).render(context)
 

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
+from minituner import commands
 from minituner.errors import UserError
 from minituner.files import atomic_open
 
@@ -43,7 +44,8 @@ def load_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
             "there is no such file",
             found="nothing",
             expected=expected,
-            mend="check the path in config.yaml, or let the pipeline make it: snakemake report",
+            mend="check the path in config.yaml, or let the pipeline make it: "
+            + commands.snakemake("report"),
         )
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
@@ -56,7 +58,8 @@ def load_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
             "cannot be read as plain tensors (nothing in it was executed)",
             found=reason,
             expected=expected,
-            mend="copy it again from its source, or delete it and run: snakemake report",
+            mend="copy it again from its source, or delete it and run: "
+            + commands.snakemake("report"),
         ) from error
     if not isinstance(value, dict) or value.get("format") != expected_format:
         found = value.get("format", "no format") if isinstance(value, dict) else type(value)

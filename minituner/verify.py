@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from minituner import commands
 from minituner.arms import enabled_arms, parameters_of
 from minituner.errors import UserError
 from minituner.files import read_json, sha256
@@ -61,7 +62,7 @@ def verify(config: Mapping[str, Any], root: str | Path = ".") -> list[Stage]:
             "there is nothing to verify",
             found="no manifest.json",
             expected="the manifests that every stage leaves beside its outputs",
-            mend="run the study first: snakemake --cores 4 report",
+            mend=f"run the study first: {commands.snakemake('report')}",
         )
     written = {
         file: digest
@@ -100,7 +101,7 @@ def _check_arms(
             continue
         stage.left_over = stage.path not in expected
         if manifests[stage.path].get("parameters") != expected.get(stage.path):
-            stage.stale.append("config.yaml: what its runs change has changed")
+            stage.stale.append("config: what its runs change has changed")
         arm = re.match(r"experiments/28-lora-ablate-(\w+)/", stage.path)
         if arm is None or arm[1] in enabled:
             stage.target = "ablations"
@@ -116,10 +117,10 @@ def _read_manifest(path: Path) -> Any:
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             path,
-            "is no manifest any more",
+            "is not a manifest any more",
             found=str(error),
             expected="the JSON that its stage wrote",
-            mend=f"make it again: snakemake --cores 4 --force {path}",
+            mend=f"make it again: {commands.snakemake(str(path), options='--cores 4 --force')}",
         ) from error
     return manifest
 
@@ -149,9 +150,7 @@ def _check_stage(
                 stage.stale.append(f"{file} is gone")
             elif found != digest:
                 stage.stale.append(f"{file} has changed")
-    stage.stale += [
-        f"config.yaml: {key} has changed" for key in changed(manifest["config"], config)
-    ]
+    stage.stale += [f"config: {key} has changed" for key in changed(manifest["config"], config)]
     now = versions()
     stage.versions = [
         f"{name} {then}, now {now.get(name, 'not installed')}"
@@ -198,7 +197,7 @@ def describe(stages: Sequence[Stage]) -> str:
     left_over = [stage for stage in stages if stage.left_over]
     if left_over:
         lines.append(
-            f"left over from a rank, an arm or a run that config.yaml no longer has: "
+            f"left over from a rank, an arm or a run that the config no longer has: "
             f"{len(left_over)} stages, such as {left_over[0].path}; delete what you do not want"
         )
     wanted = [stage for stage in stages if not stage.left_over]
@@ -208,14 +207,15 @@ def describe(stages: Sequence[Stage]) -> str:
 
 
 def _mend(stages: Sequence[Stage]) -> list[str]:
-    targets = " ".join(sorted({stage.target for stage in stages if not stage.current}))
+    targets = sorted({stage.target for stage in stages if not stage.current})
     remade = sorted({file for stage in stages for file in (*stage.edited, *stage.missing)})
     outdated = sorted({stage.path for stage in stages if stage.versions})
     if remade or outdated:
-        files = " ".join([*remade, *outdated])
-        command = f"snakemake --cores 4 --force {files} && snakemake --cores 4 {targets}"
+        files = [*remade, *outdated]
+        force = commands.snakemake(*files, options="--cores 4 --force")
+        command = f"{force} && {commands.snakemake(*targets)}"
     elif any(stage.stale for stage in stages):
-        command = f"snakemake --cores 4 {targets}"
+        command = commands.snakemake(*targets)
     else:
         return []
     return ["", "To mend it:", f"    {command}"]

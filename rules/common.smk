@@ -9,11 +9,13 @@ import re
 
 from snakemake.exceptions import WorkflowError
 
+from minituner import commands
 from minituner.arms import arms_of, describe_run, enabled_arms, study_setting, used_keys
 from minituner.config import check_config, config_subset
 from minituner.corpus import corpus_files
 from minituner.errors import UserError
 from minituner.imports import import_closure
+from minituner.manifest import require_own_results
 
 # Threads that wait spin by default, and steal the time of those that work: on two busy cores that made
 # a training step of two threads nine times slower. Read by OpenMP when a job loads torch.
@@ -28,7 +30,21 @@ def or_stop(function, *arguments):
         raise WorkflowError(f"minituner cannot go on.\n\n{error}\n")
 
 
+CONFIG_FILES = list(commands.use_config_files(workflow.configfiles))
 or_stop(check_config, config, workflow.source_path("config.schema.yaml"))
+# For the jobs; the command line's `true` arrives as text.
+config["config_files"] = CONFIG_FILES
+config["overwrite_results"] = config.get("overwrite_results") in (True, "true")
+
+
+onstart:
+    if not config["overwrite_results"]:
+        or_stop(
+            require_own_results,
+            [job.output.get("manifest") for job in workflow.dag.needrun_jobs()],
+            sorted(map(str, workflow.dag_settings.targets)) or ["report"],
+        )
+
 
 VERBS = config["data"]["verbs"]
 CORPUS = or_stop(corpus_files, config["data"]["corpus"])

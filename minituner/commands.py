@@ -1,0 +1,54 @@
+"""Commands as they are printed for a user: they repeat the config files of the user's study."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+CONFIG = "config.yaml"
+
+_config_files: tuple[str, ...] = (CONFIG,)
+
+
+def use_config_files(paths: Iterable[str | Path]) -> tuple[str, ...]:
+    """Set the config files of this process, for every command that is printed from now on.
+
+    Args:
+        paths: The files that were merged, in any order of ``config.yaml`` among them.
+
+    Returns:
+        ``config.yaml`` and the overlays in their order, each relative to the working folder if it
+        lies in it: so the same study is named the same in another folder.
+    """
+    global _config_files
+    overlays = [name for name in map(_name_of, paths) if name != CONFIG]
+    _config_files = tuple(dict.fromkeys([CONFIG, *overlays]))
+    return _config_files
+
+
+def config_files() -> tuple[str, ...]:
+    """The config files of this process."""
+    return _config_files
+
+
+def _name_of(path: str | Path) -> str:
+    absolute, here = Path(os.path.normpath(Path(path).absolute())), Path.cwd()
+    return absolute.relative_to(here).as_posix() if absolute.is_relative_to(here) else str(absolute)
+
+
+def snakemake(*targets: str, options: str = "--cores 4", files: Iterable[str] = ()) -> str:
+    """A Snakemake command for ``targets`` of this process's study, or of the one with ``files``."""
+    overlays = [name for name in files or _config_files if name != CONFIG]
+    configs = f"--configfile {shlex.join(overlays)}" if overlays else ""
+    # Without the dashes Snakemake would take the targets for further config files.
+    dashes = "--" if overlays or "--config " in options else ""
+    parts = ("snakemake", options, configs, dashes, shlex.join(targets))
+    return " ".join(part for part in parts if part)
+
+
+def make(target: str) -> str:
+    """A make command for this process's study."""
+    overlays = shlex.join(_config_files[1:])
+    return f"make {target}" + (f" CONFIG={shlex.quote(overlays)}" if overlays else "")
