@@ -1,0 +1,117 @@
+"""Commands as they are printed: pasted, they do what is said, for the study they speak of."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from minituner import commands
+from minituner.errors import UserError
+from minituner.files import write_json
+from minituner.interpreter import one_word
+from minituner.manifest import config_files_of, require_own_results
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    yield
+    commands.use_config_files([])
+
+
+def test_commands_of_the_projects_own_study_name_no_config() -> None:
+    assert commands.snakemake("report") == "snakemake --cores 4 report"
+    assert commands.make("report") == "make report"
+
+
+def test_commands_repeat_the_config_files_as_the_shell_reads_them(tmp_path: Path) -> None:
+    files = [tmp_path / "own" / "my config.yaml", tmp_path / "config.yaml", "/elsewhere/more.yaml"]
+    assert commands.use_config_files(files) == (
+        "config.yaml",
+        "own/my config.yaml",
+        "/elsewhere/more.yaml",
+    )
+    overlays = ["--configfile", "own/my config.yaml", "/elsewhere/more.yaml", "--"]
+    assert shlex.split(commands.snakemake("a file.png", "report")) == [
+        *["snakemake", "--cores", "4", *overlays],
+        *["a file.png", "report"],
+    ]
+    (assignment,) = shlex.split(commands.make("check"))[2:]
+    name, _, value = assignment.partition("=")
+    assert name == "CONFIG"
+    assert shlex.split(value) == overlays[1:-1]
+
+
+def test_a_config_on_the_command_line_does_not_swallow_the_target() -> None:
+    command = commands.snakemake("report", options="--config overwrite_results=true")
+    assert command == "snakemake --config overwrite_results=true -- report"
+
+
+def test_the_same_file_is_named_once_however_it_is_written(tmp_path: Path) -> None:
+    files = ["./config.yaml", tmp_path / "own/../own/c.yaml", "own/c.yaml"]
+    assert commands.use_config_files(files) == ("config.yaml", "own/c.yaml")
+
+
+# --- whose results ------------------------------------------------------------------------------
+
+
+def test_results_of_other_config_files_are_not_replaced_and_the_ways_out_are_named() -> None:
+    write_json("theirs/manifest.json", {"config_files": ["config.yaml", "a.yaml"]})
+    commands.use_config_files(["config.yaml", "b.yaml"])
+    with pytest.raises(UserError, match="belongs to another study") as refusal:
+        require_own_results([None, "new/manifest.json", "theirs/manifest.json"], ["ablations"])
+    message = str(refusal.value)
+    assert "made with config.yaml and a.yaml" in message
+    assert "snakemake --cores 4 --configfile a.yaml -- report" in message
+    assert (
+        "snakemake --cores 4 --config overwrite_results=true --configfile b.yaml -- ablations"
+        in message
+    )
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    ['{"config_files": ["config.yaml"]}', '{"stage": "plot"}', "not JSON", "[]", "3", ""],
+)
+def test_ones_own_results_are_replaced_and_so_is_what_is_no_manifest(manifest: str) -> None:
+    Path("manifest.json").write_text(manifest)
+    require_own_results(["manifest.json"], ["report"])
+
+
+def test_a_manifest_from_before_they_were_recorded_is_the_default_studys() -> None:
+    write_json("manifest.json", {"stage": "plot"})
+    assert config_files_of("manifest.json") == ("config.yaml",)
+    commands.use_config_files(["b.yaml"])
+    with pytest.raises(UserError, match=r"made with config\.yaml\n"):
+        require_own_results(["manifest.json"], ["report"])
+
+
+# --- the interpreter ----------------------------------------------------------------------------
+
+
+def test_an_interpreter_that_needs_no_quotes_is_left_alone(tmp_path: Path) -> None:
+    assert one_word("/usr/bin/python3.11") == "/usr/bin/python3.11"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["My Drive", "O'Brien & Söhne (1)", "a$HOME;b"])
+def test_an_interpreter_that_needs_quotes_is_run_through_a_script(
+    tmp_path: Path, folder: str
+) -> None:
+    link = tmp_path / folder / "python"
+    link.parent.mkdir()
+    link.symlink_to(sys.executable)
+    word = one_word(str(link))
+    assert shlex.quote(word) == word
+    # Unquoted, as Snakemake writes it.
+    command = f"{word} -c 'import sys; print(sys.argv[1:])' 'a b' c"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['a b', 'c']"
+    before = Path(word).stat().st_mtime_ns
+    assert one_word(str(link)) == word
+    assert Path(word).stat().st_mtime_ns == before
