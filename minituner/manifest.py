@@ -73,14 +73,15 @@ def require_own_results(manifests: Iterable[str | None], targets: Sequence[str])
     """Refuse to replace results that were made with other config files: they are another study's.
 
     Args:
-        manifests: The manifests of the stages that are to run; None and those not there yet pass.
+        manifests: The manifests of the stages that are to run. None, those not there yet and those
+            of intermediate files (under ``data/``) pass.
         targets: What Snakemake was asked for.
 
     Raises:
         UserError: Naming the first such manifest and the ways out.
     """
     ours = commands.config_files()
-    for path in (path for path in manifests if path is not None):
+    for path in (path for path in manifests if path and not path.startswith("data/")):
         theirs = config_files_of(path) or ours
         if theirs == ours:
             continue

@@ -20,7 +20,7 @@ def blocks(language: str) -> list[str]:
 
 
 TABLE = blocks("csv")[0]
-CONVERT, RUN = blocks("sh")
+CONVERT, CLEAR, RUN = blocks("sh")
 VERB, DATA, BASE = blocks("yaml")
 
 
@@ -47,6 +47,10 @@ def followed(finished: Study, tmp_path_factory: pytest.TempPathFactory) -> Study
 
 
 def test_own_sentences_and_verbs_make_a_study(followed: Study) -> None:
+    refused = followed.shell(RUN)
+    assert refused.code != 0
+    assert "docs/your-own.md says how" in refused.output
+    assert followed.shell(CLEAR).code == 0
     done = followed.shell(RUN)
     assert done.code == 0, done.output
     report = (followed.root / "REPORT.md").read_text(encoding="utf-8")
