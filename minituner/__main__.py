@@ -86,10 +86,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "export",
         help="write a base for transformers, or an adapter for PEFT",
         description="Write a folder that AutoModelForCausalLM.from_pretrained reads (--to "
-        "transformers: the base) or PeftModel.from_pretrained (--to peft: an adapter over it).",
+        "transformers: the base) or PeftModel.from_pretrained (--to peft: an adapter over it). "
+        "Nothing is overwritten but a former export.",
     )
     export.add_argument("--to", choices=["transformers", "peft"], required=True)
-    export.add_argument("folder", metavar="FOLDER", help="where the files go")
+    export.add_argument(
+        "folder",
+        metavar="FOLDER",
+        help="where the files go: a new folder, or a former export that nobody has changed",
+    )
     _add_base(export)
     _add_tokenizer(export)
     _add_adapter(export, "for --to peft: the adapter (%(default)s)")
@@ -106,11 +111,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "import",
         help="take over an adapter that PEFT has trained",
         description="Read an adapter that PEFT has trained over an exported base, and write it as "
-        "an adapter file of minituner's.",
+        "an adapter file of minituner's. LoRA, rsLoRA and DoRA are taken; every other kind of "
+        "adapter is refused.",
     )
     import_.add_argument("--from", choices=["peft"], required=True, dest="source")
     import_.add_argument("folder", metavar="FOLDER", help="what save_pretrained has written")
-    import_.add_argument("adapter", metavar="FILE", help="the adapter file to write")
+    import_.add_argument(
+        "adapter",
+        metavar="FILE",
+        help="the adapter file to write, .pt or .safetensors: a new one, or a former adapter",
+    )
     _add_base(import_)
     import_.set_defaults(run=_import)
 
@@ -246,21 +256,28 @@ def _convert(options: Any) -> int:
 
 def _export(options: Any) -> int:
     from minituner.checkpoint import load_base
-    from minituner.interop import export_adapter_file, export_base
+    from minituner.interop import export_base
+    from minituner.peft_files import export_adapter_file
 
     if options.to == "transformers":
         base = load_base(options.base, options.tokenizer)
         export_base(base, options.tokenizer, options.folder)
     else:
-        export_adapter_file(options.adapter, options.base, options.folder, options.base_name)
+        _tell(export_adapter_file(options.adapter, options.base, options.folder, options.base_name))
     return 0
 
 
 def _import(options: Any) -> int:
-    from minituner.interop import import_adapter_file
+    from minituner.peft_files import import_adapter_file
 
-    import_adapter_file(options.folder, options.base, options.adapter)
+    _tell(import_adapter_file(options.folder, options.base, options.adapter))
     return 0
+
+
+def _tell(notes: Sequence[str]) -> None:
+    """Print what the user should know, beside the output of the command."""
+    for note in notes:
+        print(f"warning: {note}", file=sys.stderr)
 
 
 def _verify(options: Any) -> int:

@@ -31,6 +31,7 @@ from minituner.tensors import (
 )
 
 ADAPTER_FORMAT = "minituner-lora-1"
+PEFT_PREFIX = "base_model.model."  # before every name in an adapter of PEFT's
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,13 @@ def read_adapter(path: str | Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
     Raises:
         UserError: The file is missing, damaged, unsafe or no adapter.
     """
+    if (Path(path) / "adapter_config.json").is_file():
+        raise _of_pefts(path, Path(path))
     try:
         if Path(path).suffix == ".safetensors":
             weights, texts = load_safetensors(path)
+            if any(name.startswith(PEFT_PREFIX) for name in weights):
+                raise _of_pefts(path, Path(path).parent)
             return _config_of_texts(texts), weights
         value = load_tensors(path, ADAPTER_FORMAT)
         config = value["config"] | {"target_modules": tuple(value["config"]["target_modules"])}
@@ -144,6 +149,16 @@ def read_adapter(path: str | Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
             expected=f"the fields {', '.join(AdapterConfig.__annotations__)}",
             mend="write the file with minituner.adapter.save_adapter",
         ) from error
+
+
+def _of_pefts(path: str | Path, folder: Path) -> UserError:
+    return UserError(
+        path,
+        "is an adapter of PEFT's",
+        found="a folder" if folder == Path(path) else f"names that begin with {PEFT_PREFIX}",
+        expected="an adapter file of minituner's",
+        mend=f"make one of it: python -m minituner import --from peft {folder} adapter.pt",
+    )
 
 
 def _config_of_texts(texts: Mapping[str, str]) -> AdapterConfig:

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all: a temporary file, fsync, then a rename."""
+"""Files and folders are written whole or not at all: a temporary one, fsync, then a rename."""
 
 from __future__ import annotations
 
@@ -34,16 +34,55 @@ def atomic_open(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         partial.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise UserError(
-            path,
-            "cannot be written",
-            found=error.strerror or str(error),
-            expected="a writable folder with space left on its disk",
-            mend="free some space or mend the permissions, then run the same command again",
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """A new folder to fill, which appears at ``path`` (or replaces the folder there, with all that
+    is in it) only if the block succeeds.
+
+    Raises:
+        UserError: It cannot be written, or the disk is full; what stood at ``path`` stays.
+    """
+    path = Path(path).resolve()
+    # Always the same names, as above.
+    partial, former = (path.with_name(f".{path.name}.{word}") for word in ("partial", "former"))
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        if path.exists():
+            shutil.rmtree(former, ignore_errors=True)
+            path.rename(former)
+        try:
+            partial.rename(path)
+        except BaseException:
+            if former.exists():
+                former.rename(path)
+            raise
+        _sync_folder(path.parent)
+        shutil.rmtree(former, ignore_errors=True)
+    except (OSError, UserError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        raise _unwritable(path, cause) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        path,
+        "cannot be written",
+        found=error.strerror or str(error),
+        expected="a writable folder with space left on its disk",
+        mend="free some space or mend the permissions, then run the same command again",
+    )
 
 
 def _sync_folder(folder: Path) -> None:

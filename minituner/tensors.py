@@ -22,6 +22,7 @@ from torch import Tensor
 from minituner import commands
 from minituner.errors import UserError
 from minituner.files import atomic_open
+from minituner.text import unreadable
 
 
 def save_tensors(path: str | Path, value: Mapping[str, Any]) -> None:
@@ -42,7 +43,7 @@ def load_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
         raise UserError(
             path,
             "there is no such file",
-            found="nothing",
+            found="a folder" if path.is_dir() else "nothing",
             expected=expected,
             mend="check the path in config.yaml, or let the pipeline make it: "
             + commands.snakemake("report"),
@@ -91,22 +92,69 @@ def load_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
     """The tensors of a safetensors file, as float32, and its metadata.
 
     Raises:
+        UserError: There is no file, it is damaged, or it holds numbers that are not floats.
+    """
+    tensors, texts = read_safetensors(path)
+    whole = [name for name, tensor in tensors.items() if not tensor.is_floating_point()]
+    if whole:
+        raise UserError(
+            path,
+            "holds numbers that are not floats",
+            found=", ".join(f"{name} {tensors[name].dtype}" for name in whole[:4]),
+            expected="float32, or floats that it can hold: float16, bfloat16",
+            mend="save the weights as they are trained, not quantized",
+        )
+    return {name: tensor.float() for name, tensor in tensors.items()}, texts
+
+
+def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, of the types they are stored in, and its metadata.
+
+    Raises:
         UserError: There is no file, or it is damaged.
     """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(
+            path,
+            "there is no such file",
+            found="a folder" if path.is_dir() else "nothing",
+            expected="a safetensors file",
+            mend="mend the path",
+        )
     try:
         with safe_open(path, framework="pt") as stream:
             names = stream.keys()
-            return {name: stream.get_tensor(name).float() for name in names}, (
-                stream.metadata() or {}
-            )
-    except (OSError, SafetensorError) as error:
+            return {name: stream.get_tensor(name) for name in names}, stream.metadata() or {}
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except SafetensorError as error:
+        found, mend = _what_else(path) or (
+            str(error).splitlines()[0],
+            "copy it again from its source",
+        )
         raise UserError(
             path,
             "cannot be read as safetensors",
-            found=str(error).splitlines()[0],
+            found=found,
             expected="a whole safetensors file",
-            mend="copy it again from its source",
+            mend=mend,
         ) from error
+
+
+def _what_else(path: Path) -> tuple[str, str] | None:
+    """What often lies there under the name of a safetensors file, and what to do about it."""
+    with path.open("rb") as stream:
+        start = stream.read(64).lstrip()
+    if not start:
+        return "an empty file", "copy it again from its source; check that the disk was not full"
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS's, in place of the file", "fetch the file itself: git lfs pull"
+    if start.startswith((b"PK", b"\x80")):
+        return "a pickle, as torch.save writes it", "save it again as safetensors"
+    if start[:1] == b"<":
+        return "a web page", "download the file itself; the page stands for a log-in or an error"
+    return None
 
 
 def check_tensors(

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -24,19 +23,10 @@ from peft.tuners.lora import Linear as PeftLinear
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from minituner.__main__ import main
-from minituner.adapter import AdapterConfig, load_adapter, save_adapter
+from minituner.adapter import AdapterConfig, load_adapter, save_adapter, wrap_as
 from minituner.checkpoint import save_base
-from minituner.errors import UserError
 from minituner.evaluate import Questions, judge, losses_of, perplexities, replies
-from minituner.interop import (
-    export_adapter,
-    export_base,
-    import_adapter,
-    opt_name,
-    our_adapter_name,
-    our_name,
-    peft_name,
-)
+from minituner.interop import export_base, opt_name
 from minituner.lora import (
     LoRALinear,
     load_lora_state_dict,
@@ -47,6 +37,7 @@ from minituner.lora import (
 )
 from minituner.model import Layout, MiniGPT
 from minituner.pairs import TokenizedPair
+from minituner.peft_files import export_adapter, import_adapter
 from minituner.tensors import weights_sha256
 from minituner.tokenizer import encode, save_tokenizer
 
@@ -105,15 +96,6 @@ def assert_same_logits(theirs: Any, ours: MiniGPT, ids: Tensor) -> None:
     assert torch.allclose(found, expected, atol=1e-5)
 
 
-def test_names_go_there_and_back(base: MiniGPT) -> None:
-    for name, layer in base.named_modules():
-        if isinstance(layer, nn.Linear):
-            assert our_name(opt_name(name)) == name
-    for part in ("lora_A", "lora_B", "magnitude"):
-        name = f"blocks.1.mlp.fc2.{part}"
-        assert our_adapter_name(peft_name(name)) == name
-
-
 def test_transformers_computes_an_exported_base_alike(
     base: MiniGPT, exported: Path, ids: Tensor
 ) -> None:
@@ -168,20 +150,13 @@ def test_an_adapter_that_peft_trained_comes_back_and_computes_alike(
         optimizer.zero_grad()
     theirs.eval().save_pretrained(tmp_path / "peft")
 
-    config, weights = import_adapter(tmp_path / "peft", weights_sha256(base.state_dict()))
-    assert set(config.target_modules) == {
+    imported = import_adapter(tmp_path / "peft", base)
+    assert set(imported.config.target_modules) == {
         f"blocks.{i}.{layer}" for i in range(2) for layer in ("attn.v_proj", "mlp.fc2")
     }
-    model = wrap_minigpt_with_lora(
-        copy.deepcopy(base),
-        config.r,
-        config.alpha,
-        config.target_modules,
-        config.dropout,
-        use_rslora=config.use_rslora,
-        use_dora=config.use_dora,
-    )
-    load_lora_state_dict(model, weights)
+    assert imported.notes == []
+    model = wrap_as(copy.deepcopy(base), imported.config)
+    load_lora_state_dict(model, imported.weights)
     assert_same_logits(theirs, model.eval(), ids)
 
 
@@ -222,46 +197,6 @@ def test_an_exported_adapter_says_where_it_comes_from(base: MiniGPT, tmp_path: P
     assert said["base_sha256"] == "ab" * 32
     assert (said["r"], said["alpha"], said["scaling"], said["seed"]) == ("4", "12.0", "6.0", "3")
     assert "blocks.0.attn.q_proj" in json.loads(said["target_modules"])
-
-
-def damage_config(key: str, value: object) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        path = folder / "adapter_config.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
-
-    return damage
-
-
-def rename_a_layer(folder: Path) -> None:
-    path = folder / "adapter_model.safetensors"
-    tensors = load_file(path)
-    tensors[f"base_model.model.model.decoder.layers.0.gate.lora_A{'.weight'}"] = torch.zeros(4, 4)
-    save_file(tensors, path)
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (damage_config("peft_type", "IA3"), "adapter_config.json: peft_type: is an adapter of"),
-        (damage_config("bias", "all"), "adapter_config.json: bias: is an adapter of another kind"),
-        (damage_config("rank_pattern", {"fc1": 8}), "rank_pattern: is an adapter of another kind"),
-        (rename_a_layer, "adapts a layer that a MiniGPT has not"),
-        (lambda folder: (folder / "adapter_config.json").write_text("{"), "cannot be read"),
-        (lambda folder: (folder / "adapter_config.json").unlink(), "cannot be read"),
-        (
-            lambda folder: (folder / "adapter_model.safetensors").write_bytes(b"no tensors"),
-            "cannot be read as safetensors",
-        ),
-    ],
-)
-def test_a_folder_that_is_no_adapter_of_ours_is_refused(
-    base: MiniGPT, tmp_path: Path, damage: Callable[[Path], Any], words: str
-) -> None:
-    model = adapted(base)
-    export_adapter(config_of(model), lora_state_dict(model), tmp_path, "opt")
-    damage(tmp_path)
-    with pytest.raises(UserError, match=words):
-        import_adapter(tmp_path, "0" * 64)
 
 
 # --- scoring, the way lm-evaluation-harness does it through transformers -------------------------
