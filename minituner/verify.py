@@ -117,7 +117,7 @@ def _read_manifest(path: Path) -> Any:
         raise UserError(
             path,
             "is no manifest any more",
-            found=str(error),
+            found=str(error).splitlines()[0],
             expected="the JSON that its stage wrote",
             mend=f"make it again: snakemake --cores 4 --force {path}",
         ) from error
