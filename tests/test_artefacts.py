@@ -21,7 +21,6 @@ from minituner.artefacts import explain
 from minituner.checkpoint import save_base
 from minituner.errors import UserError
 from minituner.files import read_json
-from minituner.interop import export_adapter_file, export_base
 from minituner.lora import wrap_minigpt_with_lora
 from minituner.model import MiniGPT
 from minituner.tensors import weights_sha256
@@ -62,8 +61,10 @@ def weights(base: MiniGPT, tokenizer: Tokenizer, tmp_path: Path) -> Path:
         save_adapter(
             tmp_path / name, tuned, weights_sha256(base.state_dict()), 5, {"data": "x\x1b[2Jy"}
         )
-    export_base(base, tmp_path / "tokenizer.json", tmp_path / "opt")
-    export_adapter_file(tmp_path / "a.safetensors", tmp_path / "best.pt", tmp_path / "peft", "opt")
+    files = ["--base", str(tmp_path / "best.pt"), "--tokenizer", str(tmp_path / "tokenizer.json")]
+    assert main(["export", "--to", "transformers", str(tmp_path / "opt"), *files]) == 0
+    files += ["--adapter", str(tmp_path / "a.safetensors")]
+    assert main(["export", "--to", "peft", str(tmp_path / "peft"), *files]) == 0
     return tmp_path
 
 
