@@ -4,57 +4,105 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from minituner import __version__, commands
 from minituner.errors import UserError
 from minituner.manifest import config_files_of
+from minituner.process import complain, run_command, standard_input, writes_unicode
+from minituner.text import iter_lines, number_of, unreadable
 
 EXPERIMENTS = "experiments"
 PRETRAINED = f"{EXPERIMENTS}/17-minigpt-train"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; returns the exit code.
+
+    Raises:
+        SystemExit: After ``--help``, and if the arguments are not those of a command.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    return run_command(lambda: _run(given))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    # A line of a dialog begins with a dash: without the space, "-he __ home." is asking for help.
+    apart = [f" {text}" if re.match("-[^-].*[_\uff3f]{2}", text) else text for text in arguments]
+    options = _parser().parse_args(apart)
+    # Commands that are printed are those of the study whose results lie here.
+    commands.use_config_files(config_files_of(f"{EXPERIMENTS}/report.manifest.json") or ())
+    return int(options.run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m minituner", description="What does a LoRA adapter of rank r buy?"
     )
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add_command in (
+        _add_predict,
+        _add_inspect,
+        _add_convert,
+        _add_verify,
+        _add_export,
+        _add_import,
+    ):
+        add_command(subparsers)
+    return parser
 
+
+def _add_predict(subparsers: Any) -> None:
     predict = subparsers.add_parser(
         "predict",
         help="let the base and the tuned model fill in a blank",
-        description="Print the likeliest answers of the base and of the tuned model to sentences "
-        "with a blank, with the probability of the English, the Spanish that follows it, and "
-        "whether it is a right or a wrong past form of a known verb.",
+        description=textwrap.fill(
+            "Print the likeliest answers of the base and of the tuned model to sentences with a "
+            "blank, with the probability of the English, the Spanish that follows it, and whether "
+            "it is a right or a wrong past form of a known verb. Two underscores or more are a "
+            "blank. A sentence that cannot be answered is named on standard error, the others are "
+            "answered, and the exit code is 1."
+        ),
         epilog='examples:  python -m minituner predict "He __ to school yesterday."\n'
         "           python -m minituner predict --file sentences.txt --json\n"
         "           cat sentences.txt | python -m minituner predict",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     predict.add_argument("prompts", nargs="*", metavar="SENTENCE", help="with __ for the blank")
-    predict.add_argument("--file", metavar="FILE", help="sentences, one a line; - reads a pipe")
-    predict.add_argument("--top", type=_from_one, default=3, help="answers a model (%(default)s)")
-    predict.add_argument("--json", action="store_true", help="one JSON object a line")
+    predict.add_argument("--file", metavar="FILE", help="sentences, one per line; - reads a pipe")
+    predict.add_argument(
+        "--top",
+        type=_from_one,
+        default=3,
+        metavar="N",
+        help="answers per model, 16 at most (%(default)s)",
+    )
+    predict.add_argument("--json", action="store_true", help="one JSON object per line")
     _add_base(predict)
     _add_tokenizer(predict)
     _add_adapter(predict, "the adapter of the tuned model (%(default)s)")
     _add_verbs(predict)
     predict.set_defaults(run=_predict)
 
+
+def _add_inspect(subparsers: Any) -> None:
     inspect = subparsers.add_parser(
         "inspect",
-        help="say what a file of the study is",
-        description="Say in a few lines what a checkpoint, adapter, tokenizer, manifest, corpus or "
-        "table of results holds. Nothing in the file is executed.",
+        help="say what a file or folder of the study is",
+        description="Say in a few lines what a file of the study, or a folder of them, holds: "
+        "weights, an export, a tokenizer, a manifest, a corpus, results. Nothing is executed.",
     )
     inspect.add_argument("file", metavar="FILE")
     inspect.set_defaults(run=_inspect)
 
+
+def _add_convert(subparsers: Any) -> None:
     convert = subparsers.add_parser(
         "convert",
         help="make a corpus of sentences of your own",
@@ -67,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_verbs(convert)
     convert.set_defaults(run=_convert)
 
+
+def _add_verify(subparsers: Any) -> None:
     verify = subparsers.add_parser(
         "verify",
         help="check every result against its manifest",
@@ -82,6 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     verify.set_defaults(run=_verify)
 
+
+def _add_export(subparsers: Any) -> None:
     export = subparsers.add_parser(
         "export",
         help="write a base for transformers, or an adapter for PEFT",
@@ -107,6 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     export.set_defaults(run=_export)
 
+
+def _add_import(subparsers: Any) -> None:
     import_ = subparsers.add_parser(
         "import",
         help="take over an adapter that PEFT has trained",
@@ -123,14 +177,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     _add_base(import_)
     import_.set_defaults(run=_import)
-
-    options = parser.parse_args(arguments)
-    commands.use_config_files(config_files_of(f"{EXPERIMENTS}/report.manifest.json") or ())
-    try:
-        return int(options.run(options))
-    except UserError as error:
-        print(f"minituner cannot go on.\n\n{error}", file=sys.stderr)
-        return 1
 
 
 def _add_base(command: argparse.ArgumentParser) -> None:
@@ -166,57 +212,110 @@ def _add_verbs(command: argparse.ArgumentParser) -> None:
 
 
 def _from_one(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be from 1 on, not {value}")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
+    return int(text)
 
 
 def _predict(options: Any) -> int:
+    sentences = _sentences(options)  # refused before the seconds that the rest takes
+
     from copy import deepcopy
 
     from minituner.adapter import load_adapter
     from minituner.checkpoint import load_base
     from minituner.corpus import load_verbs
-    from minituner.predict import as_table, known_forms, predict, read_prompts
+    from minituner.predict import BEAM, as_table, known_forms, predict, typed_prompt
     from minituner.tokenizer import load_tokenizer
 
-    prompts = read_prompts(*_sentences(options))
+    if options.top > BEAM:
+        raise UserError(
+            "predict: --top",
+            "is more than the search finds",
+            found=options.top,
+            expected=f"a number from 1 to {BEAM}",
+            mend=f"e.g. --top {BEAM}",
+        )
     base = load_base(options.base, options.tokenizer)
     tokenizer = load_tokenizer(options.tokenizer, base.config.vocab_size)
-    tuned = load_adapter(options.adapter, deepcopy(base))
-    models = {"base": base, "tuned": tuned}
+    models = {"base": base, "tuned": load_adapter(options.adapter, deepcopy(base))}
     marks = known_forms(load_verbs(options.verbs))
-    for prediction in predict(models, tokenizer, prompts, marks, options.top):
-        text = json.dumps(prediction, ensure_ascii=False) if options.json else as_table(prediction)
-        print(text, flush=True)
-    return 0
+
+    def answer(line: bytes, place: str) -> str:
+        prompt = typed_prompt(line, place)
+        if not prompt:
+            return ""
+        prediction = predict(models, tokenizer, prompt, marks, options.top, place)
+        if options.json:
+            return json.dumps(prediction, ensure_ascii=not writes_unicode())
+        return as_table(prediction)
+
+    return _print_answers(sentences, answer)
 
 
-def _sentences(options: Any) -> tuple[list[str], str]:
-    """What is to be predicted, line by line, and where it stands."""
-    if options.prompts:
-        return options.prompts, "sentence"
-    if options.file not in (None, "-"):
+def _print_answers(
+    sentences: Iterable[tuple[str, bytes]], answer: Callable[[bytes, str], str]
+) -> int:
+    """Print each answer as soon as its line has come, and what is wrong with the other lines."""
+    answered = refused = 0
+    for place, line in sentences:
         try:
-            return Path(options.file).read_text(encoding="utf-8-sig").splitlines(), options.file
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(
-                options.file,
-                "cannot be read",
-                found=str(error),
-                expected="a text file in UTF-8, one sentence a line",
-                mend="mend the path, or save the file as UTF-8",
-            ) from error
-    if options.file is None and sys.stdin.isatty():
+            text = answer(line, place)
+        except UserError as error:
+            complain(f"{error}\n")
+            refused += 1
+            continue
+        if text:  # there was more than a line end
+            print(text, flush=True)
+            answered += 1
+    if not answered + refused:
+        raise _no_sentence("none, or empty ones")
+    if refused:
+        complain(f"{refused:,} of {number_of(answered + refused, 'sentence')} not answered")
+    return 1 if refused else 0
+
+
+def _sentences(options: Any) -> Iterable[tuple[str, bytes]]:
+    """The lines that are to be answered, each after the place where it stands."""
+    if options.prompts and options.file is not None:
         raise UserError(
             "predict",
-            "was given no sentence",
-            found="nothing",
-            expected="a sentence, --file FILE, or a pipe",
-            mend='e.g. python -m minituner predict "He __ to school yesterday."',
+            "was given both sentences and a file",
+            found=f"{number_of(len(options.prompts), 'sentence')} and --file {options.file}",
+            expected="sentences, --file FILE, or a pipe",
+            mend="leave out one of the two",
         )
-    return sys.stdin.read().splitlines(), "standard input"
+    if options.prompts:  # what is not UTF-8 in an argument, Python has as surrogates
+        lines = (prompt.encode("utf-8", "surrogateescape") for prompt in options.prompts)
+        return ((f"sentence:{number}", line) for number, line in enumerate(lines, start=1))
+    if options.file not in (None, "-"):
+        try:
+            return _numbered_lines(Path(options.file).open("rb"), options.file)
+        except OSError as error:
+            raise unreadable(options.file, error) from error
+    stream = standard_input()
+    if options.file is None and stream.isatty():
+        raise _no_sentence("nothing")
+    return _numbered_lines(stream, "standard input")
+
+
+def _numbered_lines(stream: BinaryIO, source: str) -> Iterator[tuple[str, bytes]]:
+    try:
+        with stream:
+            for number, line in enumerate(iter_lines(stream, source), start=1):
+                yield f"{source}:{number}", line
+    except OSError as error:
+        raise unreadable(source, error) from error
+
+
+def _no_sentence(found: str) -> UserError:
+    return UserError(
+        "predict",
+        "was given no sentence",
+        found=found,
+        expected="a sentence, --file FILE, or a pipe",
+        mend='e.g. python -m minituner predict "He __ to school yesterday."',
+    )
 
 
 def _inspect(options: Any) -> int:

@@ -20,6 +20,7 @@ REGULARITIES = ("irregular", "regular")
 LABELS = ("correct", "mis_conjugated")
 MISTAKES = ("over_regularized",)
 BLANK = "__"
+UNDERSCORES = re.compile("[_\uff3f]+")  # the second is as wide as a Chinese character
 SLASH = " / "  # between the two sides of a target: "went / fue"
 
 # The columns of a row, in the order they are written.
@@ -643,17 +644,26 @@ def _check_target(row: Row, verb: Verb, correct: str, target: str) -> None:
         )
 
 
-def _check_prompt(row: Row, written: str, prompt: str) -> None:
-    """One blank, and the text is the prompt with the written form in it."""
-    blanks = re.findall(r"_+", prompt) if prompt.count("_") != len(BLANK) else [BLANK]
-    if blanks != [BLANK] or BLANK not in prompt:
+def check_blank(prompt: str, place: str) -> None:
+    """Refuse a prompt that has not one blank, or an underscore elsewhere.
+
+    Raises:
+        UserError: Naming ``place``.
+    """
+    blanks = UNDERSCORES.findall(prompt)
+    if blanks != [BLANK]:
         raise UserError(
-            row.place,
+            place,
             "the prompt has no blank" if not blanks else "the prompt has not exactly one blank",
             found=repr(prompt),
             expected=f"one blank, written {BLANK}",
             mend=f"write {BLANK} where the verb form goes, and nowhere else",
         )
+
+
+def _check_prompt(row: Row, written: str, prompt: str) -> None:
+    """One blank, and the text is the prompt with the written form in it."""
+    check_blank(prompt, row.place)
     expected = prompt.replace(BLANK, written)
     if row.text != expected:
         raise UserError(

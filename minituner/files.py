@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from minituner.errors import UserError
+from minituner.text import decode_line, iter_lines, read_text, unreadable
 
 
 @contextmanager
@@ -108,8 +109,41 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file that the pipeline wrote."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises:
+        UserError: It cannot be read or is not JSON, which has no NaN; it names the line.
+    """
+    return _parsed(read_text(path), str(path))
+
+
+def _parsed(text: str, place: str) -> Any:
+    try:
+        return _STRICT.decode(text)
+    except json.JSONDecodeError as error:
+        line = f":{error.lineno}" if "\n" in text else ""
+        raise _not_json(f"{place}{line}", f"{error.msg} at column {error.colno}") from error
+    except ValueError as error:  # NaN, or a number with thousands of digits
+        raise _not_json(place, str(error)) from error
+    except RecursionError as error:
+        raise _not_json(place, "brackets in brackets, too many for any reader") from error
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name}, which is no number in JSON")
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _not_json(place: str, found: str, what: str = "is not JSON") -> UserError:
+    return UserError(
+        place,
+        what,
+        found=found,
+        expected="whole JSON, as the pipeline writes it",
+        mend="copy the file again from its source, or delete it and let the pipeline make it again",
+    )
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -120,9 +154,25 @@ def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def iter_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The rows of a JSON-lines file that the pipeline wrote, one at a time."""
-    with Path(path).open(encoding="utf-8") as stream:
-        yield from map(json.loads, stream)
+    """The rows of a JSON-lines file, one at a time; blank lines are passed over.
+
+    Raises:
+        UserError: It cannot be read, or a line is not a JSON object; it names ``path:line``.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            for number, raw in enumerate(iter_lines(stream, path), start=1):
+                if raw and not raw.isspace():
+                    yield _row(raw, f"{path}:{number}")
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _row(raw: bytes, place: str) -> dict[str, Any]:
+    row = _parsed(decode_line(raw, place), place)
+    if not isinstance(row, dict):
+        raise _not_json(place, json.dumps(row, ensure_ascii=False), "is not a JSON object")
+    return row
 
 
 def copy_file(source: str | Path, path: str | Path) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from minituner.corpus import BLANK, PERSONS, Verb
+from minituner.corpus import BLANK, PERSONS, UNDERSCORES, Verb, check_blank
 from minituner.errors import UserError
 from minituner.evaluate import english_of, greedy_answers, next_token_logits
 from minituner.model import MiniGPT
 from minituner.prompts import SEPARATOR, prompt_text
+from minituner.text import decode_line, single_spaced
 from minituner.tokenizer import BOS, EOS, PAD, encode, special_id
 
-BEAM = 16  # beginnings of an answer that are followed at a time
+BEAM = 16  # beginnings of an answer that are followed at a time; so many answers at most
 MAX_TOKENS = 12  # of the English side
 
 
@@ -30,26 +32,30 @@ class Answer:
     mark: str  # "right", "wrong", or "" where no known verb has such a form
 
 
-def read_prompts(lines: Iterable[str], source: str) -> list[str]:
-    """The prompts among ``lines``, empty ones left out.
+def typed_prompt(line: bytes, place: str) -> str:
+    """A line of UTF-8 that someone has typed, as a prompt; ``""`` if there is nothing on it.
+
+    The model has read single spaces, composed accents and blanks of two underscores, so it is given
+    these. A blank is often typed longer, or with the wide underscores of an East Asian keyboard.
 
     Raises:
-        UserError: A line has not exactly one blank; it names ``source:line``.
+        UserError: It is not UTF-8, has a control character, or not exactly one blank; it names
+            ``place``.
     """
-    prompts = []
-    for number, line in enumerate(lines, start=1):
-        prompt = line.strip()
-        if prompt and prompt.count(BLANK) != 1:
-            raise UserError(
-                f"{source}:{number}",
-                "has no blank" if BLANK not in prompt else "has more than one blank",
-                found=repr(prompt),
-                expected=f"one sentence a line with {BLANK} where the verb form goes",
-                mend=f'e.g. "He {BLANK} to school yesterday."',
-            )
-        if prompt:
-            prompts.append(prompt)
-    return prompts
+    prompt = single_spaced(decode_line(line, place))
+    prompt = UNDERSCORES.sub(lambda run: BLANK if len(run[0]) > 1 else run[0], prompt)
+    controls = [character for character in prompt if unicodedata.category(character) == "Cc"]
+    if controls:
+        raise UserError(
+            place,
+            "has a control character in it",
+            found=f"U+{ord(controls[0]):04X} in {prompt!r}",
+            expected="text",
+            mend="take it out; if it is U+0000, save the text as UTF-8",
+        )
+    if prompt:
+        check_blank(prompt, place)
+    return prompt
 
 
 def known_forms(verbs: Mapping[str, Verb]) -> dict[str, str]:
@@ -64,9 +70,18 @@ def known_forms(verbs: Mapping[str, Verb]) -> dict[str, str]:
 
 
 def top_answers(
-    model: MiniGPT, tokenizer: Tokenizer, prompt: str, marks: Mapping[str, str], top: int = 3
+    model: MiniGPT,
+    tokenizer: Tokenizer,
+    prompt: str,
+    marks: Mapping[str, str],
+    top: int = 3,
+    place: str = "sentence",
 ) -> list[Answer]:
     """The likeliest answers to one prompt, best first, by beam search over the English side.
+
+    Args:
+        top: How many, from 1 to ``BEAM``.
+        place: Where the prompt stands, for messages.
 
     Raises:
         UserError: The prompt leaves no room for an answer in the model's context.
@@ -74,9 +89,9 @@ def top_answers(
     prompt_ids = [special_id(tokenizer, BOS), *encode(tokenizer, prompt_text(prompt))]
     if len(prompt_ids) >= model.config.context_length:
         raise UserError(
-            repr(prompt),
+            place,
             "is longer than the model's context",
-            found=f"{len(prompt_ids)} tokens",
+            found=f"{len(prompt_ids)} tokens: {prompt!r}",
             expected=f"fewer than {model.config.context_length}, to leave room for an answer",
             mend="shorten the sentence",
         )
@@ -126,21 +141,17 @@ def _beam_search(
 def predict(
     models: Mapping[str, MiniGPT],
     tokenizer: Tokenizer,
-    prompts: Sequence[str],
+    prompt: str,
     marks: Mapping[str, str],
     top: int = 3,
-) -> list[dict[str, Any]]:
-    """The answers of each model to each prompt, as JSON has them."""
-    return [
-        {
-            "prompt": prompt,
-            **{
-                name: [asdict(a) for a in top_answers(model, tokenizer, prompt, marks, top)]
-                for name, model in models.items()
-            },
-        }
-        for prompt in prompts
-    ]
+    place: str = "sentence",
+) -> dict[str, Any]:
+    """The answers of each model to a prompt, as JSON has them; the rest as :func:`top_answers`."""
+    answers = {
+        name: top_answers(model, tokenizer, prompt, marks, top, place)
+        for name, model in models.items()
+    }
+    return {"prompt": prompt, **{name: list(map(asdict, found)) for name, found in answers.items()}}
 
 
 def as_table(prediction: Mapping[str, Any]) -> str:

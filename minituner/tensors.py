@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,8 +39,31 @@ def load_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
     Raises:
         UserError: There is no file, it is damaged, holds code, or is of another format.
     """
-    path = Path(path)
     expected = f"a file of format {expected_format!r}"
+    value = read_torch_file(path, expected)
+    if not isinstance(value, dict) or value.get("format") != expected_format:
+        found = value.get("format", "no format") if isinstance(value, dict) else type(value)
+        raise UserError(
+            path,
+            "is of another format",
+            found=found,
+            expected=expected,
+            mend="write it with minituner: save_base for a base, save_adapter for an adapter",
+        )
+    return value
+
+
+def read_torch_file(path: str | Path, expected: str, mmap: bool = False) -> Any:
+    """What ``torch.save`` has written, without running anything in it.
+
+    Args:
+        expected: What the file should be, for messages.
+        mmap: Leave the tensors on the disk until they are used.
+
+    Raises:
+        UserError: There is no file, it is damaged, or it holds code.
+    """
+    path = Path(path)
     if not path.is_file():
         raise UserError(
             path,
@@ -49,7 +74,10 @@ def load_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
             + commands.snakemake("report"),
         )
     try:
-        value = torch.load(path, map_location="cpu", weights_only=True)
+        # Files of torch before 1.6 are no zip archives, and cannot be left on the disk.
+        mmap = mmap and zipfile.is_zipfile(path)
+        with warnings.catch_warnings(action="ignore"):  # of other programs' files
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises many kinds for a damaged or unsafe file
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         if isinstance(error, pickle.UnpicklingError):  # torch's own words say how to run it
@@ -62,16 +90,6 @@ def load_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
             mend="copy it again from its source, or delete it and run: "
             + commands.snakemake("report"),
         ) from error
-    if not isinstance(value, dict) or value.get("format") != expected_format:
-        found = value.get("format", "no format") if isinstance(value, dict) else type(value)
-        raise UserError(
-            path,
-            "is of another format",
-            found=found,
-            expected=expected,
-            mend="write it with minituner: save_base for a base, save_adapter for an adapter",
-        )
-    return value
 
 
 def save_safetensors(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import io
 import unicodedata
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 from minituner.errors import UserError
 
@@ -17,6 +21,7 @@ _PLAIN = {
     **dict.fromkeys(map(ord, QUOTES), '"'),
     **dict.fromkeys(map(ord, INVISIBLE), None),
 }
+_NO_WIDTH = dict.fromkeys(set(map(ord, INVISIBLE)) - {0x200C, 0x200D})  # joiners make an emoji
 # Byte-order marks; UTF-32's little-endian one begins with UTF-16's, so it stands before that.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -56,12 +61,28 @@ def decode(raw: bytes, source: str | Path) -> str:
     Raises:
         UserError: They are in another encoding; it names the line and the likely encoding.
     """
-    encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), "utf-8")
     try:
-        return raw.decode(encoding)
+        return raw.decode(_encoding_of(raw))
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise not_utf8(f"{source}:{line}", raw, error.start) from error
+
+
+def decode_line(raw: bytes, place: str) -> str:
+    """One line of UTF-8 as text.
+
+    Raises:
+        UserError: It is not UTF-8; it names ``place`` and the likely encoding.
+    """
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise not_utf8(place, raw, error.start) from error
+
+
+def _encoding_of(raw: bytes) -> str:
+    """What the byte-order mark says; without one, UTF-8."""
+    return next((name for mark, name in _MARKS if raw.startswith(mark)), "utf-8")
 
 
 def not_utf8(where: str, raw: bytes, position: int) -> UserError:
@@ -82,8 +103,10 @@ def likely_encoding(raw: bytes) -> str | None:
     """The name of the encoding that ``raw`` seems to be in, or None if nothing fits."""
     from charset_normalizer import from_bytes  # 0.1 s, and something is wrong already
 
-    # Not its whole list: a short text fits a dozen code pages of it.
-    best = from_bytes(raw, cp_isolation=list(_LIKELY)).best()
+    # Not its whole list: a short text fits a dozen code pages of it. And in UTF-16, these languages
+    # have a NUL in nearly every character.
+    fitting = [name for name in _LIKELY if b"\0" in raw or not name.startswith("utf_16")]
+    best = from_bytes(raw, cp_isolation=fitting).best()
     return None if best is None else _LIKELY.get(best.encoding)
 
 
@@ -107,6 +130,27 @@ def lines_of(text: str) -> list[str]:
     return [line.removesuffix("\r") for line in lines]
 
 
+def iter_lines(stream: BinaryIO, source: str | Path) -> Iterator[bytes]:
+    """The lines of a stream as each comes in, cut as by :func:`lines_of`, still as bytes: UTF-8
+    without a byte-order mark, for :func:`decode_line`, so that one bad line spoils no other.
+
+    Raises:
+        UserError: A text with the byte-order mark of another encoding does not keep to that one.
+    """
+    first = stream.readline()
+    lines: Iterable[bytes] = chain([first.removeprefix(codecs.BOM_UTF8)], stream)
+    if _encoding_of(first) in ("utf-16", "utf-32"):  # their line ends are not single bytes
+        lines = io.BytesIO(decode(first + stream.read(), source).encode())
+    for line in filter(None, lines):
+        yield line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def single_spaced(text: str) -> str:
+    """``text`` with what no reader can see taken out: one space between words and none at the
+    ends, composed accents (NFC), nothing without width."""
+    return " ".join(unicodedata.normalize("NFC", text.translate(_NO_WIDTH)).split())
+
+
 def comparable(text: str) -> str:
     """``text`` as it is compared with others: the same for all spellings of one sentence.
 
@@ -125,3 +169,10 @@ def comparable(text: str) -> str:
 def number_of(count: int, noun: str, plural: str | None = None) -> str:
     """``1 verb``, ``2 verbs``, ``1,000 verbs``."""
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def first_of(words: Collection[object], most: int = 20) -> str:
+    """``a, b, c``; of more than ``most`` words the first, and how many others there are."""
+    shown = [str(word) for word, _ in zip(words, range(most), strict=False)]
+    others = len(words) - len(shown)
+    return ", ".join(shown) + (f" and {others:,} more" if others else "")

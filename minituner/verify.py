@@ -118,7 +118,7 @@ def _read_manifest(path: Path) -> Any:
         raise UserError(
             path,
             "is not a manifest any more",
-            found=str(error),
+            found=str(error).splitlines()[0],
             expected="the JSON that its stage wrote",
             mend=f"make it again: {commands.snakemake(str(path), options='--cores 4 --force')}",
         ) from error

@@ -1,4 +1,4 @@
-"""convert: sentences of one's own, in every shape they come in, and what inspect says of files."""
+"""convert: sentences of one's own, in every shape they come in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from minituner.convert import Sentence, convert, read_sentences
 from minituner.corpus import Verb, load_verbs, read_rows
 from minituner.data import filter_rows
 from minituner.errors import UserError
-from minituner.files import write_jsonl
 
 ROOT = Path(__file__).parent.parent
 IRREGULAR = ["be", "have", "do", "go", "come", "see", "eat", "write"]
@@ -146,34 +145,3 @@ def test_a_table_that_cannot_be_read_is_refused_by_line(
 def test_an_underscore_would_be_taken_for_the_blank(verbs: dict[str, Verb]) -> None:
     with pytest.raises(UserError, match="an underscore"):
         prompt_and_target("He went_home.", verbs)
-
-
-# --- inspect ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("file", "words"),
-    [
-        ("experiments/17-minigpt-train/tokenizer.json", "A tokenizer"),
-        ("experiments/17-minigpt-train/manifest.json", "stage: pretrain_base"),
-        ("experiments/28-lora-ablate-rank/summary.json", "Results, as JSON"),
-        ("experiments/28-lora-ablate-rank/base/items.csv", "rows: 205"),
-        ("data/processed/base-corpus/plain.jsonl", "rows: 3,000, 0 of them fill-in"),
-    ],
-)
-def test_committed_files_are_explained(file: str, words: str) -> None:
-    assert words in explain(ROOT / file)
-
-
-def test_what_is_no_artefact_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "a.pt").write_bytes(b"no tensors")
-    (tmp_path / "a.json").write_text("{")
-    write_jsonl(tmp_path / "empty.jsonl", [])
-    for name, words in (
-        ("a.pt", "cannot be read as plain tensors"),
-        ("a.json", "is not JSON"),
-        ("a.txt", "there is no such file"),
-    ):
-        assert main(["inspect", str(tmp_path / name)]) == 1
-        assert words in capsys.readouterr().err
-    assert "rows: 0" in explain(tmp_path / "empty.jsonl")

@@ -130,6 +130,47 @@ def test_round_trips(tmp_path: Path) -> None:
     assert sha256(tmp_path / "rows") == expected
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_json_is_read_from_whatever_an_editor_makes_of_it(tmp_path: Path, encoding: str) -> None:
+    text = '{"a": "ñ"}\r\n\n \t\n{"a": "\u2028"}'
+    (tmp_path / "rows").write_text(text, encoding=encoding, newline="")
+    assert list(iter_jsonl(tmp_path / "rows")) == [{"a": "ñ"}, {"a": "\u2028"}]
+    (tmp_path / "json").write_text('\n{"a": "ñ"}\r\n', encoding=encoding, newline="")
+    assert read_json(tmp_path / "json") == {"a": "ñ"}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b'{"a": 1', "is not JSON\n  found:    Expecting ',' delimiter at column 8"),
+        (b'{"a": NaN}', "is not JSON\n  found:    NaN"),
+        (b'{"a": ' + b"9" * 5_000 + b"}", "is not JSON\n  found:    Exceeds the limit"),
+        (b'{"a": ' + b"[" * 100_000, "is not JSON\n  found:    brackets in brackets"),
+        (b'{"a": "caf\xe9"}', "is not UTF-8\n  found:    byte 0xe9"),
+        (b"[1]", "is not a JSON object\n  found:    [1]"),
+        (b"3", "is not a JSON object\n  found:    3"),
+    ],
+)
+def test_what_is_not_json_is_refused_by_its_line(tmp_path: Path, line: bytes, words: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": 1}\n' + line)
+    rows = iter_jsonl(path)
+    assert next(rows) == {"a": 1}
+    with pytest.raises(UserError) as refusal:
+        next(rows)
+    assert f"{path}:2: {words}" in str(refusal.value)
+    if not line.endswith((b"[1]", b"3")):
+        path.write_bytes(line)
+        with pytest.raises(UserError, match=words.partition("\n")[0]):
+            read_json(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for read in (read_json, lambda path: list(iter_jsonl(path))):
+        with pytest.raises(UserError, match="none: cannot be read"):
+            read(tmp_path / "none")
+
+
 # --- manifests ----------------------------------------------------------------------------------
 
 

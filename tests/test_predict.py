@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import io
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +23,7 @@ from minituner.corpus import Verb, load_verbs
 from minituner.errors import UserError
 from minituner.lora import lora_layers, wrap_minigpt_with_lora
 from minituner.model import MiniGPT
-from minituner.predict import known_forms, read_prompts, top_answers
+from minituner.predict import known_forms, top_answers, typed_prompt
 from minituner.tensors import weights_sha256
 from minituner.tokenizer import encode, save_tokenizer
 
@@ -80,12 +83,46 @@ def test_past_forms_are_marked_and_others_are_not(verbs: dict[str, Verb]) -> Non
     assert "goes" not in marks
 
 
-def test_prompts_are_read_line_by_line_and_a_bad_one_is_named() -> None:
-    assert read_prompts(["He __.", "", "  She __.\n"], "f") == ["He __.", "She __."]
-    with pytest.raises(UserError, match=r"^f:2: has no blank"):
-        read_prompts(["He __.", "She went."], "f")
-    with pytest.raises(UserError, match=r"^f:1: has more than one blank"):
-        read_prompts(["He __ and __."], "f")
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "He ___ to the café.",
+        "He ________ to the café.",
+        "He \uff3f\uff3f to the café.",
+        "\ufeffHe __ to the café.\r\n",
+        "  He\u00a0__\tto  the cafe\u0301.\u200b ",
+        "He __ to\u2028the ca\u00adfé.",
+    ],
+)
+def test_what_the_model_is_given_does_not_depend_on_how_it_is_typed(typed: str) -> None:
+    assert typed_prompt(typed.encode(), "f:1") == "He __ to the café."
+
+
+@pytest.mark.parametrize("typed", ["", " \t", "\ufeff"])
+def test_an_empty_line_is_no_prompt(typed: str) -> None:
+    assert typed_prompt(typed.encode(), "f:1") == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("She went.", "has no blank"),
+        ("He _ home.", "has not exactly one blank"),
+        ("He __ and __.", "has not exactly one blank"),
+        ("He __ and _.", "has not exactly one blank"),
+        ("He \uff3f home.", "has not exactly one blank"),
+        ("He \x1b[2J __.", "has a control character in it"),
+        ("He __ \udce9.", "is not UTF-8"),
+    ],
+)
+def test_a_line_that_is_no_prompt_is_named(line: str, words: str) -> None:
+    with pytest.raises(UserError, match=words) as refusal:
+        typed_prompt(line.encode("utf-8", "surrogateescape"), "f:2")
+    assert refusal.value.where == "f:2"
+
+
+def test_an_emoji_of_several_characters_stays_whole() -> None:
+    assert typed_prompt("__ 👩\u200d🏫".encode(), "f:1") == "__ 👩\u200d🏫"
 
 
 @pytest.fixture
@@ -105,18 +142,24 @@ def files(
     return [x for name, file in (options | {"verbs": verbs}).items() for x in (f"--{name}", file)]
 
 
+def pipe(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))
+
+
 def test_sentences_come_from_arguments_files_and_pipes_alike(
     files: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sentences = ['He __ "home" yesterday.', "She hasn't __ the café 😀."]
-    printed = []
-    Path("s.txt").write_text("\n".join(sentences) + "\n", encoding="utf-8")
-    monkeypatch.setattr("sys.stdin", io.StringIO(Path("s.txt").read_text(encoding="utf-8")))
-    for given in (sentences, ["--file", "s.txt"], ["--file", "-"]):
-        assert main(["predict", *given, "--json", "--top", "2", *files]) == 0
-        printed.append(capsys.readouterr().out)
-    assert printed[0] == printed[1] == printed[2]
-    rows = [json.loads(line) for line in printed[0].splitlines()]
+    text = "\n\n".join(sentences)
+    outputs = set()
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        Path("s.txt").write_text(text, encoding=encoding)
+        for given in (sentences, ["--file", "s.txt"], ["--file", "-"], []):
+            pipe(monkeypatch, Path("s.txt").read_bytes())
+            assert main(["predict", *given, "--json", "--top", "2", *files]) == 0
+            outputs.add(capsys.readouterr().out)
+    (printed,) = outputs
+    rows = [json.loads(line) for line in printed.splitlines()]
     assert [row["prompt"] for row in rows] == sentences
     for row in rows:
         assert len(row["base"]) == len(row["tuned"]) == 2
@@ -128,15 +171,87 @@ def test_sentences_come_from_arguments_files_and_pipes_alike(
     assert table.startswith(f"{sentences[0]}\n  base  ") and "\n  tuned " in table
 
 
-def test_a_users_mistake_ends_in_words(
+def test_a_line_of_a_dialog_is_no_option(
     files: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for given, words in (
-        (["He went."], "sentence:1: has no blank"),
-        (["--file", "no.txt"], "no.txt: cannot be read"),
-        (["He __ " + "very " * 40 + "far."], "longer than the model's context"),
+    sentences = ["-he __ home.", "- He __ home.", "-__\uff3f.", "--He __ home?"]
+    for given in ([*files, *sentences], [*files, "--", *sentences], [*sentences, *files]):
+        assert main(["predict", "--json", "--top", "1", *given]) == 0
+        prompts = [json.loads(line)["prompt"] for line in capsys.readouterr().out.splitlines()]
+        assert prompts == ["-he __ home.", "- He __ home.", "-__.", "--He __ home?"]
+
+
+def test_one_bad_sentence_spoils_no_other(
+    files: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    too_long = "He __ " + "very " * 40 + "far."
+    lines = ["He __.", "She went.", "", too_long, "caf\udce9 __", "He\u2028__\x0chome.", "She __."]
+    content = "\n".join(lines).encode("utf-8", "surrogateescape")
+    Path("s.txt").write_bytes(content)
+    pipe(monkeypatch, content)
+    for given, source in (
+        (["--", *lines], "sentence"),
+        (["--file", "s.txt"], "s.txt"),
+        ([], "standard input"),
     ):
+        assert main(["predict", "--json", "--top", "1", *files, *given]) == 1
+        printed = capsys.readouterr()
+        prompts = [json.loads(line)["prompt"] for line in printed.out.splitlines()]
+        assert prompts == ["He __.", "He __ home.", "She __."]
+        assert f"{source}:2: the prompt has no blank" in printed.err
+        assert f"{source}:4: is longer than the model's context" in printed.err
+        assert f"{source}:5: is not UTF-8\n  found:    byte 0xe9" in printed.err
+        assert printed.err.endswith("3 of 6 sentences not answered\n")
+
+
+def test_a_users_mistake_ends_in_words(
+    files: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for given, content, words in (
+        (["He __.", "--file", "s.txt"], b"", "was given both sentences and a file"),
+        (["--file", "no.txt"], b"", "no.txt: cannot be read"),
+        (["--file", "."], b"", ".: cannot be read"),
+        (["--top", "1000000", "He __."], b"", "predict: --top: is more than the search finds"),
+        ([""], b"", "predict: was given no sentence"),
+        ([], b"", "predict: was given no sentence"),
+        ([], b"\xef\xbb\xbf\r\n\n", "predict: was given no sentence"),
+        ([], None, "standard input: is closed"),
+    ):
+        if content is None:
+            monkeypatch.setattr("sys.stdin", None)
+        else:
+            pipe(monkeypatch, content)
         assert main(["predict", *given, *files]) == 1
         printed = capsys.readouterr()
         assert words in printed.err and "to mend:" in printed.err
         assert not printed.out
+
+
+def test_a_number_of_answers_is_a_number(capsys: pytest.CaptureFixture[str]) -> None:
+    for top in ("0", "-1", "2.5", "many"):
+        with pytest.raises(SystemExit):
+            main(["predict", f"--top={top}", "He __."])
+        assert "must be a whole number from 1 on" in capsys.readouterr().err
+
+
+def test_a_pipe_that_stays_open_has_its_answer_line_by_line(files: list[str]) -> None:
+    """In a process of its own, whose terminal knows no emoji, and which Ctrl-C ends."""
+    command = [sys.executable, "-m", "minituner", "predict", "--json", "--top", "1", *files]
+    environment = {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "latin-1"}
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin and process.stdout and process.stderr
+        for sentence in ("He ___ home.", "She __ the café 😀."):
+            process.stdin.write(f"She went.\n{sentence}\n".encode())
+            process.stdin.flush()
+            answer = json.loads(process.stdout.readline())
+            assert answer["prompt"] == sentence.replace("___", "__")
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+        said = process.stderr.read().decode()
+        assert said.count("the prompt has no blank") == 2 and "Traceback" not in said

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 from minituner.errors import LONGEST, Mistakes, SeveralErrors, UserError, shortened
-from minituner.text import comparable, decode, lines_of, number_of, read_text
+from minituner.text import (
+    comparable,
+    decode,
+    decode_line,
+    first_of,
+    iter_lines,
+    lines_of,
+    number_of,
+    read_text,
+    single_spaced,
+)
 
 
 def mistake(where: str) -> UserError:
@@ -42,6 +54,41 @@ def test_bytes_that_are_no_text_are_refused_without_a_guess() -> None:
 def test_lines_end_at_line_feeds_only() -> None:
     assert lines_of("a\r\nb\u2028c\x0cd\x85e\rf\n\ng") == ["a", "b\u2028c\x0cd\x85e\rf", "", "g"]
     assert lines_of("") == []
+
+
+def test_one_line_is_enough_to_name_its_encoding() -> None:
+    with pytest.raises(UserError, match="it looks like Windows-1252"):
+        decode_line("café,x".encode("cp1252"), "own.csv:7")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("text", ["a\r\nb\u2028c\x0cd\x85e\rf\n\n😀", "é\n", "\n", ""])
+def test_the_lines_of_a_stream_are_those_of_its_text(encoding: str, text: str) -> None:
+    stream = io.BytesIO(text.encode(encoding))
+    lines = [decode_line(line, "stream") for line in iter_lines(stream, "stream")]
+    assert lines == lines_of(text)
+
+
+def test_a_line_is_there_before_the_next_has_come() -> None:
+    end, beginning = os.pipe()
+    with os.fdopen(end, "rb") as stream, os.fdopen(beginning, "wb", buffering=0) as writer:
+        lines = iter_lines(stream, "pipe")
+        for line in (b"one", b"caf\xe9", b"two"):
+            writer.write(line + b"\n")
+            assert next(lines) == line
+
+
+def test_spaces_accents_and_what_has_no_width_are_one_sentence() -> None:
+    assert (
+        single_spaced("\ufeff He\u00a0\twas\nat the ca\u00adfe\u0301.\u200b\r\n")
+        == "He was at the café."
+    )
+
+
+def test_a_long_list_is_cut() -> None:
+    assert first_of([]) == ""
+    assert first_of(["a", "b"]) == "a, b"
+    assert first_of(range(1_503), 3) == "0, 1, 2 and 1,500 more"
 
 
 SENTENCE = 'He didn\'t say "went" at the café.'
