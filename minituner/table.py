@@ -67,6 +67,11 @@ class _Layout:
     headings: list[str]
     start: int
 
+    @property
+    def known(self) -> int:
+        """The number of columns that are used."""
+        return len(self.columns) - self.columns.count(None)
+
 
 def read_table(path: str | Path, lemmas: Collection[str], encoding: str | None = None) -> Table:
     """Read a ``.csv`` or ``.tsv``.
@@ -179,9 +184,10 @@ def _layout(path: Path, lines: Sequence[str]) -> _Layout:
         start += 1
     first = lines[start] if start < len(lines) else ""
     layouts = [_named(first, delimiter, start + 1) for delimiter in delimiters]
-    best = max(layouts, key=lambda layout: sum(column is not None for column in layout.columns))
-    # A sentence of a TSV without names may begin "English, please", so all must be names there.
-    if "en" in best.columns and (best.delimiter == delimiters[0] or None not in best.columns):
+    best = max(layouts, key=lambda layout: layout.known)
+    # The first line of a TSV may be a sentence that begins "English, please".
+    sentence = is_tsv and best.delimiter != delimiters[0] and best.known < 2
+    if "en" in best.columns and not sentence:
         _check_headings(f"{path}:{start + 1}", best)
         return best
     if is_tsv and None in best.columns:
@@ -197,7 +203,7 @@ def _told_delimiter(path: Path, line: str) -> str | None:
     if not line.lower().startswith("sep="):
         return None
     if line[4:5] not in tuple("\t,;|"):
-        raise _refusal(f"{path}:1", "names another delimiter", repr(line), "use , ; | or a tab")
+        raise _refusal(f"{path}:1", "names a delimiter that no table has", repr(line))
     return line[4]
 
 
@@ -205,7 +211,7 @@ def _named(line: str, delimiter: str, start: int) -> _Layout:
     """The columns that a first line names, if ``delimiter`` is what divides it."""
     headings = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
     columns = [_COLUMN_OF.get(comparable(heading)) for heading in headings]
-    return _Layout(delimiter, columns, headings, start + 1)
+    return _Layout(delimiter, columns, headings, start)
 
 
 def _check_headings(place: str, layout: _Layout) -> None:
@@ -252,7 +258,12 @@ def _rows(
         except csv.Error as error:
             row = lines[at].rstrip("\r\n").split("\t")
             if layout.delimiter != "\t":
-                row = _refusal(f"{path}:{number}", "is not CSV", f"{lines[at]!r}: {error}")
+                row = _bad_row(
+                    f"{path}:{number}",
+                    "is not CSV",
+                    f"{lines[at]!r}: {error}",
+                    "double a quotation mark within a cell that is in quotes",
+                )
         at += taken
         if isinstance(row, UserError):
             yield number, row
@@ -268,7 +279,7 @@ def _sentence(place: str, row: Sequence[str], layout: _Layout, lemmas: Collectio
     """
     width = max(len(layout.headings), len(layout.columns))
     if any(row[width:]):
-        raise _refusal(
+        raise _bad_row(
             place,
             f"has {len(row)} columns instead of {width}",
             _shown(row),
@@ -277,11 +288,11 @@ def _sentence(place: str, row: Sequence[str], layout: _Layout, lemmas: Collectio
     cells = {column: cell for column, cell in zip(layout.columns, row, strict=False) if column}
     english = cells.get("en", "")
     if not english:
-        raise _refusal(place, "has no English", _shown(row), "write the sentence, or delete it")
+        raise _bad_row(place, "has no English", _shown(row), "write the sentence, or delete it")
     for cell in (english, cells.get("es", "")):
         _check_cell(place, cell)
     if "_" in english:
-        raise _refusal(
+        raise _bad_row(
             place,
             "has an underscore in it, which stands for the blank",
             repr(english),
@@ -319,7 +330,7 @@ def _check_cell(place: str, cell: str) -> None:
         UserError: It is too long, or a character of it is none that a sentence has.
     """
     if len(cell) > LONGEST:
-        raise _refusal(
+        raise _bad_row(
             place,
             f"has more than {LONGEST:,} characters in a cell",
             repr(cell),
@@ -328,7 +339,7 @@ def _check_cell(place: str, cell: str) -> None:
     for letter in cell:
         if unicodedata.category(letter) in ("Cc", "Zl", "Zp") or letter == "\ufffd":
             name = _UNWANTED.get(letter, f"the control character U+{ord(letter):04X}")
-            raise _refusal(place, f"has {name} in a cell", repr(cell), "take it out")
+            raise _bad_row(place, f"has {name} in a cell", repr(cell), "take it out")
 
 
 def _shown(row: Sequence[str]) -> str:
@@ -336,11 +347,16 @@ def _shown(row: Sequence[str]) -> str:
     return " | ".join(row)
 
 
-def _refusal(place: str | Path, what: str, found: str, mend: str = "") -> UserError:
+def _bad_row(place: str, what: str, found: str, mend: str) -> UserError:
+    expected = "one whole sentence, in one cell of its row"
+    return UserError(place, what, found=found, expected=expected, mend=mend)
+
+
+def _refusal(place: str | Path, what: str, found: str) -> UserError:
     return UserError(
         place,
         what,
         found=found,
         expected=EXPECTED,
-        mend=mend or "mend it, or save the table as CSV UTF-8 (comma delimited)",
+        mend="mend it, or save the table as CSV UTF-8 (comma delimited)",
     )

@@ -1,97 +1,68 @@
-"""The words of a sentence as they stand in it, and the lists of English words that settle a tense.
+"""The English that settles a tense: the known verbs' forms, and lists of function words.
 
-All words here are as ``minituner.text.comparable`` makes them: small letters, plain apostrophes.
+All are as ``minituner.text.comparable`` makes them: small letters, plain apostrophes.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Mapping
+from functools import cached_property
 
-from minituner.text import APOSTROPHES, INVISIBLE, comparable
+from minituner.corpus import PERSONS, Verb
+from minituner.text import comparable
 
-_APOSTROPHE = f"[{re.escape(APOSTROPHES)}]"
-# Some apostrophes are letters to Unicode, and combining accents (of decomposed text) are not.
-_LETTER = rf"(?:(?!{_APOSTROPHE})[^\W_]|[\u0300-\u036f{INVISIBLE}])"
-_WORD = re.compile(rf"{_APOSTROPHE}?{_LETTER}+(?:(?:{_APOSTROPHE}|[-\u2010\u2011]){_LETTER}+)*")
-_CONTRACTION = re.compile(
-    rf"(.*?)(n{_APOSTROPHE}t|{_APOSTROPHE}(?:ve|s|d|ll|re|m))", re.IGNORECASE | re.DOTALL
-)
-_ENDS_CLAUSE = re.compile(r"[.!?;:\u2026]")
+PERSON_OF = {"i": "1sg", "you": "2sg", "he": "3sg", "she": "3sg", "it": "3sg", "we": "1pl"} | {
+    "they": "3pl"
+}
 
 
-@dataclass(frozen=True)
-class Word:
-    """A word, or one half of a contraction: "hasn't" is "has" and "n't".
+class Vocabulary:
+    """The forms of the known verbs."""
 
-    ``marked`` says that something other than spaces stands between it and the word before it, or
-    that it is its clause's first.
-    """
+    def __init__(self, verbs: Mapping[str, Verb]) -> None:
+        self._verbs = tuple(verbs.values())
 
-    text: str
-    written: str
-    start: int
-    end: int
-    marked: bool
+    @cached_property
+    def past(self) -> frozenset[str]:
+        """Forms of the past simple."""
+        return frozenset(comparable(form) for verb in self._verbs for form in verb.past.values())
 
-    @property
-    def capital(self) -> bool:
-        """Whether it has a capital letter."""
-        return any(letter.isupper() for letter in self.written)
+    @cached_property
+    def participles(self) -> frozenset[str]:
+        """Past participles."""
+        return frozenset(comparable(verb.participle) for verb in self._verbs)
 
-    @property
-    def looks_plural(self) -> bool:
-        """Whether it ends as a plural noun does, or a verb after *she*."""
-        return self.text.endswith("s") and not self.text.endswith(("ss", "us", "is", "'s"))
-
-
-@dataclass(frozen=True)
-class Clause:
-    """What stands between two of ``. ! ? ; :``."""
-
-    sentence: str  # the whole, in which the words have their places
-    words: tuple[Word, ...]
-    question: bool
-
-
-def clauses_of(sentence: str) -> list[Clause]:
-    """The clauses of a sentence, with the positions of their words in it."""
-    clauses: list[Clause] = []
-    words: list[Word] = []
-    end = 0
-    for found in _WORD.finditer(sentence):
-        between = sentence[end : found.start()]
-        if words and _ENDS_CLAUSE.search(between):
-            clauses.append(Clause(sentence, tuple(words), "?" in between))
-            words = []
-        words += _parts(found.group(), found.start(), not words or not between.isspace())
-        end = found.end()
-    if words:
-        clauses.append(Clause(sentence, tuple(words), "?" in sentence[end:]))
-    return clauses
-
-
-def _parts(written: str, start: int, marked: bool) -> list[Word]:
-    """A word with its contractions split off; those are never marked."""
-    # A quotation mark before a word is no part of it, unless a contraction stands alone: "I 've".
-    if written[0] in APOSTROPHES and not _CONTRACTION.fullmatch(written):
-        written, start, marked = written[1:], start + 1, True
-    cuts = [0, len(written)]
-    while found := _CONTRACTION.fullmatch(written[: cuts[1]]):
-        if found.end(1) == 0:
-            break
-        cuts.insert(1, found.end(1))
-    return [
-        Word(
-            text=comparable(written[left:right]),
-            written=written[left:right],
-            start=start + left,
-            end=start + right,
-            marked=marked and left == 0,
+    @cached_property
+    def bases(self) -> frozenset[str]:
+        """Infinitives and forms of the present."""
+        return frozenset(
+            comparable(form)
+            for verb in self._verbs
+            for form in (verb.lemma, *verb.present.values())
         )
-        for left, right in pairwise(cuts)
-    ]
+
+    @cached_property
+    def other_words(self) -> dict[str, str]:
+        """Forms that are other words too, and what those mean."""
+        return {
+            comparable(form): meaning
+            for verb in self._verbs
+            for form, meaning in verb.ambiguous.items()
+        }
+
+    @cached_property
+    def persons(self) -> dict[str, frozenset[str]]:
+        """The persons of each form of the past simple."""
+        persons: dict[str, set[str]] = {}
+        for verb in self._verbs:
+            for person in PERSONS:
+                persons.setdefault(comparable(verb.past[person]), set()).add(person)
+        return {form: frozenset(of) for form, of in persons.items()}
+
+    @cached_property
+    def forms(self) -> frozenset[str]:
+        """All of these."""
+        return self.past | self.participles | self.bases
 
 
 def _set(words: str) -> frozenset[str]:
@@ -154,6 +125,7 @@ CARELESS = _set(
 NO_ADJECTIVES = _set("been had gone come done")
 # A had before these is a fixed phrase: "had better go".
 AFTER_HAD = _set("better best rather")
+HELPERS = _set("had did used")  # past forms that may only help another verb
 CONJUNCTIONS = _set("and or but nor")
 # What may follow a verb but never an adjective that stands before its noun ("a finished book").
 FOLLOWERS = DETERMINERS | PREPOSITIONS | OBJECTS | TIMES | ADVERBS | OPENERS
@@ -178,3 +150,6 @@ IRREGULAR_PARTICIPLES = _set(
     "thrust wed wrung redone retold repaid reset"
 )
 FINITE = HAVE | BE | MODALS
+PRONOUNS = SUBJECTS | EITHER | DEMONSTRATIVES | INDEFINITES
+JOINERS = CONJUNCTIONS | OPENERS | RELATIVES | SUBJECTS  # after them comes another clause
+IN_TIMES = TIMES | PREPOSITIONS | NUMBERS | ADVERBS | CONJUNCTIONS | _set("the by every many")
