@@ -11,8 +11,14 @@ from functools import cached_property
 from minituner.corpus import PERSONS, Verb
 from minituner.text import comparable
 
-PERSON_OF = {"i": "1sg", "you": "2sg", "he": "3sg", "she": "3sg", "it": "3sg", "we": "1pl"} | {
-    "they": "3pl"
+PERSON_OF = {
+    "i": "1sg",
+    "you": "2sg",
+    "he": "3sg",
+    "she": "3sg",
+    "it": "3sg",
+    "we": "1pl",
+    "they": "3pl",
 }
 
 
