@@ -106,12 +106,18 @@ def _add_convert(subparsers: Any) -> None:
     convert = subparsers.add_parser(
         "convert",
         help="make a corpus of sentences of your own",
-        description="Write corpus rows from a .tsv (English, Spanish) or a .csv (columns en, es, "
-        "lemma; the last two may be left out). Each sentence gets its blank at the first past form "
-        "in it of a known verb; docs/your-own.md has the rule.",
+        description="Write corpus rows from a .csv with the columns en, es, lemma and tense (all "
+        "but en may be left out), or from a .tsv (English, Spanish). Each sentence gets its blank "
+        "at the first past form of a known verb whose tense is settled; docs/your-own.md has the "
+        "rule.",
     )
     convert.add_argument("table", metavar="TABLE")
     convert.add_argument("corpus", metavar="CORPUS", help="the .jsonl to write; it must not exist")
+    convert.add_argument(
+        "--encoding",
+        metavar="NAME",
+        help="the table's encoding, such as cp1252 (UTF-8, or what a byte-order mark says)",
+    )
     _add_verbs(convert)
     convert.set_defaults(run=_convert)
 
@@ -326,9 +332,10 @@ def _inspect(options: Any) -> int:
 
 
 def _convert(options: Any) -> int:
-    from minituner.convert import convert, read_sentences
+    from minituner.convert import convert, report
     from minituner.corpus import load_verbs
     from minituner.files import write_jsonl
+    from minituner.table import read_table
 
     path = Path(options.corpus)
     if path.suffix != ".jsonl" or path.exists():
@@ -340,17 +347,12 @@ def _convert(options: Any) -> int:
             mend="choose another name; no corpus is ever overwritten",
         )
     verbs = load_verbs(options.verbs)
-    rows, without = convert(read_sentences(options.table), verbs, path.stem)
-    if rows:
-        write_jsonl(path, rows)
-    print(f"{len(rows)} rows", f"in {path}" if rows else "", file=sys.stderr)
-    for sentence in without[:10]:
-        print(
-            f"{sentence.place}: no past form of a known verb: {sentence.english!r}", file=sys.stderr
-        )
-    if len(without) > 10:
-        print(f"and {len(without) - 10} more such sentences", file=sys.stderr)
-    return 0 if rows else 1
+    table = read_table(options.table, verbs, options.encoding)
+    done = convert(table.sentences, verbs, path.stem)
+    if done.rows:
+        write_jsonl(path, done.rows)
+    print(report(done, table, path), file=sys.stderr)
+    return 0 if done.rows else 1
 
 
 def _export(options: Any) -> int:
