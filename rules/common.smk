@@ -6,6 +6,7 @@ it, and puts it back if the job fails. Without it a failing job would lose the l
 
 import os
 import re
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -14,6 +15,7 @@ from minituner.config import check_config, config_subset
 from minituner.corpus import corpus_files
 from minituner.errors import UserError
 from minituner.imports import import_closure
+from minituner.strict_yaml import read_yaml
 
 # Threads that wait spin by default, and steal the time of those that work: on two busy cores that made
 # a training step of two threads nine times slower. Read by OpenMP when a job loads torch.
@@ -28,7 +30,16 @@ def or_stop(function, *arguments):
         raise WorkflowError(f"minituner cannot go on.\n\n{error}\n")
 
 
-or_stop(check_config, config, workflow.source_path("config.schema.yaml"))
+# In the order in which they replace one another: Snakemake lists those of the command line first.
+CONFIG_FILES = [
+    *(file for file in workflow.configfiles if file not in workflow.overwrite_configfiles),
+    *workflow.overwrite_configfiles,
+]
+or_stop(
+    check_config, config, workflow.source_path("config.schema.yaml"), CONFIG_FILES
+)
+for profile in Path("profiles").glob("*/*.yaml"):
+    or_stop(read_yaml, profile)  # of a key that stands twice Snakemake has used the last alone
 
 VERBS = config["data"]["verbs"]
 CORPUS = or_stop(corpus_files, config["data"]["corpus"])

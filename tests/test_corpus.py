@@ -22,7 +22,7 @@ from minituner.corpus import (
     Row,
     Verb,
     corpus_files,
-    iter_rows,
+    iter_files,
     load_verbs,
     read_rows,
 )
@@ -158,8 +158,13 @@ def test_spanish_compound_and_turned_round_forms(verbs: dict[str, Verb]) -> None
         ("past: went", "past: 3", "go.english.past", "write go.english.past"),
         ("wrong_past: goed", "wrong_past: went", "go.english.wrong_past", "the wrong form of 'go'"),
         ("past: {1sg: was, ", "past: {", "be.english.past.1sg", "write be.english.past.1sg"),
-        ("regularity: irregular", "regularity: odd", "be.english.regularity", "one of those two"),
-        ("go:\n  english:", "go:\n  englisch:", "go.english", "write 'english' as"),
+        ("regularity: irregular", "regularity: odd", "be.english.regularity", "one of those"),
+        (
+            "go:\n  english:",
+            "go:\n  englisch:",
+            "go.englisch: unknown key",
+            "did you mean 'english'?",
+        ),
         ("past: went", "past: 'went", ":", "mend the indentation, quotes"),
     ],
 )
@@ -261,7 +266,7 @@ def config_with(folder: Path, base_rows: int) -> Path:
         ("person: 1sg", "person: 7sg", "subjects"),
         ("english: you, ", "", "subjects"),
         ("verbs: [like, want]", "verbs: [like, wont]", "states.verbs"),
-        ("\ncomplements:", "\ncomplement:", "complements"),
+        ("\ncomplements:", "\ncomplement:", "complement"),
     ],
 )
 def test_a_bad_frame_is_named_by_file_and_key(
@@ -463,7 +468,7 @@ def test_what_a_user_may_leave_out_or_add(tmp_path: Path, verbs: dict[str, Verb]
     path = tmp_path / "rows.jsonl"
     # A byte-order mark, Windows line ends, a blank line and no last line end: all from editors.
     path.write_bytes(b"\xef\xbb\xbf\r\n" + json.dumps(row).encode() + b"\r\n\r\n")
-    (read,) = iter_rows(path, verbs)
+    (read,) = iter_files([path], verbs)
     assert read.target_spanish is None
     assert read.spanish is None
     assert read.line == 2
@@ -483,7 +488,7 @@ def as_line(row: Mapping[str, Any]) -> bytes:
         (b'{"id": "one",', "is not JSON", "quotes, commas and braces"),
         (b"[" * 100_000, "is not JSON", "quotes, commas and braces"),
         (b"[1]", "is not a row", "one JSON object on the line"),
-        (as_line(GOOD).replace(b"Fue", b"F\xfae"), "is not UTF-8", "save the file as UTF-8"),
+        (as_line(GOOD).replace(b"Fue", b"F\xfae"), "is not UTF-8", "save it as UTF-8"),
         (as_line({**GOOD, "spanish": "\ud83d."}), "half a character", "instead of its escape"),
         (as_line(without("tense")), "'tense' is missing", "add 'tense'"),
         (as_line(without("prompt", promt="__")), "'prompt' is missing", "rename 'promt'"),
