@@ -11,6 +11,7 @@ from minituner.errors import UserError
 from minituner.files import sha256
 from minituner.model import MiniGPT, MiniGPTConfig
 from minituner.tensors import check_tensors, load_tensors, save_tensors
+from minituner.text import unreadable
 
 BASE_FORMAT = "minigpt-1"
 
@@ -51,15 +52,8 @@ def load_base(path: str | Path, tokenizer_path: str | Path | None = None) -> Min
             expected=f"the fields of MiniGPTConfig: {', '.join(MiniGPTConfig.__annotations__)}",
             mend="write the file with minituner.checkpoint.save_base",
         ) from error
-    recorded = value.get("tokenizer_sha256")
-    if tokenizer_path is not None and recorded not in (None, sha256(tokenizer_path)):
-        raise UserError(
-            tokenizer_path,
-            "is the tokenizer of another base",
-            found=f"sha256 {sha256(tokenizer_path)[:12]}",
-            expected=f"sha256 {str(recorded)[:12]}, as {path} says",
-            mend="name the tokenizer.json that the base was trained with",
-        )
+    if tokenizer_path is not None:
+        _check_tokenizer(tokenizer_path, value.get("tokenizer_sha256"), path)
     # Not on the meta device: drawing an embedding there imports torch's compiler, over a second.
     with torch.random.fork_rng(devices=[]):
         model = MiniGPT(config)
@@ -67,3 +61,19 @@ def load_base(path: str | Path, tokenizer_path: str | Path | None = None) -> Min
     check_tensors(weights, shapes, str(path))
     model.load_state_dict(weights, strict=True, assign=True)
     return model.eval()
+
+
+def _check_tokenizer(tokenizer_path: str | Path, recorded: object, base_path: str | Path) -> None:
+    """It is the one that the base was saved with, if the base says which."""
+    try:
+        digest = sha256(tokenizer_path)
+    except OSError as error:
+        raise unreadable(tokenizer_path, error) from error
+    if recorded not in (None, digest):
+        raise UserError(
+            tokenizer_path,
+            "is the tokenizer of another base",
+            found=f"sha256 {digest[:12]}",
+            expected=f"sha256 {str(recorded)[:12]}, as {base_path} says",
+            mend="name the tokenizer.json that the base was trained with",
+        )

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from minituner.data import Pair
 from minituner.errors import UserError
 from minituner.files import iter_jsonl
 from minituner.prompts import SEPARATOR, answer_text, prompt_text
-from minituner.tokenizer import BOS, EOS, encode, special_id
+from minituner.tokenizer import BOS, EOS, check_kept, encode, special_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +47,27 @@ class TokenizedPair:
 
 
 def tokenize_pairs(
-    pairs: Iterable[Pair], tokenizer: Tokenizer, context_length: int
+    pairs: Iterable[Pair],
+    tokenizer: Tokenizer,
+    context_length: int,
+    name: str = "the tokenizer",
 ) -> Iterator[TokenizedPair]:
     """:func:`tokenize_pair` of each, one at a time."""
-    return (tokenize_pair(pair, tokenizer, context_length) for pair in pairs)
+    return (tokenize_pair(pair, tokenizer, context_length, name) for pair in pairs)
 
 
-def tokenize_pair(pair: Pair, tokenizer: Tokenizer, context_length: int) -> TokenizedPair:
+def tokenize_pair(
+    pair: Pair, tokenizer: Tokenizer, context_length: int, name: str = "the tokenizer"
+) -> TokenizedPair:
     """Encode one pair.
 
+    Args:
+        context_length: The model's, in tokens.
+        name: What to call the tokenizer in messages.
+
     Raises:
-        UserError: The text is longer than the context.
+        UserError: The text is longer than the context; or the tokenizer changes it, or does not
+            begin a token where the answer begins and end one where the form does.
     """
     bos, eos = special_id(tokenizer, BOS), special_id(tokenizer, EOS)
     end = encode(tokenizer, SEPARATOR) if pair.spanish else [eos]
@@ -75,8 +86,7 @@ def tokenize_pair(pair: Pair, tokenizer: Tokenizer, context_length: int) -> Toke
         correct_ids=encode(tokenizer, f" {pair.english}") + end,
         wrong_ids=encode(tokenizer, f" {pair.wrong}") + end,
     )
-    # A byte-level tokenizer cuts at spaces, so the answer begins with the form and what ends it.
-    assert tokenized.target_ids[: len(tokenized.correct_ids)] == tokenized.correct_ids, pair.source
+    _check_boundaries(pair, tokenized, tokenizer, name)
     tokens = len(tokenized.prompt_ids) + max(len(tokenized.target_ids), len(tokenized.wrong_ids))
     if tokens > context_length:
         raise UserError(
@@ -87,6 +97,42 @@ def tokenize_pair(pair: Pair, tokenizer: Tokenizer, context_length: int) -> Toke
             mend="shorten the sentence, or raise base.model.context_length (retrains the base)",
         )
     return tokenized
+
+
+def _check_boundaries(
+    pair: Pair, tokenized: TokenizedPair, tokenizer: Tokenizer, name: str
+) -> None:
+    """What is put together of parts is what the whole text's tokens are, for either form.
+
+    Otherwise the model would be asked about tokens that it never reads in running text.
+    """
+    bos, eos = special_id(tokenizer, BOS), special_id(tokenizer, EOS)
+    prompt = prompt_text(pair.prompt)
+    text = prompt + answer_text(pair.english, pair.spanish)
+    whole = encode(tokenizer, text)
+    check_kept(tokenizer, text, whole, pair.source, name)
+    wrong_text = f"{prompt} {pair.wrong}" + (SEPARATOR if pair.spanish else "")
+    wrong = encode(tokenizer, wrong_text) + ([] if pair.spanish else [eos])
+    for ids, parts in (
+        ([bos, *whole, eos], tokenized.prompt_ids + tokenized.target_ids),
+        ([bos, *wrong], tokenized.prompt_ids + tokenized.wrong_ids),
+        (tokenized.target_ids[: len(tokenized.correct_ids)], tokenized.correct_ids),
+    ):
+        if ids != parts:
+            start = next(i for i, both in enumerate(zip_longest(ids, parts)) if len(set(both)) > 1)
+            raise UserError(
+                pair.source,
+                "a token runs over the end of the prompt or of the verb form",
+                found=f"{_shown(tokenizer, ids[start:])} in the whole text, "
+                f"{_shown(tokenizer, parts[start:])} in its parts: {text!r}",
+                expected="tokens that end where the prompt and the form end",
+                mend=f"use a tokenizer that cuts at spaces, instead of {name}",
+            )
+
+
+def _shown(tokenizer: Tokenizer, ids: list[int]) -> str:
+    """The first few tokens."""
+    return " ".join(repr(tokenizer.id_to_token(token)) for token in ids[:4]) or "none"
 
 
 def tokenized_rows(pairs: Iterable[TokenizedPair]) -> Iterator[dict[str, Any]]:
