@@ -71,6 +71,10 @@ def tokenize_pair(
     """
     bos, eos = special_id(tokenizer, BOS), special_id(tokenizer, EOS)
     end = encode(tokenizer, SEPARATOR) if pair.spanish else [eos]
+    prompt = prompt_text(pair.prompt)
+    text = prompt + answer_text(pair.english, pair.spanish)
+    prompt_ids, text_ids = encode(tokenizer, prompt), encode(tokenizer, text)
+    check_kept(tokenizer, text, text_ids, pair.source, name)
     tokenized = TokenizedPair(
         id=pair.id,
         verb=pair.verb,
@@ -81,12 +85,12 @@ def tokenize_pair(
         english=pair.english,
         spanish=pair.spanish,
         wrong=pair.wrong,
-        prompt_ids=[bos, *encode(tokenizer, prompt_text(pair.prompt))],
-        target_ids=[*encode(tokenizer, answer_text(pair.english, pair.spanish)), eos],
+        prompt_ids=[bos, *prompt_ids],
+        target_ids=[*text_ids[len(prompt_ids) :], eos],
         correct_ids=encode(tokenizer, f" {pair.english}") + end,
         wrong_ids=encode(tokenizer, f" {pair.wrong}") + end,
     )
-    _check_boundaries(pair, tokenized, tokenizer, name)
+    _check_boundaries(pair, tokenized, [bos, *text_ids, eos], tokenizer, name)
     tokens = len(tokenized.prompt_ids) + max(len(tokenized.target_ids), len(tokenized.wrong_ids))
     if tokens > context_length:
         raise UserError(
@@ -100,31 +104,21 @@ def tokenize_pair(
 
 
 def _check_boundaries(
-    pair: Pair, tokenized: TokenizedPair, tokenizer: Tokenizer, name: str
+    pair: Pair, tokenized: TokenizedPair, right: list[int], tokenizer: Tokenizer, name: str
 ) -> None:
-    """What is put together of parts is what the whole text's tokens are, for either form.
-
-    Otherwise the model would be asked about tokens that it never reads in running text.
-    """
-    bos, eos = special_id(tokenizer, BOS), special_id(tokenizer, EOS)
-    prompt = prompt_text(pair.prompt)
-    text = prompt + answer_text(pair.english, pair.spanish)
-    whole = encode(tokenizer, text)
-    check_kept(tokenizer, text, whole, pair.source, name)
-    wrong_text = f"{prompt} {pair.wrong}" + (SEPARATOR if pair.spanish else "")
-    wrong = encode(tokenizer, wrong_text) + ([] if pair.spanish else [eos])
-    for ids, parts in (
-        ([bos, *whole, eos], tokenized.prompt_ids + tokenized.target_ids),
-        ([bos, *wrong], tokenized.prompt_ids + tokenized.wrong_ids),
-        (tokenized.target_ids[: len(tokenized.correct_ids)], tokenized.correct_ids),
-    ):
-        if ids != parts:
-            start = next(i for i, both in enumerate(zip_longest(ids, parts)) if len(set(both)) > 1)
+    """Either form's tokens are those it has in running text, ``right`` with the right form: the
+    model is not asked about tokens that it never reads."""
+    wrong_text = f"{prompt_text(pair.prompt)} {pair.wrong}" + (SEPARATOR if pair.spanish else "")
+    wrong = [right[0], *encode(tokenizer, wrong_text), *([] if pair.spanish else right[-1:])]
+    for whole, form_ids in ((right, tokenized.correct_ids), (wrong, tokenized.wrong_ids)):
+        parts = tokenized.prompt_ids + form_ids
+        if whole[: len(parts)] != parts:
+            start = next(i for i, two in enumerate(zip_longest(whole, parts)) if len(set(two)) > 1)
             raise UserError(
                 pair.source,
                 "a token runs over the end of the prompt or of the verb form",
-                found=f"{_shown(tokenizer, ids[start:])} in the whole text, "
-                f"{_shown(tokenizer, parts[start:])} in its parts: {text!r}",
+                found=f"{_shown(tokenizer, whole[start:])} in the whole text, "
+                f"{_shown(tokenizer, parts[start:])} in its parts: {pair.prompt!r}",
                 expected="tokens that end where the prompt and the form end",
                 mend=f"use a tokenizer that cuts at spaces, instead of {name}",
             )
