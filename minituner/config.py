@@ -9,7 +9,8 @@ from typing import Any
 from minituner.config_rules import RULES
 from minituner.config_schema import COMMAND_LINE, Keys, Problem, schema_problems
 from minituner.errors import Mistakes, UserError
-from minituner.strict_yaml import brief, read_yaml
+from minituner.sections import brief
+from minituner.strict_yaml import read_yaml
 
 Config = Mapping[str, Any]
 NOTHING = object()  # where no value stands

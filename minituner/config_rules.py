@@ -9,7 +9,7 @@ from typing import Any
 from minituner.config_schema import Problem, problem
 from minituner.corpus import corpus_files
 from minituner.errors import UserError
-from minituner.strict_yaml import nearest
+from minituner.sections import nearest
 
 Config = Mapping[str, Any]
 Rule = Callable[[Config], Iterator[Problem | UserError]]

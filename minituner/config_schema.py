@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minituner.errors import UserError
-from minituner.strict_yaml import nearest
+from minituner.sections import nearest
 
 COMMAND_LINE = "--config"  # named where a file would be
 Keys = tuple[str, ...]  # the way to a value from the top

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from minituner.errors import Mistakes, UserError
-from minituner.strict_yaml import Section, brief, read_yaml
+from minituner.sections import Section, brief
+from minituner.strict_yaml import read_yaml
 from minituner.text import not_utf8, unreadable
 
 PERSONS = ("1sg", "2sg", "3sg", "1pl", "3pl")

@@ -33,7 +33,8 @@ from minituner.corpus import (
 )
 from minituner.errors import Mistakes, UserError
 from minituner.files import atomic_open
-from minituner.strict_yaml import Section, brief, read_yaml, unknown_word
+from minituner.sections import Section, brief, unknown_word
+from minituner.strict_yaml import read_yaml
 
 # The study's corpus, in rows. Of 500, 80 % make 25 batches of 16.
 IRREGULAR_ROWS = 500
