@@ -110,13 +110,15 @@ def load_grammar(path: Path, verbs: Mapping[str, Verb]) -> Grammar:
     states = content.section("states")
     states.only(("verbs", "times"))
     times = _groups(content.section("times"))
+    state_times = states.section("times")
+    state_times.only(times)
     grammar = Grammar(
         path=path,
         subjects=_subjects(content),
         frames=_frames(content.section("frames"), times),
         times=times,
         state_verbs=frozenset(_state_verbs(states, verbs)),
-        state_times=_groups(states.section("times")),
+        state_times=_groups(state_times),
         complements=_groups(content.section("complements"), verbs),
     )
     _check_complements(content, grammar.complements)

@@ -109,19 +109,24 @@ class Section:
         """Note every key that is not among ``known``: misspelled, it would have no effect."""
         for key in self.values:
             if key not in known:
-                self.mistakes.add(unknown_word(self.place(key), "key", key, known))
                 missing = [name for name in known if name not in self.values]
-                self._misspelled |= set(get_close_matches(key, missing, n=1, cutoff=CUTOFF))
+                near = get_close_matches(key, missing, n=1, cutoff=CUTOFF)
+                self._misspelled |= set(near)
+                error = unknown_word(self.place(key), "key", key, known, near or known)
+                self.mistakes.add(error)
 
 
-def unknown_word(where: str, what: str, word: str, known: Collection[str]) -> UserError:
-    """The refusal of a word that is not among the known ones, with the nearest of them."""
+def unknown_word(
+    where: str, what: str, word: str, known: Collection[str], likely: Iterable[str] | None = None
+) -> UserError:
+    """The refusal of a word that is not among the known ones, with the nearest of them, or of the
+    ``likely`` ones among them."""
     return UserError(
         where,
         f"unknown {what}",
         found=repr(word),
         expected=f"one of {', '.join(known)}",
-        mend=nearest(word, known) or "write one of those",
+        mend=nearest(word, known if likely is None else likely) or "write one of those",
     )
 
 

@@ -205,6 +205,18 @@ def test_an_edited_sentence_moves_none_but_a_few_of_its_own_verb_and_form(
     assert {name: len(after[name]) for name in after} == {n: len(splits[n]) for n in after}
 
 
+def test_unknown_verbs_of_both_lists_are_told_at_once(
+    rows: list[Row], verbs: dict[str, Verb]
+) -> None:
+    with pytest.raises(UserError, match="2 mistakes") as refusal:
+        filter_rows(rows, verbs, ["go", "goo", "run"], ["wlak"])
+    message = str(refusal.value)
+    assert "data.irregular_verbs: names a verb whose forms are not known\n  found:    goo, run" in (
+        message
+    )
+    assert "data.regular_verbs: names a verb whose forms are not known\n  found:    wlak" in message
+
+
 def test_one_prompt_with_two_answers_stays_together() -> None:
     pairs = [pair(i) for i in range(30)]
     twins = [replace(p, id=f"{p.id}-b", english="came") for p in pairs]
