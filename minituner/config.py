@@ -11,6 +11,7 @@ from minituner.config_schema import COMMAND_LINE, Keys, Problem, schema_problems
 from minituner.errors import Mistakes, UserError
 from minituner.sections import brief
 from minituner.strict_yaml import read_yaml
+from minituner.text import not_utf8
 
 Config = Mapping[str, Any]
 NOTHING = object()  # where no value stands
@@ -99,6 +100,11 @@ def _read_layers(paths: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
 
 def _read_layer(path: str) -> dict[str, Any]:
     layer = read_yaml(path)
+    raw = Path(path).read_bytes()
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:  # another encoding by its mark, which Snakemake ignores
+        raise not_utf8(path, raw, error.start) from error
     if not isinstance(layer, dict) or not layer:
         raise UserError(
             path,

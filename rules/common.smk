@@ -8,12 +8,9 @@ import os
 import re
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 from minituner.arms import arms_of, describe_run, enabled_arms, study_setting, used_keys
 from minituner.config import check_config, config_subset
 from minituner.corpus import corpus_files
-from minituner.errors import UserError
 from minituner.imports import import_closure
 from minituner.strict_yaml import read_yaml
 
@@ -22,24 +19,20 @@ from minituner.strict_yaml import read_yaml
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def or_stop(function, *arguments):
-    """Call ``function``; a user's mistake ends Snakemake with its message and no traceback."""
-    try:
-        return function(*arguments)
-    except UserError as error:
-        raise WorkflowError(f"minituner cannot go on.\n\n{error}\n")
-
-
 # In the order in which they replace one another: Snakemake lists those of the command line first.
 CONFIG_FILES = [
-    *(file for file in workflow.configfiles if file not in workflow.overwrite_configfiles),
+    *(
+        file
+        for file in workflow.configfiles
+        if file not in workflow.overwrite_configfiles
+    ),
     *workflow.overwrite_configfiles,
 ]
-or_stop(
-    check_config, config, workflow.source_path("config.schema.yaml"), CONFIG_FILES
-)
+or_stop(check_config, config, workflow.source_path("config.schema.yaml"), CONFIG_FILES)
 for profile in Path("profiles").glob("*/*.yaml"):
-    or_stop(read_yaml, profile)  # of a key that stands twice Snakemake has used the last alone
+    or_stop(
+        read_yaml, profile
+    )  # of a key that stands twice Snakemake has used the last alone
 
 VERBS = config["data"]["verbs"]
 CORPUS = or_stop(corpus_files, config["data"]["corpus"])

@@ -224,6 +224,15 @@ def test_an_overlay_without_keys_is_refused_by_its_name(tmp_path: Path, text: st
         read_config([ROOT / "config.yaml", overlay])
 
 
+def test_a_config_is_in_utf_8_as_snakemake_wants_it(tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("seeds: [0]\n", encoding="utf-8-sig")
+    assert read_config([overlay]) == {"seeds": [0]}
+    overlay.write_text("seeds: [0]\n", encoding="utf-16")
+    with pytest.raises(UserError, match=r"overlay\.yaml: is not UTF-8"):
+        read_config([overlay])
+
+
 def test_a_subset_keeps_its_place(config: dict[str, Any]) -> None:
     assert config_subset(config, "lora.alpha", "lora.rank", "seeds") == {
         "lora": {"alpha": 16, "rank": 8},
