@@ -414,6 +414,7 @@ def lower_case(study: Study) -> None:
     tokenizer = json.loads(path.read_text(encoding="utf-8"))
     tokenizer["normalizer"] = {"type": "Lowercase"}
     path.write_text(json.dumps(tokenizer), encoding="utf-8")
+    changed_checkpoint(lambda value: value.update(tokenizer_sha256=None))(study)
 
 
 def test_a_base_of_ones_own_is_used_and_takes_the_pretraining_out_of_the_graph(
