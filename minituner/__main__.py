@@ -165,9 +165,9 @@ def _predict(options: Any) -> int:
 
     from minituner.adapter import load_adapter
     from minituner.checkpoint import load_base
-    from minituner.corpus import load_verbs
     from minituner.predict import as_table, known_forms, predict, read_prompts
     from minituner.tokenizer import load_tokenizer
+    from minituner.verbs import load_verbs
 
     prompts = read_prompts(*_sentences(options))
     base = load_base(options.base, options.tokenizer)
@@ -216,8 +216,8 @@ def _inspect(options: Any) -> int:
 
 def _convert(options: Any) -> int:
     from minituner.convert import convert, read_sentences
-    from minituner.corpus import load_verbs
     from minituner.files import write_jsonl
+    from minituner.verbs import load_verbs
 
     path = Path(options.corpus)
     if path.suffix != ".jsonl" or path.exists():

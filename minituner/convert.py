@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minituner.corpus import BLANK, COLUMNS, PAST_TENSES, SLASH, Verb
+from minituner.corpus import BLANK, COLUMNS, SLASH
 from minituner.errors import UserError
+from minituner.verbs import PAST_TENSES, Verb
 
 PERSON_OF = {"i": "1sg", "you": "2sg", "we": "1pl", "they": "3pl"}  # others are 3sg
 HAVE = re.compile(

@@ -12,9 +12,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from minituner.corpus import Row, Verb
+from minituner.corpus import Row
 from minituner.errors import Mistakes, UserError
 from minituner.files import iter_jsonl
+from minituner.verbs import Verb
 
 FORMS = ("past_simple", "past_participle")
 SPLITS = ("train", "val", "test", "control", "probe")

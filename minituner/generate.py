@@ -22,19 +22,12 @@ from itertools import accumulate, cycle, pairwise, product
 from pathlib import Path
 from typing import Any
 
-from minituner.corpus import (
-    BLANK,
-    PAST_TENSES,
-    PERSONS,
-    SLASH,
-    TENSES,
-    Verb,
-    load_verbs,
-)
+from minituner.corpus import BLANK, SLASH
 from minituner.errors import Mistakes, UserError
 from minituner.files import atomic_open
 from minituner.sections import Section, brief, unknown_word
 from minituner.strict_yaml import read_yaml
+from minituner.verbs import PAST_TENSES, PERSONS, TENSES, Verb, load_verbs
 
 # The study's corpus, in rows. Of 500, 80 % make 25 batches of 16.
 IRREGULAR_ROWS = 500

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from minituner.corpus import Verb
+from minituner.verbs import Verb
 
 WORDS_SHOWN = 8
 PREDICTIONS_SHOWN = 5

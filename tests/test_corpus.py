@@ -15,18 +15,9 @@ import yaml
 from lemminflect import getInflection
 
 from minituner import generate
-from minituner.corpus import (
-    PAST_TENSES,
-    PERSONS,
-    TENSES,
-    Row,
-    Verb,
-    corpus_files,
-    iter_files,
-    load_verbs,
-    read_rows,
-)
+from minituner.corpus import Row, corpus_files, iter_files, read_rows
 from minituner.errors import UserError
+from minituner.verbs import PAST_TENSES, PERSONS, TENSES, Verb, load_verbs
 
 ROOT = Path(__file__).parent.parent
 RAW = ROOT / "data" / "raw"

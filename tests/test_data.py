@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from minituner.corpus import Row, Verb, corpus_files, iter_files, load_verbs, read_rows
+from minituner.corpus import Row, corpus_files, iter_files, read_rows
 from minituner.data import (
     Pair,
     SplitSettings,
@@ -35,6 +35,7 @@ from minituner.data import (
 )
 from minituner.errors import UserError
 from minituner.files import write_jsonl
+from minituner.verbs import Verb, load_verbs
 
 ROOT = Path(__file__).parent.parent
 STUDY = corpus_files(ROOT / "data/processed/verb-corpus")
