@@ -43,8 +43,8 @@ def load_base(path: str | Path, tokenizer_path: str | Path | None = None) -> Min
     value = load_tensors(path, BASE_FORMAT)
     try:
         config = MiniGPTConfig(**value["config"])
-        weights = dict(value["weights"])
-    except (KeyError, TypeError, ValueError) as error:
+        weights = {str(name): tensor for name, tensor in value["weights"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             path,
             "its config cannot be used",

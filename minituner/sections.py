@@ -67,10 +67,11 @@ class Section:
         if isinstance(value, str) and value.strip() == value != "" and value.isprintable():
             return value
         where = f"{self.key}.{key}".removeprefix(".")
+        as_read = " (as YAML reads yes, no, on and off)" if isinstance(value, bool) else ""
         self.note(
             key,
             "has no text" if not isinstance(value, str) else "is not plain text",
-            found=brief(value) if key in self.values else "no such key",
+            found=brief(value) + as_read if key in self.values else "no such key",
             expected="a non-empty string (quoted, if YAML would read it as something else) on one "
             "line, without spaces around it",
             mend=f"write {where}" + ("" if value is None else ", in quotes"),

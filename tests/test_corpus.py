@@ -195,7 +195,7 @@ def test_all_mistakes_of_all_verbs_are_told_at_once(tmp_path: Path) -> None:
     assert message.startswith("5 mistakes:\n")
     for key, mend in (
         ("do.english.participle: is not plain text", "write do.english.participle, in quotes"),
-        ("go.english.past: has no text", "write go.english.past, in quotes"),
+        ("go.english.past: has no text", "false (as YAML reads yes, no, on and off)"),
         ("go.english.wrong_post: unknown key", "did you mean 'wrong_past'?"),
         ("come.english.wrong_past: is the correct form", "the wrong form of 'come'"),
         ("like.spanish.clitics.9sg: unknown key", "did you mean '1sg'?"),

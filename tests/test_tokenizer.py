@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tokenizers import Tokenizer
 
 from minituner.checkpoint import load_base, save_base
@@ -218,3 +219,12 @@ def test_a_base_whose_tokenizer_is_not_there_says_so(base: MiniGPT, tmp_path: Pa
     save_base(tmp_path / "base.pt", base)
     with pytest.raises(UserError, match=r"none\.json: cannot be read"):
         load_base(tmp_path / "base.pt", tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("weights", [{1: torch.zeros(1)}, [torch.zeros(1)], None])
+def test_weights_without_names_are_refused(base: MiniGPT, tmp_path: Path, weights: object) -> None:
+    path = tmp_path / "base.pt"
+    save_base(path, base)
+    torch.save(torch.load(path, weights_only=True) | {"weights": weights}, path)
+    with pytest.raises(UserError, match=r"base\.pt: "):
+        load_base(path)
