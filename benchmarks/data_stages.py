@@ -15,7 +15,7 @@ from pathlib import Path
 
 from work import ROOT, TOKENIZER, settings
 
-from minituner.corpus import corpus_files, iter_files, load_verbs
+from minituner.corpus import corpus_files, iter_files
 from minituner.data import (
     SPLITS,
     SplitSettings,
@@ -27,6 +27,7 @@ from minituner.data import (
 )
 from minituner.files import write_json, write_jsonl
 from minituner.manifest import cycles_uncollected
+from minituner.verbs import load_verbs
 
 
 def corpus(folder: Path, rows: int) -> None:

@@ -230,9 +230,9 @@ def _predict(options: Any) -> int:
 
     from minituner.adapter import load_adapter
     from minituner.checkpoint import load_base
-    from minituner.corpus import load_verbs
     from minituner.predict import BEAM, as_table, known_forms, predict, typed_prompt
     from minituner.tokenizer import load_tokenizer
+    from minituner.verbs import load_verbs
 
     if options.top > BEAM:
         raise UserError(
@@ -333,9 +333,9 @@ def _inspect(options: Any) -> int:
 
 def _convert(options: Any) -> int:
     from minituner.convert import convert, report
-    from minituner.corpus import load_verbs
     from minituner.files import write_jsonl
     from minituner.table import read_table
+    from minituner.verbs import load_verbs
 
     path = Path(options.corpus)
     if path.suffix != ".jsonl" or path.exists():

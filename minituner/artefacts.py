@@ -121,18 +121,10 @@ def _table(path: Path) -> tuple[str, Facts]:
 
 
 def _yaml_file(path: Path) -> tuple[str, Facts]:
-    from minituner.corpus import load_verbs, read_yaml
+    from minituner.strict_yaml import read_yaml
+    from minituner.verbs import load_verbs
 
-    try:
-        value = read_yaml(path)
-    except RecursionError as error:
-        raise UserError(
-            path,
-            "is no YAML of the study's",
-            found="brackets in brackets, too many for any reader",
-            expected=KNOWN,
-            mend="name one of those",
-        ) from error
+    value = read_yaml(path)
     languages = {"english", "spanish"}
     if not isinstance(value, dict):
         return "YAML without keys, so nothing of the study's.", {"holds": type(value).__name__}

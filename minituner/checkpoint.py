@@ -43,8 +43,8 @@ def load_base(path: str | Path, tokenizer_path: str | Path | None = None) -> Min
     value = load_tensors(path, BASE_FORMAT)
     try:
         config = MiniGPTConfig(**value["config"])
-        weights = dict(value["weights"])
-    except (KeyError, TypeError, ValueError) as error:
+        weights = {str(name): tensor for name, tensor in value["weights"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             path,
             "its config cannot be used",
@@ -53,7 +53,7 @@ def load_base(path: str | Path, tokenizer_path: str | Path | None = None) -> Min
             mend="write the file with minituner.checkpoint.save_base",
         ) from error
     if tokenizer_path is not None:
-        _refuse_other_tokenizer(path, value.get("tokenizer_sha256"), tokenizer_path)
+        _check_tokenizer(tokenizer_path, value.get("tokenizer_sha256"), path)
     # Not on the meta device: drawing an embedding there imports torch's compiler, over a second.
     with torch.random.fork_rng(devices=[]):
         model = MiniGPT(config)
@@ -63,18 +63,17 @@ def load_base(path: str | Path, tokenizer_path: str | Path | None = None) -> Min
     return model.eval()
 
 
-def _refuse_other_tokenizer(
-    path: str | Path, recorded: str | None, tokenizer_path: str | Path
-) -> None:
+def _check_tokenizer(tokenizer_path: str | Path, recorded: object, base_path: str | Path) -> None:
+    """It is the one that the base was saved with, if the base says which."""
     try:
-        found = sha256(tokenizer_path)
+        digest = sha256(tokenizer_path)
     except OSError as error:
         raise unreadable(tokenizer_path, error) from error
-    if recorded not in (None, found):
+    if recorded not in (None, digest):
         raise UserError(
             tokenizer_path,
             "is the tokenizer of another base",
-            found=f"sha256 {found[:12]}",
-            expected=f"sha256 {str(recorded)[:12]}, as {path} says",
+            found=f"sha256 {digest[:12]}",
+            expected=f"sha256 {str(recorded)[:12]}, as {base_path} says",
             mend="name the tokenizer.json that the base was trained with",
         )

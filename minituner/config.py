@@ -1,74 +1,122 @@
-"""The config is checked before anything runs: by its schema, then for what spans several keys."""
+"""The config: its files, merged and checked; what is wrong names the file and the key."""
 
 from __future__ import annotations
 
-import difflib
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from minituner.corpus import read_yaml
-from minituner.errors import UserError
+from minituner.config_rules import RULES
+from minituner.config_schema import COMMAND_LINE, Keys, Problem, schema_problems
+from minituner.errors import Mistakes, UserError
+from minituner.sections import brief
+from minituner.strict_yaml import read_yaml
+from minituner.text import not_utf8
+
+Config = Mapping[str, Any]
+NOTHING = object()  # where no value stands
 
 
-def check_config(config: Mapping[str, Any], schema_path: str | Path) -> None:
-    """Refuse a config that does not fit its schema or contradicts itself.
+def check_config(config: Config, schema_path: str | Path, paths: Iterable[str | Path] = ()) -> None:
+    """Refuse a config that does not fit its schema, contradicts itself, or names missing files.
+
+    Args:
+        paths: The files it was merged from, in that order, to name the one that an error is in; a
+            value that stands in none of them is the command line's. Without any, config.yaml.
 
     Raises:
-        UserError: Naming the first key that is wrong, what was found and what was expected.
+        UserError: Naming every key that is wrong, what was found and what was expected.
     """
-    import yaml
+    layers = _read_layers(paths)
+    mistakes = Mistakes()
+    problems = schema_problems(config, read_yaml(schema_path))
+    for problem in problems:
+        mistakes.add(problem.error(_source(problem, config, layers)))
+    for reads, rule in RULES:
+        # A rule can only look at values that are there and of their kinds.
+        if not any(_overlap(problem.keys, key) for problem in problems for key in reads):
+            for found in rule(config):
+                if isinstance(found, Problem):
+                    found = found.error(_source(found, config, layers))
+                mistakes.add(found)
+    mistakes.raise_if_any()
 
-    schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
-    errors = _strict_validator()(schema).iter_errors(dict(config))
-    first = min(errors, key=lambda error: [str(part) for part in error.path], default=None)
-    if first is not None:
-        raise _user_error(first)
-    _check_ranks(config)
-    _check_verbs(config)
-    _check_own_base(config)
-    _check_ablations(config)
-    _check_files(config)
+
+def _overlap(keys: Keys, dotted: str) -> bool:
+    """Whether one of two ways to a value is the beginning of the other."""
+    return all(one == other for one, other in zip(keys, dotted.split("."), strict=False))
 
 
-def _strict_validator() -> Any:
-    """JSON Schema takes 3.0 for an integer, and NaN and infinity for numbers: here neither is."""
-    import jsonschema  # 0.1 s, so only where a config is read
+def _source(problem: Problem, config: Config, layers: Mapping[str, Config]) -> str:
+    """The last of the files to hold what a problem is about; of a missing key, the first."""
+    if not layers:
+        return "config.yaml"
+    if problem.missing:
+        return next(iter(layers))
+    value = _value_at(config, problem.keys)
+    for name, layer in reversed(list(layers.items())):
+        found = _value_at(layer, problem.keys)
+        if found == value or repr(found) == repr(value):  # NaN is unlike itself
+            return name
+        if isinstance(found, Mapping) and isinstance(value, Mapping):
+            return name
+    return COMMAND_LINE
 
-    def is_integer(_checker: object, value: object) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool)
 
-    def is_number(checker: object, value: object) -> bool:
-        return is_integer(checker, value) or (isinstance(value, float) and math.isfinite(value))
-
-    draft = jsonschema.Draft202012Validator
-    kinds = draft.TYPE_CHECKER.redefine_many({"integer": is_integer, "number": is_number})
-    return jsonschema.validators.extend(draft, type_checker=kinds)
+def _value_at(config: Any, keys: Keys) -> Any:
+    """What stands there, or :data:`NOTHING`; a list counts as one value."""
+    for key in keys:
+        if not isinstance(config, Mapping):
+            return config
+        if key not in config:
+            return NOTHING
+        config = config[key]
+    return config
 
 
 def read_config(paths: Iterable[str | Path]) -> dict[str, Any]:
     """A config with its overlays, merged key by key as Snakemake does.
 
     Raises:
-        UserError: A file is missing, is not YAML or holds no keys.
+        UserError: Files are missing, are not YAML or hold no keys, or hold a key twice.
     """
     config: dict[str, Any] = {}
-    for path in paths:
-        overlay = read_yaml(path)
-        if not isinstance(overlay, dict):
-            raise UserError(
-                path,
-                "holds no keys",
-                found=repr(overlay),
-                expected="the keys of config.yaml, or some of them",
-                mend="write the keys to change, or leave the file out",
-            )
+    for overlay in _read_layers(paths).values():
         _merge(config, overlay)
     return config
 
 
-def _merge(config: dict[str, Any], overlay: Mapping[str, Any]) -> None:
+def _read_layers(paths: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
+    """What each file holds, by its name as a message shows it."""
+    mistakes = Mistakes()
+    layers = {}
+    for path in map(Path, paths):
+        name = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+        with mistakes.noted():
+            layers[name] = _read_layer(name)
+    mistakes.raise_if_any()
+    return layers
+
+
+def _read_layer(path: str) -> dict[str, Any]:
+    layer = read_yaml(path)
+    raw = Path(path).read_bytes()
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:  # another encoding by its mark, which Snakemake ignores
+        raise not_utf8(path, raw, error.start) from error
+    if not isinstance(layer, dict) or not layer:
+        raise UserError(
+            path,
+            "holds no keys",
+            found=brief(layer),
+            expected="the keys of config.yaml, or some of them",
+            mend="write the keys to change, or leave the file out",
+        )
+    return layer
+
+
+def _merge(config: dict[str, Any], overlay: Config) -> None:
     for key, value in overlay.items():
         if isinstance(value, Mapping) and isinstance(config.get(key), dict):
             _merge(config[key], value)
@@ -76,7 +124,7 @@ def _merge(config: dict[str, Any], overlay: Mapping[str, Any]) -> None:
             config[key] = value
 
 
-def config_subset(config: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+def config_subset(config: Config, *keys: str) -> dict[str, Any]:
     """Only the named parts of a config, nested as they are there.
 
     Args:
@@ -90,229 +138,3 @@ def config_subset(config: Mapping[str, Any], *keys: str) -> dict[str, Any]:
             source, target = source[parent], target.setdefault(parent, {})
         target[last] = source[last]
     return subset
-
-
-def _user_error(error: Any) -> UserError:
-    """One error of jsonschema in our words."""
-    where = f"config.yaml: {'.'.join(map(str, error.absolute_path)) or 'top level'}"
-    if error.validator == "additionalProperties":
-        known = list(error.schema["properties"])
-        unknown = next(key for key in error.instance if key not in known)
-        return UserError(
-            where,
-            f"unknown key {unknown!r}",
-            found=unknown,
-            expected=f"one of {', '.join(known)}",
-            mend=nearest(str(unknown), known) or f"remove {unknown!r}",
-        )
-    if error.validator == "required":
-        missing = next(key for key in error.validator_value if key not in error.instance)
-        return UserError(
-            where,
-            f"the key {missing!r} is missing",
-            found=f"only {', '.join(map(str, error.instance)) or 'nothing'}",
-            expected=f"{missing!r} as well",
-            mend="take it from the config.yaml that the project ships",
-        )
-    wording: dict[str, Callable[[Any], str]] = {
-        "type": lambda value: f"of type {value if isinstance(value, str) else ' or '.join(value)}",
-        "minimum": lambda value: f"at least {value}",
-        "maximum": lambda value: f"at most {value}",
-        "exclusiveMinimum": lambda value: f"above {value}",
-        "exclusiveMaximum": lambda value: f"below {value}",
-        "minItems": lambda value: f"a list of at least {value}",
-        "minLength": lambda _value: "some text",
-        "uniqueItems": lambda _value: "no value twice",
-        "minProperties": lambda value: f"at least {value}",
-        "pattern": lambda _value: "a name of letters, digits and + _ -, an arm's in lower case",
-        "enum": lambda value: f"one of {', '.join(map(str, value))}",
-    }
-    expected = wording[error.validator](error.validator_value)
-    suggestion = nearest(str(error.instance), error.schema.get("enum", ()))
-    if error.validator == "type" and (number := _as_number(error.instance)) is not None:
-        suggestion = f"write {number}, without quotes: YAML reads 1e-4 as text, 1.0e-4 as a number"
-    return UserError(
-        where,
-        "the value cannot be used",
-        found=f"{error.instance!r} ({type(error.instance).__name__})",
-        expected=expected,
-        mend=suggestion or "change it in config.yaml, or in the overlay given by --configfile",
-    )
-
-
-def _as_number(value: object) -> float | None:
-    """The number that a text spells, if it does."""
-    try:
-        return float(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """A suggestion for a mistyped word, or ``None`` if nothing is near it."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else None
-
-
-def _check_ranks(config: Mapping[str, Any]) -> None:
-    model, lora = config["base"]["model"], config["lora"]
-    if lora["rank"] not in config["ranks"]:
-        raise UserError(
-            "config.yaml: lora.rank",
-            "the headline rank is not in the sweep",
-            found=lora["rank"],
-            expected=f"one of the ranks {config['ranks']}",
-            mend="add it to ranks, or choose another headline rank",
-        )
-    too_large = [rank for rank in config["ranks"] if rank > model["d_model"]]
-    if too_large and config["base"]["checkpoint"] is None:
-        raise UserError(
-            "config.yaml: ranks",
-            "a rank is larger than the layers it adapts",
-            found=too_large[0],
-            expected=f"at most base.model.d_model = {model['d_model']}",
-            mend="remove it from ranks",
-        )
-    if model["d_model"] % model["n_heads"]:
-        raise UserError(
-            "config.yaml: base.model.n_heads",
-            "does not divide d_model",
-            found=f"{model['n_heads']} heads, d_model {model['d_model']}",
-            expected="a divisor of d_model",
-            mend=f"e.g. {_divisor_near(model['d_model'], model['n_heads'])}",
-        )
-
-
-def _divisor_near(number: int, wanted: int) -> int:
-    divisors = (d for d in range(1, number + 1) if number % d == 0)
-    return min(divisors, key=lambda d: abs(d - wanted))
-
-
-def _check_verbs(config: Mapping[str, Any]) -> None:
-    both = set(config["data"]["irregular_verbs"]) & set(config["data"]["regular_verbs"])
-    if both:
-        raise UserError(
-            "config.yaml: data",
-            "a verb is both taught and in the control set",
-            found=", ".join(sorted(both)),
-            expected="irregular_verbs and regular_verbs to share none",
-            mend="remove it from one of the two",
-        )
-
-
-def _check_own_base(config: Mapping[str, Any]) -> None:
-    base = config["base"]
-    if (base["checkpoint"] is None) != (base["tokenizer"] is None):
-        raise UserError(
-            "config.yaml: base",
-            "a base of your own needs both its files",
-            found=f"checkpoint: {base['checkpoint']}, tokenizer: {base['tokenizer']}",
-            expected="both paths, or null for both",
-            mend="name the tokenizer.json that the checkpoint was trained with",
-        )
-    if base["checkpoint"] is None and base["corpus"] is None:
-        raise UserError(
-            "config.yaml: base.corpus",
-            "there is nothing to pretrain the base on",
-            found="null",
-            expected="a folder of *.jsonl, or a checkpoint of your own",
-            mend="e.g. data/processed/base-corpus",
-        )
-
-
-def _check_ablations(config: Mapping[str, Any]) -> None:
-    seeds, further = config["base"]["pretrain"]["seed"], config["base"]["seeds"]
-    if config["base"]["checkpoint"] is not None and further:
-        raise UserError(
-            "config.yaml: base.seeds",
-            "a base of your own has no other seeds",
-            found=further,
-            expected="an empty list",
-            mend="write seeds: [], or let the pipeline pretrain the base: checkpoint: null",
-        )
-    if seeds in further:
-        raise UserError(
-            "config.yaml: base.seeds",
-            "holds the seed of the study's own base",
-            found=seeds,
-            expected="the seeds of further bases",
-            mend="remove it from the list",
-        )
-    reserved = {"rank", "bases"} & set(config["ablations"])
-    if reserved:
-        raise UserError(
-            f"config.yaml: ablations.{min(reserved)}",
-            "the name is taken",
-            found=min(reserved),
-            expected="any name but rank (the study's folder) and bases (see base.seeds)",
-            mend="call the arm something else",
-        )
-    for arm, body in config["ablations"].items():
-        names = [name.casefold() for name in body["runs"]]
-        for name, overlay in body["runs"].items():
-            where = f"config.yaml: ablations.{arm}.runs.{name}"
-            if names.count(name.casefold()) > 1:
-                raise UserError(
-                    where,
-                    "the name is given twice",
-                    found=f"{name}, in capitals or not",
-                    expected="names that differ in more than that: they become folders",
-                    mend="call it something else",
-                )
-            if body["ranks"] == "sweep" and (overlay.get("full") or "held_out_verb" in overlay):
-                raise UserError(
-                    where,
-                    "cannot be run at every rank",
-                    found="full: true or held_out_verb in an arm with ranks: sweep",
-                    expected="such a run in an arm with ranks: headline",
-                    mend="make an arm of its own for it",
-                )
-            _check_overlay(where, overlay, config["data"]["irregular_verbs"], body["enabled"])
-
-
-def _check_overlay(
-    where: str, overlay: Mapping[str, Any], verbs: Iterable[str], enabled: bool
-) -> None:
-    lora, train = overlay.get("lora", {}), overlay.get("train", {})
-    if overlay.get("full") and (lora or "loraplus_lr_ratio" in train):
-        raise UserError(
-            where,
-            "trains all weights, so it has no adapter",
-            found="full: true, and lora or loraplus_lr_ratio",
-            expected="one of the two",
-            mend="remove what is said of the adapter, or full",
-        )
-    if {"alpha", "alpha_over_rank"} <= lora.keys():
-        raise UserError(
-            where,
-            "says twice what alpha is",
-            found="alpha and alpha_over_rank",
-            expected="one of the two",
-            mend="remove one",
-        )
-    verb = overlay.get("held_out_verb")
-    if enabled and verb is not None and verb not in verbs:
-        raise UserError(
-            f"{where}.held_out_verb",
-            "is not taught",
-            found=verb,
-            expected=f"one of data.irregular_verbs: {', '.join(verbs)}",
-            mend=nearest(verb, verbs) or "remove the run",
-        )
-
-
-def _check_files(config: Mapping[str, Any]) -> None:
-    base = config["base"]
-    for key, file in (
-        ("data.verbs", config["data"]["verbs"]),
-        ("base.checkpoint", base["checkpoint"]),
-        ("base.tokenizer", base["tokenizer"]),
-    ):
-        if file is not None and not Path(file).is_file():
-            raise UserError(
-                f"config.yaml: {key}",
-                "there is no such file",
-                found=file,
-                expected="a file, its path relative to the project's folder",
-                mend="mend the path, or put the file there",
-            )

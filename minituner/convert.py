@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minituner.clauses import Word
-from minituner.corpus import BLANK, COLUMNS, PERSONS, SLASH, Verb
+from minituner.corpus import BLANK, COLUMNS, SLASH
 from minituner.english import PERSON_OF, Vocabulary
 from minituner.errors import shortened
 from minituner.table import Sentence, Table
 from minituner.tense import PARTICIPLE, PAST, Finding, past_forms
 from minituner.text import comparable, number_of
+from minituner.verbs import PERSONS, Verb
 
 SHOWN = 10  # sentences of each list in a report
 _PRONOUN = re.compile(rf"\b(?:{'|'.join(PERSON_OF)})\b")

@@ -1,4 +1,4 @@
-"""The verbs, and the corpus rows: one sentence a line of JSON, every mistake named by file:line."""
+"""The corpus rows: one sentence a line of JSON, every mistake named by file:line."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
-from minituner.errors import UserError
+from minituner.errors import Mistakes, UserError
+from minituner.sections import brief
+from minituner.text import not_utf8, unreadable
+from minituner.verbs import PAST_TENSES, PERSONS, REGULARITIES, TENSES, Verb
 
-PERSONS = ("1sg", "2sg", "3sg", "1pl", "3pl")
-PAST_TENSES = ("past_simple", "past_participle")  # the two a learner over-regularises
-TENSES = (*PAST_TENSES, "present", "future")
-REGULARITIES = ("irregular", "regular")
 LABELS = ("correct", "mis_conjugated")
 MISTAKES = ("over_regularized",)
 BLANK = "__"
@@ -55,250 +54,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "mis_conjugation_type": MISTAKES,
 }
 
-_FUTURE_ENDINGS = {"1sg": "é", "2sg": "ás", "3sg": "á", "1pl": "emos", "3pl": "án"}
-_HABER = {"1sg": "he", "2sg": "has", "3sg": "ha", "1pl": "hemos", "3pl": "han"}
 _BOM = b"\xef\xbb\xbf"
-
-
-# --- verbs -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """One verb's forms in both languages. The mappings are by person and hold every person."""
-
-    lemma: str
-    english_regularity: str
-    present: Mapping[str, str]
-    past: Mapping[str, str]
-    participle: str
-    wrong_past: str
-    wrong_participle: str
-    spanish_lemma: str
-    spanish_regularity: str
-    spanish_present: Mapping[str, str]
-    spanish_preterite: Mapping[str, str]
-    spanish_participle: str
-    spanish_future: Mapping[str, str]
-    spanish_clitics: Mapping[str, str] | None = None
-    ambiguous: Mapping[str, str] = field(default_factory=dict)  # forms that are other words too
-
-    @property
-    def irregular(self) -> bool:
-        """Whether its English past is irregular."""
-        return self.english_regularity == "irregular"
-
-    def english(self, tense: str, person: str) -> str:
-        """The correct form at the blank; in the future that is the lemma, which follows "will"."""
-        match tense:
-            case "past_simple":
-                return self.past[person]
-            case "past_participle":
-                return self.participle
-            case "present":
-                return self.present[person]
-            case "future":
-                return self.lemma
-        raise ValueError(f"no such tense: {tense}")
-
-    def wrong(self, tense: str) -> str:
-        """The other half of the minimal pair: "goed", or "walken" for a regular verb.
-
-        Raises:
-            ValueError: ``tense`` is not one of ``PAST_TENSES``; only those have a wrong form.
-        """
-        match tense:
-            case "past_simple":
-                return self.wrong_past
-            case "past_participle":
-                return self.wrong_participle
-        raise ValueError(f"{tense} has no wrong form")
-
-    def spanish(self, tense: str, person: str) -> str:
-        """The Spanish side of a target: "fue", "ido", "me gustó"; a participle without haber."""
-        if tense == "past_participle":
-            return self.spanish_participle
-        return self._with_clitic(self._spanish_finite(tense, person), person)
-
-    def spanish_phrase(self, tense: str, person: str) -> str:
-        """The whole verb as a sentence has it: as ``spanish``, but "ha ido", "me ha gustado"."""
-        if tense != "past_participle":
-            return self.spanish(tense, person)
-        # What is liked is the subject of gustar, and always in the third person here.
-        haber = _HABER["3sg" if self.spanish_clitics else person]
-        return self._with_clitic(f"{haber} {self.spanish_participle}", person)
-
-    def _spanish_finite(self, tense: str, person: str) -> str:
-        match tense:
-            case "past_simple":
-                return self.spanish_preterite[person]
-            case "present":
-                return self.spanish_present[person]
-            case "future":
-                return self.spanish_future[person]
-        raise ValueError(f"no such tense: {tense}")
-
-    def _with_clitic(self, form: str, person: str) -> str:
-        return f"{self.spanish_clitics[person]} {form}" if self.spanish_clitics else form
-
-
-def load_verbs(path: str | Path) -> dict[str, Verb]:
-    """Read the verbs, by lemma, in the file's order.
-
-    Raises:
-        UserError: The file cannot be read, or a form is missing or of the wrong kind; it names the
-            file and the key.
-    """
-    entries = read_yaml(path)
-    if not isinstance(entries, dict) or not entries:
-        raise UserError(
-            path,
-            "holds no verbs",
-            found=_brief(entries),
-            expected="a mapping from each English lemma to its forms",
-            mend="write the verbs as in data/raw/verbs.yaml",
-        )
-    return {str(lemma): _verb(path, str(lemma), entry) for lemma, entry in entries.items()}
-
-
-def _verb(path: str | Path, lemma: str, entry: Any) -> Verb:
-    english = section(path, lemma, entry, "english")
-    spanish = section(path, lemma, entry, "spanish")
-    in_english, in_spanish = f"{lemma}.english", f"{lemma}.spanish"
-    clitics = spanish.get("clitics")
-    # What is liked is singular, so the future of gustar, too, is the third person's for everybody.
-    endings = dict.fromkeys(PERSONS, _FUTURE_ENDINGS["3sg"]) if clitics else _FUTURE_ENDINGS
-    stem = _string(path, in_spanish, spanish, "future_stem")
-    verb = Verb(
-        lemma=lemma,
-        english_regularity=_regularity(path, in_english, english),
-        present=_present(path, in_english, english),
-        past=_by_person(path, in_english, english, "past"),
-        participle=_string(path, in_english, english, "participle"),
-        wrong_past=_string(path, in_english, english, "wrong_past"),
-        wrong_participle=_string(path, in_english, english, "wrong_participle"),
-        spanish_lemma=_string(path, in_spanish, spanish, "lemma"),
-        spanish_regularity=_regularity(path, in_spanish, spanish),
-        spanish_present=_by_person(path, in_spanish, spanish, "present"),
-        spanish_preterite=_by_person(path, in_spanish, spanish, "preterite"),
-        spanish_participle=_string(path, in_spanish, spanish, "participle"),
-        spanish_future={person: stem + ending for person, ending in endings.items()},
-        spanish_clitics=_by_person(path, in_spanish, spanish, "clitics") if clitics else None,
-        ambiguous=section(path, in_english, english, "ambiguous") if "ambiguous" in english else {},
-    )
-    forms = {*verb.past.values(), verb.participle, verb.wrong_past, verb.wrong_participle}
-    for word, meaning in verb.ambiguous.items():
-        if word not in forms or not isinstance(meaning, str):
-            raise UserError(
-                f"{path}: {in_english}.ambiguous",
-                f"says nothing of a form of {lemma!r}",
-                found=f"{word}: {_brief(meaning)}",
-                expected=f"one of {', '.join(sorted(forms))}, and what else it means",
-                mend="mend the word, or remove the line",
-            )
-    for key, tense in (("wrong_past", "past_simple"), ("wrong_participle", "past_participle")):
-        if any(verb.wrong(tense) == verb.english(tense, person) for person in PERSONS):
-            raise UserError(
-                f"{path}: {in_english}.{key}",
-                "is the correct form",
-                found=verb.wrong(tense),
-                expected="a form that is wrong in this tense: the other half of the minimal pair",
-                mend=f"write the wrong form of {lemma!r} there",
-            )
-    return verb
-
-
-def _present(path: str | Path, where: str, english: Mapping[str, Any]) -> dict[str, str]:
-    present = _by_person(path, where, english, "present")
-    if isinstance(english["present"], str):
-        present["3sg"] = _string(path, where, english, "third_person")
-    return present
-
-
-def _by_person(path: str | Path, where: str, entry: Mapping[str, Any], key: str) -> dict[str, str]:
-    """A form for each person; a single string stands for all of them."""
-    if isinstance(entry.get(key), dict):
-        forms = entry[key]
-        return {person: _string(path, f"{where}.{key}", forms, person) for person in PERSONS}
-    return dict.fromkeys(PERSONS, _string(path, where, entry, key))
-
-
-def _regularity(path: str | Path, where: str, entry: Mapping[str, Any]) -> str:
-    value = _string(path, where, entry, "regularity")
-    if value not in REGULARITIES:
-        raise UserError(
-            f"{path}: {where}.regularity",
-            "is not a regularity",
-            found=repr(value),
-            expected=_listed(REGULARITIES),
-            mend="write one of those two words",
-        )
-    return value
-
-
-def _string(path: str | Path, where: str, entry: Mapping[str, Any], key: str) -> str:
-    value = entry.get(key)
-    if not isinstance(value, str) or not value.strip():
-        raise UserError(
-            f"{path}: {where}.{key}",
-            "has no text",
-            found=_brief(value) if key in entry else "no such key",
-            expected="a non-empty string (quoted, if YAML would read it as something else)",
-            mend=f"write {where}.{key}",
-        )
-    return value
-
-
-def section(path: str | Path, where: str, entry: Any, key: str) -> dict[Any, Any]:
-    """The non-empty mapping ``entry[key]`` of a YAML file.
-
-    ``where`` is the key of ``entry`` itself, empty at the top of the file.
-
-    Raises:
-        UserError: There is none; it names the file and the key.
-    """
-    value = entry.get(key) if isinstance(entry, dict) else None
-    if not isinstance(value, dict) or not value:
-        raise UserError(
-            f"{path}: {f'{where}.{key}'.removeprefix('.')}",
-            "is not a mapping with something in it",
-            found=_brief(value),
-            expected=f"a mapping under {key!r}",
-            mend=f"write {key!r} as data/raw/{Path(path).name} of the repository has it",
-        )
-    return value
-
-
-def read_yaml(path: str | Path) -> Any:
-    """What a YAML file holds.
-
-    Raises:
-        UserError: It cannot be opened, is not UTF-8 or is not YAML; it names the line if there is
-            one.
-    """
-    import yaml  # here: the stages that only read rows need none
-
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except UnicodeDecodeError as error:
-        raise UserError(
-            path,
-            "is not UTF-8",
-            found=f"byte 0x{error.object[error.start]:02x} at offset {error.start}",
-            expected="text in UTF-8",
-            mend="save the file as UTF-8",
-        ) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise UserError(
-            f"{path}:{mark.line + 1}" if mark else path,
-            "is not YAML",
-            found=getattr(error, "problem", None) or str(error),
-            expected="YAML as in data/raw",
-            mend="mend the indentation, quotes or colons on that line",
-        ) from error
 
 
 # --- rows ------------------------------------------------------------------------------------
@@ -309,7 +65,7 @@ class Row:
     """One sentence. A fill-in row has a prompt with one blank and a target; a plain row neither.
 
     The fields down to ``complement`` are the columns; ``path`` and ``line`` say where it stands.
-    ``read_rows`` and ``iter_rows`` return only rows whose fields agree with one another.
+    ``read_rows`` and ``iter_files`` return only rows whose fields agree with one another.
     """
 
     id: str
@@ -405,51 +161,81 @@ def read_rows(paths: Iterable[str | Path], verbs: Mapping[str, Verb]) -> list[Ro
     """Read and check the rows of all files, in the order given; an id may stand only once in all.
 
     Raises:
-        UserError: As ``iter_rows``.
+        UserError: As ``iter_files``.
     """
     return list(iter_files(paths, verbs))
 
 
 def iter_files(paths: Iterable[str | Path], verbs: Mapping[str, Verb]) -> Iterator[Row]:
-    """``read_rows``, one row at a time."""
-    seen: dict[str, tuple[str, int]] = {}
-    for path in paths:
-        yield from iter_rows(path, verbs, seen)
-
-
-def iter_rows(
-    path: str | Path,
-    verbs: Mapping[str, Verb],
-    seen: dict[str, tuple[str, int]] | None = None,
-) -> Iterator[Row]:
-    """Read and check one file's rows, one at a time; blank lines are passed over.
+    """``read_rows``, one row at a time. After a first mistake no row comes any more, but all files
+    are read to their end.
 
     Args:
-        path: A JSON-lines file in UTF-8, with or without a byte-order mark.
+        paths: JSON-lines files in UTF-8, with or without a byte-order mark; blank lines are passed
+            over.
         verbs: The known verbs, by lemma.
-        seen: Where each id read so far stands; ids already there are duplicates.
 
     Raises:
-        UserError: The file cannot be read or holds no row, or a row is not valid or does not agree
-            with ``verbs``; it names ``path:line``.
+        UserError: At the end: a file cannot be read or holds no row, or a row is not valid or does
+            not agree with ``verbs``. It names ``path:line`` of every mistake, one for each row.
     """
-    seen = {} if seen is None else seen
+    mistakes = Mistakes()
+    seen: dict[str, tuple[str, int]] = {}
+    for path in paths:
+        for row in _rows(path, verbs, seen, mistakes):
+            if not mistakes.count:
+                yield row
+    mistakes.raise_if_any()
+
+
+def _rows(
+    path: str | Path,
+    verbs: Mapping[str, Verb],
+    seen: dict[str, tuple[str, int]],
+    mistakes: Mistakes,
+) -> Iterator[Row]:
+    """One file's good rows; what is wrong with the others is noted.
+
+    Args:
+        seen: Where each id read so far stands; ids already there are duplicates.
+    """
     name = str(path)
+    try:
+        for line, text in _lines(path):
+            try:
+                row = _row(_parse(text, f"{name}:{line}"), name, line)
+                _check_id(row, seen)
+                _check_forms(row, verbs)
+            except UserError as error:
+                mistakes.add(error)
+            else:
+                yield row
+    except UserError as error:  # of the file as a whole
+        mistakes.add(error)
+
+
+def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """A file's lines that are not blank, each with its number.
+
+    Raises:
+        UserError: The file cannot be read, is not UTF-8, or has no such line.
+    """
     empty = True
-    with _open(path) as stream:
-        for line, raw in enumerate(stream, start=1):
-            if line == 1:
-                raw = raw.removeprefix(_BOM)
-            if not raw.strip():
-                continue
-            empty = False
-            row = _row(_parse(raw, name, line), name, line)
-            _check_id(row, seen)
-            _check_forms(row, verbs)
-            yield row
+    try:
+        with Path(path).open("rb") as stream:
+            for line, raw in enumerate(stream, start=1):
+                if line == 1:
+                    raw = raw.removeprefix(_BOM)
+                if raw.strip():
+                    empty = False
+                    yield line, raw.decode("utf-8")
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except UnicodeDecodeError as error:
+        raise not_utf8(f"{path}:{line}", raw, error.start) from error
     if empty:
         raise UserError(
-            name,
+            path,
             "holds no rows",
             found="an empty file",
             expected="one JSON object a line",
@@ -457,26 +243,10 @@ def iter_rows(
         )
 
 
-def _open(path: str | Path) -> BinaryIO:
-    try:
-        return Path(path).open("rb")  # bytes: so that a bad one can be named by its line
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _parse(raw: bytes, path: str, line: int) -> dict[str, Any]:
+def _parse(text: str, place: str) -> dict[str, Any]:
     """The JSON object on one line."""
-    place = f"{path}:{line}"
     try:
-        record = json.loads(raw.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise UserError(
-            place,
-            "is not UTF-8",
-            found=f"byte 0x{raw[error.start]:02x} at column {error.start + 1}",
-            expected="text in UTF-8",
-            mend="save the file as UTF-8",
-        ) from error
+        record = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(
             place,
@@ -489,11 +259,33 @@ def _parse(raw: bytes, path: str, line: int) -> dict[str, Any]:
         raise UserError(
             place,
             "is not a row",
-            found=_brief(record),
+            found=brief(record),
             expected='a JSON object: {"id": ..., "text": ..., ...}',
             mend="write one JSON object on the line",
         )
+    if text.count(":") > len(record):  # each key has one, so this one may have a key twice
+        _check_keys(text, place)
     return record
+
+
+def _check_keys(text: str, place: str) -> None:
+    """Of a key that stands twice JSON would use the last alone."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in values:
+                raise UserError(
+                    place,
+                    f"field {key!r} stands twice",
+                    found=f"{brief(values[key])} and {brief(value)}",
+                    expected="each field once",
+                    mend="remove one of the two",
+                )
+            values[key] = value
+        return values
+
+    json.loads(text, object_pairs_hook=once)
 
 
 def _row(record: dict[str, Any], path: str, line: int) -> Row:
@@ -712,7 +504,7 @@ def _bad_field(record: dict[str, Any], column: str, path: str, line: int) -> NoR
         raise UserError(
             f"{path}:{line}",
             f"field {column!r} is not text",
-            found=_brief(record[column]),
+            found=brief(record[column]),
             expected=kind,
             mend=f"write {column!r} as {kind}",
         )
@@ -738,21 +530,5 @@ def _bad_choice(place: str, field: str, value: str, allowed: Collection[str]) ->
     )
 
 
-def _unreadable(path: str | Path, error: OSError) -> UserError:
-    return UserError(
-        path,
-        "cannot be read",
-        found=error.strerror or str(error),
-        expected="a readable file",
-        mend="mend the path or the permissions",
-    )
-
-
 def _listed(words: Iterable[str]) -> str:
     return ", ".join(words)
-
-
-def _brief(value: Any) -> str:
-    """The value as JSON would write it, cut to a line."""
-    text = json.dumps(value, ensure_ascii=True, default=repr)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -12,9 +12,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from minituner.corpus import Row, Verb
-from minituner.errors import UserError
+from minituner.corpus import Row
+from minituner.errors import Mistakes, UserError
 from minituner.files import iter_jsonl
+from minituner.verbs import Verb
 
 FORMS = ("past_simple", "past_participle")
 SPLITS = ("train", "val", "test", "control", "probe")
@@ -86,16 +87,7 @@ def filter_rows(
     Raises:
         UserError: A verb is not among ``verbs``.
     """
-    for key, lemmas in (("irregular_verbs", irregular_verbs), ("regular_verbs", regular_verbs)):
-        unknown = [lemma for lemma in lemmas if lemma not in verbs]
-        if unknown:
-            raise UserError(
-                f"config.yaml: data.{key}",
-                "names a verb whose forms are not known",
-                found=", ".join(unknown),
-                expected=f"verbs of data.verbs: {', '.join(verbs)}",
-                mend="mend the name, or write the verb's forms into that file",
-            )
+    _check_known(verbs, irregular_verbs=irregular_verbs, regular_verbs=regular_verbs)
     group = dict.fromkeys(irregular_verbs, "irregular") | dict.fromkeys(regular_verbs, "regular")
     kept: dict[str, list[Pair]] = {"irregular": [], "regular": []}
     dropped: Counter[str] = Counter()
@@ -118,6 +110,24 @@ def filter_rows(
         "dropped": dict(sorted(dropped.items())),
     }
     return kept["irregular"], kept["regular"], summary
+
+
+def _check_known(verbs: Mapping[str, Verb], **lemmas: Sequence[str]) -> None:
+    """Every verb that the config names has its forms in data.verbs."""
+    mistakes = Mistakes()
+    for key, names in lemmas.items():
+        unknown = [name for name in names if name not in verbs]
+        if unknown:
+            mistakes.add(
+                UserError(
+                    f"config.yaml: data.{key}",
+                    "names a verb whose forms are not known",
+                    found=", ".join(unknown),
+                    expected=f"verbs of data.verbs: {', '.join(verbs)}",
+                    mend="mend the name, or write the verb's forms into that file",
+                )
+            )
+    mistakes.raise_if_any()
 
 
 def pair_of_row(row: Row, verbs: Mapping[str, Verb]) -> Pair:

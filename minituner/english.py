@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
-from minituner.corpus import PERSONS, Verb
 from minituner.text import comparable
+from minituner.verbs import PERSONS, Verb
 
 PERSON_OF = {
     "i": "1sg",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 LONGEST = 600  # characters of any part of a message; a user's text may have any length
@@ -66,6 +68,14 @@ class Mistakes:
         )
         self.first += errors[: self.SHOWN - len(self.first)]
         self.count += count
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note a mistake that ends the block, and go on after it."""
+        try:
+            yield
+        except UserError as error:
+            self.add(error)
 
     def raise_if_any(self) -> None:
         """Raise what was noted.

@@ -12,28 +12,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, cycle, pairwise, product
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
-from minituner.corpus import (
-    BLANK,
-    PAST_TENSES,
-    PERSONS,
-    SLASH,
-    TENSES,
-    Verb,
-    load_verbs,
-    read_yaml,
-    section,
-)
-from minituner.errors import UserError
+from minituner.corpus import BLANK, SLASH
+from minituner.errors import Mistakes, UserError
 from minituner.files import atomic_open
+from minituner.sections import Section, brief, unknown_word
+from minituner.strict_yaml import read_yaml
+from minituner.verbs import PAST_TENSES, PERSONS, TENSES, Verb, load_verbs
 
 # The study's corpus, in rows. Of 500, 80 % make 25 batches of 16.
 IRREGULAR_ROWS = 500
@@ -100,132 +94,161 @@ def load_grammar(path: Path, verbs: Mapping[str, Verb]) -> Grammar:
     """Read frames.yaml.
 
     Raises:
-        UserError: A key is missing or mistyped, or two verbs share a complement.
+        UserError: A key is missing, unknown or mistyped, or two verbs share a complement; it names
+            every such key at once.
     """
-    content = read_yaml(path)
-    states = section(path, "", content, "states")
-    complements = section(path, "", content, "complements")
+    mistakes = Mistakes()
+    content = Section(path, "", read_yaml(path), mistakes)
+    content.only(("subjects", "frames", "times", "states", "complements"))
+    states = content.section("states")
+    states.only(("verbs", "times"))
+    times = _groups(content.section("times"))
+    state_times = states.section("times")
+    state_times.only(times)
     grammar = Grammar(
         path=path,
-        subjects=_subjects(path, content),
-        frames=_frames(path, section(path, "", content, "frames")),
-        times=_groups(path, "times", section(path, "", content, "times")),
-        state_verbs=frozenset(states.get("verbs", [])),
-        state_times=_groups(path, "states.times", section(path, "states", states, "times")),
-        complements={lemma: section(path, "complements", complements, lemma) for lemma in verbs},
+        subjects=_subjects(content),
+        frames=_frames(content.section("frames"), times),
+        times=times,
+        state_verbs=frozenset(_state_verbs(states, verbs)),
+        state_times=_groups(state_times),
+        complements=_groups(content.section("complements"), verbs),
     )
-    for lemma in grammar.state_verbs:
-        if lemma not in verbs:
-            raise _unknown(f"{path}: states.verbs", "verb", lemma, verbs)
-    _check_frames(path, grammar)
-    _check_pairs(path, "times", grammar.times)
-    _check_pairs(path, "states.times", grammar.state_times)
-    _check_pairs(path, "complements", grammar.complements)
-    _check_complements(path, grammar)
+    _check_complements(content, grammar.complements)
+    mistakes.raise_if_any()
     return grammar
 
 
-def _groups(path: Path, where: str, groups: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    return {name: section(path, where, groups, name) for name in groups}
+def _groups(section: Section, names: Iterable[str] | None = None) -> dict[str, dict[str, str]]:
+    """Groups of English and Spanish texts: all of a section, or those of these names."""
+    groups = {}
+    for name in section.values if names is None else names:
+        group = section.section(name)
+        groups[name] = {english: _spanish(group, english) for english in group.values}
+    return groups
 
 
-def _subjects(path: Path, content: Mapping[str, Any]) -> list[Subject]:
-    try:
-        subjects = [Subject(**entry) for entry in content["subjects"]]
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: subjects",
+def _spanish(group: Section, english: str) -> str:
+    spanish = group.values[english]
+    if isinstance(spanish, str) and spanish.strip() and english.strip():
+        return spanish
+    group.note(
+        "",
+        "is not English and Spanish",
+        found=f"{english!r}: {spanish!r}",
+        expected="two texts (quoted, if YAML would read one as something else)",
+        mend="write 'english: spanish'",
+    )
+    return ""
+
+
+def _subjects(content: Section) -> list[Subject]:
+    entries = content.values.get("subjects")
+    if not isinstance(entries, list) or not entries:
+        content.note(
+            "subjects",
             "is not a list of subjects",
-            found=str(error),
+            found=brief(entries),
             expected="english, person, spanish and experiencer for each",
             mend="write each subject as data/raw/frames.yaml of the repository has it",
-        ) from error
-    for subject in subjects:
-        if subject.person not in PERSONS:
-            raise _unknown(f"{path}: subjects", "person", str(subject.person), PERSONS)
-    return subjects
+        )
+        return []
+    return [
+        _subject(Section(content.path, f"subjects.{i}", entry, content.mistakes))
+        for i, entry in enumerate(entries)
+    ]
 
 
-def _frames(path: Path, entries: Mapping[str, Any]) -> list[Frame]:
-    frames = []
-    for name, entry in entries.items():
-        try:
-            frames.append(Frame(name=name, **entry))
-        except TypeError as error:
-            raise UserError(
-                f"{path}: frames.{name}",
-                "is not a frame",
-                found=str(error),
-                expected="tense, times, english and spanish",
-                mend="write the frame as data/raw/frames.yaml of the repository has it",
-            ) from error
-    return frames
-
-
-def _check_frames(path: Path, grammar: Grammar) -> None:
-    """Known tenses and times, known slots, one blank, and a frame for every tense."""
-    for frame in grammar.frames:
-        where = f"{path}: frames.{frame.name}"
-        if frame.tense not in TENSES:
-            raise _unknown(where, "tense", frame.tense, TENSES)
-        if frame.times not in grammar.times:
-            raise _unknown(where, "times", frame.times, grammar.times)
-        for template, known in ((frame.english, ENGLISH_SLOTS), (frame.spanish, SPANISH_SLOTS)):
-            for _, slot, _, _ in Formatter().parse(template):
-                if slot is not None and slot not in known:
-                    raise _unknown(where, "slot", slot, known)
-        if frame.english.count(BLANK) != 1:
-            raise UserError(
-                where,
-                "the English has not exactly one blank",
-                found=repr(frame.english),
-                expected=f"one {BLANK}",
-                mend=f"write {BLANK} where the verb form goes",
-            )
-    for tense in TENSES:
-        if not grammar.frames_of(tense):
-            raise UserError(
-                f"{path}: frames",
-                f"no frame has the tense {tense!r}",
-                found=", ".join(frame.name for frame in grammar.frames),
-                expected="at least one frame for every tense",
-                mend="add one",
-            )
-
-
-def _check_pairs(path: Path, where: str, groups: Mapping[str, Mapping[str, str]]) -> None:
-    """Every time and complement is an English and a Spanish text."""
-    for name, pairs in groups.items():
-        for english, spanish in pairs.items():
-            if not (isinstance(english, str) and isinstance(spanish, str)):
-                raise UserError(
-                    f"{path}: {where}.{name}",
-                    "is not English and Spanish",
-                    found=f"{english!r}: {spanish!r}",
-                    expected="two texts (quoted, if YAML would read one as something else)",
-                    mend="write 'english: spanish'",
-                )
-
-
-def _unknown(where: str, what: str, value: str, known: Iterable[str]) -> UserError:
-    return UserError(
-        where,
-        f"unknown {what}",
-        found=repr(value),
-        expected=f"one of {', '.join(known)}",
-        mend="write one of those",
+def _subject(entry: Section) -> Subject:
+    entry.only(("english", "person", "spanish", "experiencer"))
+    return Subject(
+        english=entry.text("english"),
+        person=entry.choice("person", "person", PERSONS),
+        spanish=entry.text_or_null("spanish"),
+        experiencer=entry.text_or_null("experiencer"),
     )
 
 
-def _check_complements(path: Path, grammar: Grammar) -> None:
+def _frames(section: Section, times: Collection[str]) -> list[Frame]:
+    frames = [_frame(name, section.section(name), times) for name in section.values]
+    for tense in TENSES:
+        if all(frame.tense != tense for frame in frames):
+            section.note(
+                "",
+                f"no frame has the tense {tense!r}",
+                found=", ".join(section.values),
+                expected="at least one frame for every tense",
+                mend="add one",
+            )
+    return frames
+
+
+def _frame(name: str, entry: Section, times: Collection[str]) -> Frame:
+    """A frame with a known tense and times, known slots, and one blank."""
+    entry.only(("tense", "times", "english", "spanish"))
+    frame = Frame(
+        name=name,
+        tense=entry.choice("tense", "tense", TENSES),
+        times=entry.choice("times", "times", times),
+        english=_template(entry, "english", ENGLISH_SLOTS),
+        spanish=_template(entry, "spanish", SPANISH_SLOTS),
+    )
+    if frame.english and frame.english.count(BLANK) != 1:
+        entry.note(
+            "",
+            "the English has not exactly one blank",
+            found=repr(frame.english),
+            expected=f"one {BLANK}",
+            mend=f"write {BLANK} where the verb form goes",
+        )
+    return frame
+
+
+def _template(entry: Section, key: str, known: Sequence[str]) -> str:
+    """A sentence whose slots are all known."""
+    template = entry.text(key)
+    slots = re.findall(r"{([^{}]*)}", template)
+    for slot in slots:
+        if slot not in known:
+            entry.mistakes.add(unknown_word(entry.place(key), "slot", slot, known))
+    if template.count("{") != len(slots) or template.count("}") != len(slots):
+        entry.note(
+            key,
+            "has a brace that belongs to no slot",
+            found=repr(template),
+            expected="each slot in one pair of braces, such as {subject}, and no other brace",
+            mend="close the slot, or remove the brace",
+        )
+    return template
+
+
+def _state_verbs(states: Section, verbs: Collection[str]) -> list[str]:
+    lemmas = states.values.get("verbs", [])
+    if not isinstance(lemmas, list):
+        states.note(
+            "verbs",
+            "is not a list of verbs",
+            found=brief(lemmas),
+            expected="lemmas in brackets: [be, have]",
+            mend="write the brackets",
+        )
+        return []
+    for lemma in map(str, lemmas):
+        if lemma not in verbs:
+            where = states.place("verbs")
+            states.mistakes.add(unknown_word(where, "verb", lemma, verbs))
+    return [str(lemma) for lemma in lemmas]
+
+
+def _check_complements(content: Section, complements: Mapping[str, Mapping[str, str]]) -> None:
     """Two verbs with one complement would make one prompt with two right answers."""
     owner: dict[str, str] = {}
-    for lemma, complements in grammar.complements.items():
-        for english in complements:
+    for lemma, pairs in complements.items():
+        for english in pairs:
             other = owner.setdefault(english, lemma)
             if other != lemma:
-                raise UserError(
-                    f"{path}: complements.{lemma}",
+                content.note(
+                    f"complements.{lemma}",
                     "a complement that another verb has too",
                     found=f"{english!r}, also under {other!r}",
                     expected="each complement under one verb",
@@ -499,14 +522,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        settings = section(options.config, "config", read_yaml(options.config), "generate")
-        files = build(
-            options.raw,
-            options.out,
-            seed=settings["seed"],
-            share=settings["over_regularized_share"],
-            base_rows=settings["base_rows"],
-        )
+        settings = _settings(options.config)
+        files = build(options.raw, options.out, **settings)
         if options.check:
             return _report_differences(files)
         written = write(files, force=options.force)
@@ -517,6 +534,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows, state = data.count(b"\n"), "written" if path in written else "unchanged"
         print(f"{path}: {rows} rows, {state}")
     return 0
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """What ``build`` takes, from the config's section ``generate``.
+
+    Raises:
+        UserError: The section or a setting is missing, or cannot be used.
+    """
+    mistakes = Mistakes()
+    section = Section(path, "", read_yaml(path), mistakes).section("generate")
+    section.only(("seed", "base_rows", "over_regularized_share"))
+    settings = {
+        "seed": section.number("seed", 0, math.inf, whole=True),
+        "base_rows": section.number("base_rows", 1, math.inf, whole=True),
+        "share": section.number("over_regularized_share", 0, 1),
+    }
+    mistakes.raise_if_any()
+    return settings
 
 
 def _report_differences(files: Mapping[Path, bytes]) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from minituner.data import Pair
 from minituner.errors import UserError
 from minituner.files import iter_jsonl
 from minituner.prompts import SEPARATOR, answer_text, prompt_text
-from minituner.tokenizer import BOS, EOS, encode, special_id
+from minituner.tokenizer import BOS, EOS, check_kept, encode, special_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +47,34 @@ class TokenizedPair:
 
 
 def tokenize_pairs(
-    pairs: Iterable[Pair], tokenizer: Tokenizer, context_length: int
+    pairs: Iterable[Pair],
+    tokenizer: Tokenizer,
+    context_length: int,
+    name: str = "the tokenizer",
 ) -> Iterator[TokenizedPair]:
     """:func:`tokenize_pair` of each, one at a time."""
-    return (tokenize_pair(pair, tokenizer, context_length) for pair in pairs)
+    return (tokenize_pair(pair, tokenizer, context_length, name) for pair in pairs)
 
 
-def tokenize_pair(pair: Pair, tokenizer: Tokenizer, context_length: int) -> TokenizedPair:
+def tokenize_pair(
+    pair: Pair, tokenizer: Tokenizer, context_length: int, name: str = "the tokenizer"
+) -> TokenizedPair:
     """Encode one pair.
 
+    Args:
+        context_length: The model's, in tokens.
+        name: What to call the tokenizer in messages.
+
     Raises:
-        UserError: The text is longer than the context.
+        UserError: The text is longer than the context; or the tokenizer changes it, or does not
+            begin a token where the answer begins and end one where the form does.
     """
     bos, eos = special_id(tokenizer, BOS), special_id(tokenizer, EOS)
     end = encode(tokenizer, SEPARATOR) if pair.spanish else [eos]
+    prompt = prompt_text(pair.prompt)
+    text = prompt + answer_text(pair.english, pair.spanish)
+    prompt_ids, text_ids = encode(tokenizer, prompt), encode(tokenizer, text)
+    check_kept(tokenizer, text, text_ids, pair.source, name)
     tokenized = TokenizedPair(
         id=pair.id,
         verb=pair.verb,
@@ -70,13 +85,12 @@ def tokenize_pair(pair: Pair, tokenizer: Tokenizer, context_length: int) -> Toke
         english=pair.english,
         spanish=pair.spanish,
         wrong=pair.wrong,
-        prompt_ids=[bos, *encode(tokenizer, prompt_text(pair.prompt))],
-        target_ids=[*encode(tokenizer, answer_text(pair.english, pair.spanish)), eos],
+        prompt_ids=[bos, *prompt_ids],
+        target_ids=[*text_ids[len(prompt_ids) :], eos],
         correct_ids=encode(tokenizer, f" {pair.english}") + end,
         wrong_ids=encode(tokenizer, f" {pair.wrong}") + end,
     )
-    # A byte-level tokenizer cuts at spaces, so the answer begins with the form and what ends it.
-    assert tokenized.target_ids[: len(tokenized.correct_ids)] == tokenized.correct_ids, pair.source
+    _check_boundaries(pair, tokenized, [bos, *text_ids, eos], tokenizer, name)
     tokens = len(tokenized.prompt_ids) + max(len(tokenized.target_ids), len(tokenized.wrong_ids))
     if tokens > context_length:
         raise UserError(
@@ -87,6 +101,32 @@ def tokenize_pair(pair: Pair, tokenizer: Tokenizer, context_length: int) -> Toke
             mend="shorten the sentence, or raise base.model.context_length (retrains the base)",
         )
     return tokenized
+
+
+def _check_boundaries(
+    pair: Pair, tokenized: TokenizedPair, right: list[int], tokenizer: Tokenizer, name: str
+) -> None:
+    """Either form's tokens are those it has in running text, ``right`` with the right form: the
+    model is not asked about tokens that it never reads."""
+    wrong_text = f"{prompt_text(pair.prompt)} {pair.wrong}" + (SEPARATOR if pair.spanish else "")
+    wrong = [right[0], *encode(tokenizer, wrong_text), *([] if pair.spanish else right[-1:])]
+    for whole, form_ids in ((right, tokenized.correct_ids), (wrong, tokenized.wrong_ids)):
+        parts = tokenized.prompt_ids + form_ids
+        if whole[: len(parts)] != parts:
+            start = next(i for i, two in enumerate(zip_longest(whole, parts)) if len(set(two)) > 1)
+            raise UserError(
+                pair.source,
+                "a token runs over the end of the prompt or of the verb form",
+                found=f"{_shown(tokenizer, whole[start:])} in the whole text, "
+                f"{_shown(tokenizer, parts[start:])} in its parts: {pair.prompt!r}",
+                expected="tokens that end where the prompt and the form end",
+                mend=f"use a tokenizer that cuts at spaces, instead of {name}",
+            )
+
+
+def _shown(tokenizer: Tokenizer, ids: list[int]) -> str:
+    """The first few tokens."""
+    return " ".join(repr(tokenizer.id_to_token(token)) for token in ids[:4]) or "none"
 
 
 def tokenized_rows(pairs: Iterable[TokenizedPair]) -> Iterator[dict[str, Any]]:

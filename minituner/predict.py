@@ -10,13 +10,14 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from minituner.corpus import BLANK, PERSONS, UNDERSCORES, Verb, check_blank
+from minituner.corpus import BLANK, UNDERSCORES, check_blank
 from minituner.errors import UserError
 from minituner.evaluate import english_of, greedy_answers, next_token_logits
 from minituner.model import MiniGPT
 from minituner.prompts import SEPARATOR, prompt_text
 from minituner.text import decode_line, single_spaced
 from minituner.tokenizer import BOS, EOS, PAD, encode, special_id
+from minituner.verbs import PERSONS, Verb
 
 BEAM = 16  # beginnings of an answer that are followed at a time; so many answers at most
 MAX_TOKENS = 12  # of the English side

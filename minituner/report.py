@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 
 from minituner import commands
-from minituner.corpus import Verb
+from minituner.verbs import Verb
 
 WORDS_SHOWN = 8
 PREDICTIONS_SHOWN = 5

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minituner.corpus import PAST_TENSES
 from minituner.errors import Mistakes, UserError
 from minituner.text import comparable, decode, likely_encoding, not_utf8, unreadable
+from minituner.verbs import PAST_TENSES
 
 # What each column may be headed, as minituner.text.comparable makes it.
 HEADINGS = {

@@ -16,9 +16,9 @@ from functools import cached_property
 
 from minituner import english
 from minituner.clauses import Clause, Word, clauses_of
-from minituner.corpus import PAST_TENSES
 from minituner.english import Vocabulary
 from minituner.subjects import has_subject, opens_clause
+from minituner.verbs import PAST_TENSES
 
 PAST, PARTICIPLE = PAST_TENSES
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from minituner.errors import UserError
+from minituner.errors import Mistakes, UserError
 from minituner.files import write_text
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one thread a job, as everywhere here
@@ -14,6 +14,16 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one thread a job, as
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 BOS, EOS, PAD, UNK = SPECIAL_TOKENS = ("<bos>", "<eos>", "<pad>", "<unk>")
+# What comes back changed from a tokenizer that normalizes text, adds or drops spaces, or has no
+# token for a character.
+PROBES = (
+    "He __ to school yesterday. => went / fue",
+    " MAR\u00cdA's two  spaces,\ta tab\nand a line ",
+    "cafe\u0301, \ufb01ne, \u00bd, \uff21 \u2019 \u6f22\u5b57 \U0001f642",
+    "".join(map(chr, range(ord(" "), 0x180))),  # Latin letters with all their accents
+)
+
+EXPECTED = f"a tokenizer.json with the special tokens {' '.join(SPECIAL_TOKENS)}"
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -43,48 +53,125 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> None:
 
 
 def load_tokenizer(path: str | Path, vocab_size: int | None = None) -> Tokenizer:
-    """Read a ``tokenizer.json``.
+    """Read a ``tokenizer.json``. Truncation, padding and dropout, which transformers may have saved
+    with it, are turned off: they are settings of another use.
 
     Args:
         vocab_size: The base's; a tokenizer of another size is refused.
 
     Raises:
-        UserError: There is no such file, it is no tokenizer, lacks a special token, or has another
-            vocabulary than the base.
+        UserError: There is no such file, it is not a tokenizer, has another vocabulary than the
+            base, numbers its tokens wrongly, or does not keep text as it is.
     """
-    expected = f"a tokenizer.json with the special tokens {' '.join(SPECIAL_TOKENS)}"
-    mend = "name the tokenizer.json that belongs to the base in config.yaml: base.tokenizer"
     path = Path(path)
-    if not path.is_file():
-        raise UserError(
-            path, "there is no such file", found="nothing", expected=expected, mend=mend
-        )
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises a bare Exception
-        raise UserError(
-            path, "is no tokenizer", found=str(error), expected=expected, mend=mend
-        ) from error
+    tokenizer = _read(path)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    if hasattr(tokenizer.model, "dropout"):  # it would cut a text differently each time
+        tokenizer.model.dropout = None
+    _plain_text(tokenizer)
     missing = [token for token in SPECIAL_TOKENS if tokenizer.token_to_id(token) is None]
     if missing:
-        raise UserError(
-            path, "lacks a special token", found=f"no {missing[0]}", expected=expected, mend=mend
-        )
-    if vocab_size not in (None, tokenizer.get_vocab_size()):
-        raise UserError(
+        raise _refusal(
             path,
-            "is the tokenizer of another base",
-            found=f"a vocabulary of {tokenizer.get_vocab_size()}",
-            expected=f"a vocabulary of {vocab_size}, as the base has",
-            mend=mend,
+            "lacks a special token" if len(missing) == 1 else "lacks special tokens",
+            found=f"no {', '.join(missing)}",
+            expected=EXPECTED,
         )
-    return _plain_text(tokenizer)
+    mistakes = Mistakes()
+    for check in (_check_ids, _check_specials, _check_probes):
+        with mistakes.noted():
+            check(tokenizer, path)
+    if vocab_size not in (None, tokenizer.get_vocab_size()):
+        mistakes.add(
+            _refusal(
+                path,
+                "is the tokenizer of another base",
+                found=f"a vocabulary of {tokenizer.get_vocab_size()}",
+                expected=f"a vocabulary of {vocab_size}, as the base has",
+            )
+        )
+    mistakes.raise_if_any()
+    return tokenizer
+
+
+def _read(path: Path) -> Tokenizer:
+    if not path.is_file():
+        raise _refusal(path, "there is no such file", found="nothing", expected=EXPECTED)
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises a bare Exception
+        raise _refusal(path, "is no tokenizer", found=str(error), expected=EXPECTED) from error
+
+
+def _check_ids(tokenizer: Tokenizer, path: Path) -> None:
+    """The tokens have the ids from 0 on, each its own: they are rows of the base's embedding."""
+    tokens: dict[int, str] = {}
+    for token, token_id in tokenizer.get_vocab().items():
+        if tokens.setdefault(token_id, token) != token:
+            found = f"{tokens[token_id]!r} and {token!r} share the id {token_id}"
+            break
+    else:
+        if max(tokens) < len(tokens):
+            return
+        absent = next(i for i in range(len(tokens)) if i not in tokens)
+        found = f"an id {max(tokens)} among {len(tokens)} tokens, and none with the id {absent}"
+    expected = "the ids from 0 on, one for each token"
+    raise _refusal(path, "numbers its tokens with gaps or twice", found=found, expected=expected)
+
+
+def _check_specials(tokenizer: Tokenizer, path: Path) -> None:
+    """The special tokens are no text, and no text is one of them."""
+    ids = [special_id(tokenizer, token) for token in SPECIAL_TOKENS]
+    text = "".join(SPECIAL_TOKENS)
+    as_text, as_tokens = tokenizer.decode(ids), encode(tokenizer, text)
+    if as_text or set(ids) & set(as_tokens):
+        raise _refusal(
+            path,
+            "does not tell its special tokens from text",
+            found=f"decoded they are {as_text!r}; the text {text!r} has the ids {as_tokens}",
+            expected='"special": true for each of them under "added_tokens"',
+        )
+
+
+def _check_probes(tokenizer: Tokenizer, path: Path) -> None:
+    """Text comes back as it was."""
+    for text in PROBES:
+        check_kept(tokenizer, text, encode(tokenizer, text), path, str(path))
+
+
+def check_kept(
+    tokenizer: Tokenizer, text: str, ids: list[int], where: str | Path, name: str
+) -> None:
+    """Refuse a tokenizer from whose tokens a text does not come back: the model would read, and a
+    reader of its answers see, another text.
+
+    Args:
+        ids: The tokens of ``text``.
+        where: Where the text stands.
+        name: What to call the tokenizer.
+    """
+    decoded = tokenizer.decode(ids)
+    if decoded != text:
+        raise UserError(
+            where,
+            "the tokenizer changes text",
+            found=f"{decoded!r}, decoded from the tokens of {text!r}",
+            expected="the same text: no normalizer, and tokens for every character",
+            mend=f"use a byte-level tokenizer that adds and drops nothing, instead of {name}",
+        )
+
+
+def _refusal(path: Path, what: str, *, found: str, expected: str) -> UserError:
+    mend = "name the tokenizer.json that belongs to the base in config.yaml: base.tokenizer"
+    return UserError(path, what, found=found, expected=expected, mend=mend)
 
 
 def special_id(tokenizer: Tokenizer, token: str) -> int:
-    """The id of one of SPECIAL_TOKENS."""
+    """The id of one of SPECIAL_TOKENS, all of which :func:`load_tokenizer` has found there."""
     token_id = tokenizer.token_to_id(token)
-    assert token_id is not None, token  # load_tokenizer has checked
+    if token_id is None:
+        raise ValueError(f"the tokenizer has no {token}")
     return int(token_id)
 
 

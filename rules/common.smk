@@ -6,32 +6,27 @@ it, and puts it back if the job fails. Without it a failing job would lose the l
 
 import os
 import re
-
-from snakemake.exceptions import WorkflowError
+from pathlib import Path
 
 from minituner import commands
 from minituner.arms import arms_of, describe_run, enabled_arms, study_setting, used_keys
 from minituner.config import check_config, config_subset
 from minituner.corpus import corpus_files
-from minituner.errors import UserError
 from minituner.imports import import_closure
 from minituner.manifest import require_own_results
+from minituner.strict_yaml import read_yaml
 
 # Threads that wait spin by default, and steal the time of those that work: on two busy cores that made
 # a training step of two threads nine times slower. Read by OpenMP when a job loads torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def or_stop(function, *arguments):
-    """Call ``function``; a user's mistake ends Snakemake with its message and no traceback."""
-    try:
-        return function(*arguments)
-    except UserError as error:
-        raise WorkflowError(f"minituner cannot go on.\n\n{error}\n")
-
-
 CONFIG_FILES = list(commands.use_config_files(workflow.configfiles))
-or_stop(check_config, config, workflow.source_path("config.schema.yaml"))
+or_stop(check_config, config, workflow.source_path("config.schema.yaml"), CONFIG_FILES)
+# Snakemake has read these itself, and takes the last of a key that stands twice.
+for profile in Path("profiles").glob("*/*.yaml"):
+    or_stop(read_yaml, profile)
+
 # For the jobs; the command line's `true` arrives as text.
 config["config_files"] = CONFIG_FILES
 config["overwrite_results"] = config.get("overwrite_results") in (True, "true")

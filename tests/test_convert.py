@@ -10,9 +10,10 @@ import pytest
 from minituner.__main__ import main
 from minituner.artefacts import explain
 from minituner.convert import convert, report
-from minituner.corpus import Verb, load_verbs, read_rows
+from minituner.corpus import read_rows
 from minituner.data import filter_rows
 from minituner.table import Sentence, Table
+from minituner.verbs import Verb, load_verbs
 
 ROOT = Path(__file__).parent.parent
 IRREGULAR = ["be", "have", "do", "go", "come", "see", "eat", "write"]

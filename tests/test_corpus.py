@@ -15,18 +15,9 @@ import yaml
 from lemminflect import getInflection
 
 from minituner import generate
-from minituner.corpus import (
-    PAST_TENSES,
-    PERSONS,
-    TENSES,
-    Row,
-    Verb,
-    corpus_files,
-    iter_rows,
-    load_verbs,
-    read_rows,
-)
+from minituner.corpus import Row, corpus_files, iter_files, read_rows
 from minituner.errors import UserError
+from minituner.verbs import PAST_TENSES, PERSONS, TENSES, Verb, load_verbs
 
 ROOT = Path(__file__).parent.parent
 RAW = ROOT / "data" / "raw"
@@ -158,8 +149,13 @@ def test_spanish_compound_and_turned_round_forms(verbs: dict[str, Verb]) -> None
         ("past: went", "past: 3", "go.english.past", "write go.english.past"),
         ("wrong_past: goed", "wrong_past: went", "go.english.wrong_past", "the wrong form of 'go'"),
         ("past: {1sg: was, ", "past: {", "be.english.past.1sg", "write be.english.past.1sg"),
-        ("regularity: irregular", "regularity: odd", "be.english.regularity", "one of those two"),
-        ("go:\n  english:", "go:\n  englisch:", "go.english", "write 'english' as"),
+        ("regularity: irregular", "regularity: odd", "be.english.regularity", "one of those"),
+        (
+            "go:\n  english:",
+            "go:\n  englisch:",
+            "go.englisch: unknown key",
+            "did you mean 'english'?",
+        ),
         ("past: went", "past: 'went", ":", "mend the indentation, quotes"),
     ],
 )
@@ -174,6 +170,38 @@ def test_a_bad_verb_is_named_by_file_and_key(
     assert str(caught.value).startswith(f"{path}:")
     assert where in str(caught.value)
     assert mend in str(caught.value)
+
+
+def test_all_mistakes_of_all_verbs_are_told_at_once(tmp_path: Path) -> None:
+    text = (RAW / "verbs.yaml").read_text(encoding="utf-8")
+    for old, new in (
+        ("past: went", "past: no"),  # which YAML reads as false
+        ("wrong_past: goed", "wrong_post: goed"),
+        ("participle: done", "participle: ' done'"),
+        ("wrong_past: comed", "wrong_past: came"),
+        ("clitics: {1sg: me,", "clitics: {1pl: me,"),
+    ):
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = tmp_path / "verbs.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"clitics\.1pl' stands twice"):
+        load_verbs(path)
+
+    path.write_text(text.replace("{1pl: me,", "{9sg: me,"), encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load_verbs(path)
+    message = str(caught.value)
+    assert message.startswith("5 mistakes:\n")
+    for key, mend in (
+        ("do.english.participle: is not plain text", "write do.english.participle, in quotes"),
+        ("go.english.past: has no text", "false (as YAML reads yes, no, on and off)"),
+        ("go.english.wrong_post: unknown key", "did you mean 'wrong_past'?"),
+        ("come.english.wrong_past: is the correct form", "the wrong form of 'come'"),
+        ("like.spanish.clitics.9sg: unknown key", "did you mean '1sg'?"),
+    ):
+        assert f"{path}: {key}\n" in message
+        assert mend in message
 
 
 @pytest.mark.parametrize("content", [None, b"", b"- go", b"\xff"])
@@ -261,7 +289,7 @@ def config_with(folder: Path, base_rows: int) -> Path:
         ("person: 1sg", "person: 7sg", "subjects"),
         ("english: you, ", "", "subjects"),
         ("verbs: [like, want]", "verbs: [like, wont]", "states.verbs"),
-        ("\ncomplements:", "\ncomplement:", "complements"),
+        ("\ncomplements:", "\ncomplement:", "complement"),
     ],
 )
 def test_a_bad_frame_is_named_by_file_and_key(
@@ -272,6 +300,63 @@ def test_a_bad_frame_is_named_by_file_and_key(
     (tmp_path / "frames.yaml").write_text(frames.replace(old, new, 1), encoding="utf-8")
     assert generate.main(["--raw", str(tmp_path), "--check"]) == 1
     assert f"{tmp_path / 'frames.yaml'}: {where}" in capsys.readouterr().err
+
+
+def test_all_mistakes_of_the_frames_are_told_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "verbs.yaml").write_bytes((RAW / "verbs.yaml").read_bytes())
+    frames = (RAW / "frames.yaml").read_text(encoding="utf-8")
+    changes = {
+        "{english: he, person: 3sg, spanish: null": "{english: no, person: 3, spanish: 7",
+        "tense: present": "tense: aorist",
+        "{subject} will __": "{subject will __",
+        "twice: dos veces": "twice:",
+        "\nstates:\n": "\nstates:\n  verb: [be]\n",
+    }
+    for old, new in changes.items():
+        assert old in frames
+        frames = frames.replace(old, new, 1)
+    (tmp_path / "frames.yaml").write_text(frames, encoding="utf-8")
+    assert generate.main(["--raw", str(tmp_path), "--check"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("7 mistakes:\n")
+    for key in (
+        "subjects.2.english: has no text",
+        "subjects.2.person: has no text",
+        "subjects.2.spanish: has no text",
+        "frames.present_last.tense: unknown tense",
+        "frames.future_last.english: has a brace that belongs to no slot",
+        "times.perfect_end: is not English and Spanish",
+        "states.verb: unknown key",
+    ):
+        assert f"{tmp_path / 'frames.yaml'}: {key}\n" in error
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, ["config.yaml: generate: is not a mapping"]),
+        (
+            {"seed": -1, "base_rows": 2.5, "over_regularized_share": "all", "sede": 1},
+            [
+                "4 mistakes",
+                "generate.seed: cannot be used",
+                "whole number from 1 on",
+                "from 0 to 1",
+            ],
+        ),
+        ({"seed": 0, "base_row": 10, "over_regularized_share": 0.5}, ["mean 'base_rows'?"]),
+    ],
+)
+def test_bad_settings_of_the_generator_are_refused_by_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: object, words: list[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"generate": settings}))
+    assert generate.main(["--raw", str(RAW), "--check", "--config", str(config)]) == 1
+    error = capsys.readouterr().err
+    assert all(word in error for word in words), error
 
 
 def test_the_corpora_share_no_sentence(
@@ -463,7 +548,7 @@ def test_what_a_user_may_leave_out_or_add(tmp_path: Path, verbs: dict[str, Verb]
     path = tmp_path / "rows.jsonl"
     # A byte-order mark, Windows line ends, a blank line and no last line end: all from editors.
     path.write_bytes(b"\xef\xbb\xbf\r\n" + json.dumps(row).encode() + b"\r\n\r\n")
-    (read,) = iter_rows(path, verbs)
+    (read,) = iter_files([path], verbs)
     assert read.target_spanish is None
     assert read.spanish is None
     assert read.line == 2
@@ -483,7 +568,7 @@ def as_line(row: Mapping[str, Any]) -> bytes:
         (b'{"id": "one",', "is not JSON", "quotes, commas and braces"),
         (b"[" * 100_000, "is not JSON", "quotes, commas and braces"),
         (b"[1]", "is not a row", "one JSON object on the line"),
-        (as_line(GOOD).replace(b"Fue", b"F\xfae"), "is not UTF-8", "save the file as UTF-8"),
+        (as_line(GOOD).replace(b"Fue", b"F\xfae"), "is not UTF-8", "save it as UTF-8"),
         (as_line({**GOOD, "spanish": "\ud83d."}), "half a character", "instead of its escape"),
         (as_line(without("tense")), "'tense' is missing", "add 'tense'"),
         (as_line(without("prompt", promt="__")), "'prompt' is missing", "rename 'promt'"),
@@ -541,6 +626,53 @@ def test_a_bad_row_is_named_by_file_and_line(
     assert what in first
     assert mend in to_mend
     assert found.startswith("  found:") and expected.startswith("  expected:")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (as_line(GOOD)[:-1] + b', "text": "He left."}', ["'text' stands twice", "He left."]),
+        (as_line(GOOD)[:-1] + b', "person": "3sg"}', ["'person' stands twice"]),
+        (as_line(GOOD)[:-1] + b', "notes": {"a": 1, "a": 2}}', ["'a' stands twice"]),
+    ],
+)
+def test_a_field_that_stands_twice_is_refused(
+    tmp_path: Path, verbs: dict[str, Verb], line: bytes, words: list[str]
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(line + b"\n")
+    with pytest.raises(UserError) as caught:
+        read_rows([path], verbs)
+    assert str(caught.value).startswith(f"{path}:1: ")
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_a_colon_in_a_text_is_not_a_field(tmp_path: Path, verbs: dict[str, Verb]) -> None:
+    row = {**GOOD, "complement": "to school: on time", "notes": {"source": "a: b"}}
+    (read,) = read_rows([write_rows(tmp_path / "rows.jsonl", row)], verbs)
+    assert read.complement == "to school: on time"
+
+
+def test_the_mistakes_of_all_rows_and_files_are_told_at_once(
+    tmp_path: Path, verbs: dict[str, Verb]
+) -> None:
+    bad = {**GOOD, "tense": "aorist"}
+    one = write_rows(tmp_path / "one.jsonl", GOOD, *({**bad, "id": f"b{i}"} for i in range(30)))
+    two = write_rows(tmp_path / "two.jsonl", {**GOOD, "id": "last"}, GOOD)
+    none = tmp_path / "none.jsonl"
+    windows = tmp_path / "windows.jsonl"
+    windows.write_bytes(json.dumps(GOOD).replace("Fue", "Fu\u00e9").encode("cp1252") + b"\n{}\n")
+    came: list[Row] = []
+    with pytest.raises(UserError) as caught:
+        came.extend(iter_files([one, two, none, windows], verbs))
+    message = str(caught.value)
+    # 30 tenses, one id, one file that is not there, and one in another encoding.
+    assert message.startswith("33 mistakes; the first 10:\n")
+    assert message.count("unknown tense") == 10
+    with pytest.raises(UserError, match="3 mistakes:") as caught:
+        read_rows([write_rows(one, GOOD), two, none, windows], verbs)
+    for words in (f"{two}:2: duplicate id", f"{none}: cannot be", f"{windows}:1: is not UTF-8"):
+        assert words in str(caught.value)
 
 
 def test_an_id_stands_once_in_all_files(tmp_path: Path, verbs: dict[str, Verb]) -> None:

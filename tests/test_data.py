@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from minituner.corpus import Row, Verb, corpus_files, iter_files, load_verbs, read_rows
+from minituner.corpus import Row, corpus_files, iter_files, read_rows
 from minituner.data import (
     Pair,
     SplitSettings,
@@ -35,6 +35,7 @@ from minituner.data import (
 )
 from minituner.errors import UserError
 from minituner.files import write_jsonl
+from minituner.verbs import Verb, load_verbs
 
 ROOT = Path(__file__).parent.parent
 STUDY = corpus_files(ROOT / "data/processed/verb-corpus")
@@ -203,6 +204,18 @@ def test_an_edited_sentence_moves_none_but_a_few_of_its_own_verb_and_form(
     # About 33 pairs in each: 3 or 4 of them in val, as many in test; each may swap with one.
     assert len(moved) <= 16
     assert {name: len(after[name]) for name in after} == {n: len(splits[n]) for n in after}
+
+
+def test_unknown_verbs_of_both_lists_are_told_at_once(
+    rows: list[Row], verbs: dict[str, Verb]
+) -> None:
+    with pytest.raises(UserError, match="2 mistakes") as refusal:
+        filter_rows(rows, verbs, ["go", "goo", "run"], ["wlak"])
+    message = str(refusal.value)
+    assert "data.irregular_verbs: names a verb whose forms are not known\n  found:    goo, run" in (
+        message
+    )
+    assert "data.regular_verbs: names a verb whose forms are not known\n  found:    wlak" in message
 
 
 def test_one_prompt_with_two_answers_stays_together() -> None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from minituner.adapter import load_adapter, save_adapter
 from minituner.audit import effective_rank, scale_audit
 from minituner.checkpoint import load_base, save_base
-from minituner.corpus import COLUMNS, Row, load_verbs
+from minituner.corpus import COLUMNS, Row
 from minituner.data import Pair, pair_of_row
 from minituner.errors import UserError
 from minituner.evaluate import Questions, judge, replies
@@ -44,6 +44,7 @@ from minituner.pairs import TokenizedPair, tokenize_pair
 from minituner.prompts import base_text
 from minituner.tensors import load_safetensors, save_safetensors, save_tensors, weights_sha256
 from minituner.train import target_examples
+from minituner.verbs import load_verbs
 
 ROOT = Path(__file__).parent.parent
 PAD_ID = 2

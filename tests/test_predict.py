@@ -19,13 +19,13 @@ from tokenizers import Tokenizer
 from minituner.__main__ import main
 from minituner.adapter import save_adapter
 from minituner.checkpoint import save_base
-from minituner.corpus import Verb, load_verbs
 from minituner.errors import UserError
 from minituner.lora import lora_layers, wrap_minigpt_with_lora
 from minituner.model import MiniGPT
 from minituner.predict import known_forms, top_answers, typed_prompt
 from minituner.tensors import weights_sha256
 from minituner.tokenizer import encode, save_tokenizer
+from minituner.verbs import Verb, load_verbs
 
 ROOT = Path(__file__).parent.parent
 EOS_ID = 1

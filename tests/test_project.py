@@ -158,16 +158,16 @@ def test_a_stage_without_tensors_never_waits_for_torch(
 
 
 def test_reading_the_rules_loads_nothing_heavy() -> None:
-    """What common.smk imports of ours, and the calls it makes with it."""
-    text = (ROOT / "rules/common.smk").read_text()
+    """What start.smk and common.smk import of ours, and the calls they make with it."""
+    text = "".join((ROOT / f"rules/{name}.smk").read_text() for name in ("start", "common"))
     imports = re.findall(r"^from minituner\..*$", text, re.MULTILINE)
     assert {line.split()[1] for line in imports} >= {
         f"minituner.{module}" for module in ("config", "corpus", "imports")
     }
     program = "\n".join(imports) + (
         "\nimport sys\n"
-        "from minituner.config import read_config\n"
-        "check_config(read_config(['config.yaml']), 'rules/config.schema.yaml')\n"
+        "files = ['config.yaml']\n"
+        "check_config(read_config(files), 'rules/config.schema.yaml', files)\n"
         "corpus_files('data/processed/verb-corpus')\n"
         "import_closure('workflow_scripts/train.py')\n"
         "print(*sorted({name.split('.')[0] for name in sys.modules}))"

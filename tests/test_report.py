@@ -11,9 +11,9 @@ from typing import Any
 import jinja2
 import pytest
 
-from minituner.corpus import load_verbs
 from minituner.cost import cost_table
 from minituner.report import FILTERS, ambiguous_forms, render_report, unseen_words_sentence
+from minituner.verbs import load_verbs
 
 TEMPLATE = Path(__file__).parent.parent / "minituner/templates/REPORT.md.j2"
 SETTINGS = {

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from minituner.convert import convert
-from minituner.corpus import PERSONS, Verb, load_verbs, read_rows
+from minituner.corpus import read_rows
 from minituner.table import Sentence
 from minituner.text import APOSTROPHES
+from minituner.verbs import PERSONS, Verb, load_verbs
 
 ROOT = Path(__file__).parent.parent
 CORPUS = [ROOT / f"data/processed/verb-corpus/{kind}.jsonl" for kind in ("irregular", "regular")]

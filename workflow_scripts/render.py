@@ -1,7 +1,7 @@
-from minituner.corpus import load_verbs
 from minituner.files import read_json, write_text
 from minituner.manifest import run_stage
 from minituner.report import ambiguous_forms, render_report
+from minituner.verbs import load_verbs
 
 with run_stage(snakemake) as job:
     config = job.params.config

@@ -1,7 +1,8 @@
-from minituner.corpus import iter_files, load_verbs
+from minituner.corpus import iter_files
 from minituner.data import SplitSettings, check_splits, iter_pair_rows, pair_rows, split_pairs
 from minituner.files import write_json, write_jsonl
 from minituner.manifest import run_stage
+from minituner.verbs import load_verbs
 
 with run_stage(snakemake) as job:
     settings = SplitSettings(**job.params.config["data"]["split"])

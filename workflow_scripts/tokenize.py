@@ -9,7 +9,8 @@ with run_stage(snakemake) as job:
     context_length = job.params.config["base"]["model"]["context_length"]
     summaries = {name: SplitSummary() for name in SPLITS}
     for name, summary in summaries.items():
-        pairs = tokenize_pairs(iter_pair_rows(job.input[name]), tokenizer, context_length)
+        rows = iter_pair_rows(job.input[name])
+        pairs = tokenize_pairs(rows, tokenizer, context_length, job.input.tokenizer)
         write_jsonl(job.output[name], tokenized_rows(summary.counting(pairs)))
     splits = {name: summary.as_json() for name, summary in summaries.items()}
     distributions = read_json(job.input.distributions)

@@ -140,7 +140,7 @@ BAD_CORPORA: dict[str, tuple[Change, list[str]]] = {
         with_line(IRREGULAR, 3, lambda _: '{"id": "x",'),
         [f"{IRREGULAR}:3: is not JSON"],
     ),
-    "invalid UTF-8": (invalid_utf8, [f"{IRREGULAR}:1: is not UTF-8", "byte 0xff at column"]),
+    "invalid UTF-8": (invalid_utf8, [f"{IRREGULAR}:1: is not UTF-8", "byte 0xff"]),
     "missing field": (
         with_line(IRREGULAR, 2, without("tense")),
         [f"{IRREGULAR}:2: field 'tense' is missing"],
@@ -285,6 +285,37 @@ def test_a_bad_config_is_refused_before_anything_runs(
     assert results(study) == results(finished)
 
 
+def test_a_bad_overlay_is_refused_by_its_own_name(study: Study, finished: Study) -> None:
+    overlay = study.root / "own.yaml"
+    for text, words in (
+        ("data: {seed: 1}\nseeds: [0]\ndata: {seed: 2}\n", ["own.yaml:3: the key 'data' stands"]),
+        ("lora: {rnak: 2}\nseeds: [-1]\n", ["2 mistakes", "own.yaml: lora:", "own.yaml: seeds.0:"]),
+    ):
+        overlay.write_text(text)
+        run = study.snakemake("--cores", "1", "report", "--configfile", "own.yaml")
+        assert_refused(run, *words)
+        assert run.jobs == []
+    overlay.unlink()
+    run = study.snakemake("--cores", "1", "report", "--config", "seeds=0")
+    assert_refused(run, "--config: seeds: the value cannot be used")
+    assert results(study) == results(finished)
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "profiles/default/profile.yaml"])
+def test_a_key_that_stands_twice_is_refused_before_anything_runs(
+    study: Study, finished: Study, file: str
+) -> None:
+    path = study.root / file
+    text = path.read_text()
+    first = next(line for line in text.splitlines() if line[:1].isalpha())
+    path.write_text(f"{text}{first.partition(':')[0]}: 1\n")
+    run = study.snakemake("--cores", "1", "report")
+    path.write_text(text)
+    assert_refused(run, f"{file}:", "stands twice")
+    assert run.jobs == []
+    assert results(study) == results(finished)
+
+
 # --- a base of one's own ------------------------------------------------------------------------
 
 
@@ -378,6 +409,14 @@ def other_vocabulary(study: Study) -> None:
     changed_checkpoint(lambda value: value.update(tokenizer_sha256=None))(study)
 
 
+def lower_case(study: Study) -> None:
+    path = study.root / "own/tokenizer.json"
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    tokenizer["normalizer"] = {"type": "Lowercase"}
+    path.write_text(json.dumps(tokenizer), encoding="utf-8")
+    changed_checkpoint(lambda value: value.update(tokenizer_sha256=None))(study)
+
+
 def test_a_base_of_ones_own_is_used_and_takes_the_pretraining_out_of_the_graph(
     own_base: tuple[Study, Run], finished: Study
 ) -> None:
@@ -413,6 +452,10 @@ BAD_BASES: dict[str, tuple[Change, list[str]]] = {
     "another vocabulary": (
         other_vocabulary,
         ["own/tokenizer.json: is the tokenizer of another base", "a vocabulary of 599"],
+    ),
+    "a tokenizer that changes text": (
+        lower_case,
+        ["own/tokenizer.json: the tokenizer changes text", "'he __ to school"],
     ),
 }
 

@@ -1,0 +1,152 @@
+"""What JSON Schema finds wrong with a config, in our words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from minituner.errors import UserError
+from minituner.sections import nearest
+
+COMMAND_LINE = "--config"  # named where a file would be
+Keys = tuple[str, ...]  # the way to a value from the top
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a config, of which it is not known yet in which file it stands.
+
+    Args:
+        place: The key that a message names, dotted.
+        keys: Which value it is about, to find the file that holds it.
+        missing: Whether that value is missing, and so stands in no file.
+    """
+
+    place: str
+    keys: Keys
+    what: str
+    found: str
+    expected: str
+    mend: str
+    missing: bool = False
+
+    def error(self, source: str) -> UserError:
+        """The error, once it is known where the value comes from: a file or the command line."""
+        mend = self.mend
+        if source == COMMAND_LINE:
+            mend = (
+                "write it into a file and give that with --configfile: Snakemake reads all that is "
+                "nested in --config as text"
+            )
+        return UserError(
+            f"{source}: {self.place}",
+            self.what,
+            found=self.found,
+            expected=self.expected,
+            mend=mend,
+        )
+
+
+def problem(
+    place: str, what: str, *, found: object, expected: str, mend: str, at: str | None = None
+) -> Problem:
+    """A problem at a dotted key; ``at`` is the value to be looked for, if it is another."""
+    keys = tuple((place if at is None else at).split("."))
+    return Problem(place, keys, what, str(found), expected, mend)
+
+
+def schema_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Problem]:
+    """All that does not fit the schema, in the order of the keys."""
+    errors = _strict_validator()(schema).iter_errors(dict(config))
+    ordered = sorted(errors, key=lambda error: [str(part) for part in error.absolute_path])
+    # Of two missing keys there are two errors, each of which tells of both.
+    return list(dict.fromkeys(found for error in ordered for found in _problems(error)))
+
+
+def _strict_validator() -> Any:
+    """JSON Schema takes 3.0 for an integer, and NaN and infinity for numbers: here neither is."""
+    import jsonschema  # 0.1 s, so only where a config is read
+
+    def is_integer(_checker: object, value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    def is_number(checker: object, value: object) -> bool:
+        return is_integer(checker, value) or (isinstance(value, float) and math.isfinite(value))
+
+    draft = jsonschema.Draft202012Validator
+    kinds = draft.TYPE_CHECKER.redefine_many({"integer": is_integer, "number": is_number})
+    return jsonschema.validators.extend(draft, type_checker=kinds)
+
+
+def _problems(error: Any) -> Iterator[Problem]:
+    """One error of jsonschema, which may tell of several keys."""
+    keys = tuple(map(str, error.absolute_path))
+    place = ".".join(keys) or "top level"
+    if error.validator == "additionalProperties":
+        known = list(error.schema["properties"])
+        for key in error.instance:
+            if key not in known:
+                yield Problem(
+                    place,
+                    (*keys, key),
+                    f"unknown key {key!r}",
+                    found=str(key),
+                    expected=f"one of {', '.join(known)}",
+                    mend=nearest(str(key), known) or f"remove {key!r}",
+                )
+    elif error.validator == "required":
+        for key in error.validator_value:
+            if key not in error.instance:
+                yield Problem(
+                    place,
+                    (*keys, key),
+                    f"the key {key!r} is missing",
+                    found=f"only {', '.join(map(str, error.instance)) or 'nothing'}",
+                    expected=f"{key!r} as well",
+                    mend="take it from the config.yaml that the project ships",
+                    missing=True,
+                )
+    else:
+        yield Problem(
+            place,
+            keys,
+            "the value cannot be used",
+            found=f"{error.instance!r} ({type(error.instance).__name__})",
+            expected=EXPECTED[error.validator](error.validator_value),
+            mend=_suggestion(error) or "change it there",
+        )
+
+
+EXPECTED: Mapping[str, Callable[[Any], str]] = {
+    "type": lambda value: f"of type {value if isinstance(value, str) else ' or '.join(value)}",
+    "minimum": lambda value: f"at least {value}",
+    "maximum": lambda value: f"at most {value}",
+    "exclusiveMinimum": lambda value: f"above {value}",
+    "exclusiveMaximum": lambda value: f"below {value}",
+    "minItems": lambda value: f"a list of at least {value}",
+    "minLength": lambda _value: "some text",
+    "uniqueItems": lambda _value: "no value twice",
+    "minProperties": lambda value: f"at least {value}",
+    "pattern": lambda _value: "a name of letters, digits and + _ -, an arm's in lower case",
+    "enum": lambda value: f"one of {', '.join(map(str, value))}",
+}
+
+
+def _suggestion(error: Any) -> str | None:
+    if error.validator == "type" and (number := _as_number(error.instance)) is not None:
+        return f"write {number}, without quotes: YAML reads 1e-4 as text, 1.0e-4 as a number"
+    if error.validator == "type" and error.validator_value == "string":
+        return "write it in quotes: YAML reads numbers, dates, yes, no, on and off as no text"
+    return nearest(str(error.instance), error.schema.get("enum", ()))
+
+
+def _as_number(value: object) -> float | None:
+    """The number that a text spells, if it does."""
+    for kind in (int, float):
+        try:
+            return kind(value) if isinstance(value, str) else None
+        except ValueError:
+            continue
+    return None
