@@ -15,25 +15,19 @@ from pathlib import Path
 
 from work import ROOT, TOKENIZER, settings
 
+from minituner.checks import check_splits
 from minituner.corpus import corpus_files, iter_files, load_verbs
-from minituner.data import (
-    SPLITS,
-    SplitSettings,
-    check_splits,
-    filter_rows,
-    iter_pair_rows,
-    pair_rows,
-    split_pairs,
-)
+from minituner.data import SPLITS, filter_rows, iter_pair_rows, pair_rows
 from minituner.files import write_json, write_jsonl
 from minituner.manifest import cycles_uncollected
+from minituner.splits import SplitSettings, split_pairs
 
 
 def corpus(folder: Path, rows: int) -> None:
     """The study's rows again and again, each time with another number in the complement."""
 
     def made_up() -> Iterator[str]:
-        files = sorted((ROOT / "data/processed/verb-corpus").glob("*.jsonl"))
+        files = map(Path, corpus_files(ROOT / "data/processed/verb-corpus"))
         originals = [json.loads(line) for file in files for line in file.read_text().splitlines()]
         plain = [row for row in originals if row["label"] == "correct" and row["complement"]]
         for number in range(rows):

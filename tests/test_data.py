@@ -12,29 +12,27 @@ from typing import Any
 import pytest
 import yaml
 
-from minituner.corpus import Row, Verb, corpus_files, iter_files, load_verbs, read_rows
-from minituner.data import (
-    Pair,
-    SplitSettings,
+from minituner.checks import (
     check_alike,
     check_base_apart,
     check_prompts_apart,
     check_splits,
     check_verbs_apart,
     compare_distributions,
-    draw_control,
-    filter_rows,
-    held_out_complements,
-    iter_pair_rows,
-    pair_of_row,
-    pair_rows,
-    split_irregular,
-    split_pairs,
     unseen_words,
     words_of,
 )
+from minituner.corpus import Row, Verb, corpus_files, iter_files, load_verbs, read_rows
+from minituner.data import Pair, filter_rows, iter_pair_rows, pair_of_row, pair_rows
 from minituner.errors import UserError
 from minituner.files import write_jsonl
+from minituner.splits import (
+    SplitSettings,
+    draw_control,
+    held_out_complements,
+    split_irregular,
+    split_pairs,
+)
 
 ROOT = Path(__file__).parent.parent
 STUDY = corpus_files(ROOT / "data/processed/verb-corpus")
