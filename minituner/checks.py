@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
-from minituner.corpus import Row
+from minituner.corpus import BLANK, Row
 from minituner.data import Pair
-from minituner.errors import UserError
+from minituner.errors import Mistakes, UserError
 from minituner.splits import SplitSettings
+from minituner.text import comparable, comparable_word
 
 UNSEEN_SHOWN = 10
+NO_DIFFERENCE = "spaces, apostrophes, quotation marks and capitals make no difference"
 
 
 def check_splits(
@@ -48,8 +51,9 @@ def _noting_words(rows: Iterable[Row], words: set[str]) -> Iterator[Row]:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in lower case, apostrophes and hyphens inside them included."""
-    return re.findall(r"\w+(?:['\u2019-]\w+)*", text.lower())
+    """The words of a text as they are compared (:func:`comparable`), apostrophes and hyphens inside
+    them included."""
+    return re.findall(r"\w+(?:['-]\w+)*", comparable(text))
 
 
 def unseen_words(pairs: Iterable[Pair], read: Collection[str]) -> dict[str, Any]:
@@ -62,19 +66,22 @@ def unseen_words(pairs: Iterable[Pair], read: Collection[str]) -> dict[str, Any]
 
 
 def check_prompts_apart(splits: Mapping[str, Sequence[Pair]]) -> None:
-    """No prompt stands in two splits."""
+    """No prompt stands in two splits, however it is spelled."""
+    mistakes = Mistakes()
     seen: dict[str, tuple[str, Pair]] = {}
     for name, pairs in splits.items():
         for pair in pairs:
-            other_name, other = seen.setdefault(pair.prompt, (name, pair))
+            other_name, other = seen.setdefault(comparable(pair.prompt), (name, pair))
             if other_name != name:
-                raise UserError(
+                error = UserError(
                     pair.source,
                     f"its prompt stands in the splits {other_name} and {name}",
                     found=f"{pair.prompt!r}, also at {other.source}",
-                    expected="every prompt in one split only",
+                    expected=f"every prompt in one split only; {NO_DIFFERENCE}",
                     mend="change or remove one of the two rows",
                 )
+                mistakes.add(error)
+    mistakes.raise_if_any()
 
 
 def check_verbs_apart(train: Sequence[Pair], control: Sequence[Pair]) -> None:
@@ -92,19 +99,27 @@ def check_verbs_apart(train: Sequence[Pair], control: Sequence[Pair]) -> None:
 
 
 def check_base_apart(splits: Mapping[str, Sequence[Pair]], base_rows: Iterable[Row]) -> None:
-    """No prompt and no filled-in sentence of the study is in the base corpus."""
-    study = {pair.prompt: pair for pairs in splits.values() for pair in pairs}
-    study |= {pair.sentence: pair for pairs in splits.values() for pair in pairs}
+    """No prompt and no filled-in sentence of the study is in the base corpus, however spelled."""
+    mistakes = Mistakes()
+    study: dict[str, Pair] = {}
+    for pair in chain.from_iterable(splits.values()):
+        prompt = comparable(pair.prompt)
+        sentence = prompt.replace(BLANK, comparable_word(pair.english))
+        study[prompt] = study[sentence] = pair
     for row in base_rows:
         for text in (row.prompt, row.text):
-            if text is not None and text in study:
-                raise UserError(
-                    f"{row.path}:{row.line}",
+            found = None if text is None else study.get(comparable(text))
+            if found is not None:
+                error = UserError(
+                    row.place,
                     "the base corpus holds a sentence of the study",
-                    found=f"{text!r}, also at {study[text].source}",
-                    expected="no prompt and no sentence in both corpora",
+                    found=f"{text!r}, also at {found.source}",
+                    expected=f"no prompt and no sentence in both corpora; {NO_DIFFERENCE}",
                     mend="remove one of the two rows",
                 )
+                mistakes.add(error)
+                break  # a row is told of once
+    mistakes.raise_if_any()
 
 
 def compare_distributions(irregular: Sequence[Pair], control: Sequence[Pair]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ REGULARITIES = ("irregular", "regular")
 LABELS = ("correct", "mis_conjugated")
 MISTAKES = ("over_regularized",)
 BLANK = "__"
+LOW_LINES = "_\uff3f\ufe33\ufe34\ufe4d\ufe4e\ufe4f"  # what people and programs type for its half
 SLASH = " / "  # between the two sides of a target: "went / fue"
 
 # The columns of a row, in the order they are written.
@@ -645,8 +646,11 @@ def _check_target(row: Row, verb: Verb, correct: str, target: str) -> None:
 
 def _check_prompt(row: Row, written: str, prompt: str) -> None:
     """One blank, and the text is the prompt with the written form in it."""
-    blanks = re.findall(r"_+", prompt) if prompt.count("_") != len(BLANK) else [BLANK]
-    if blanks != [BLANK] or BLANK not in prompt:
+    if prompt.isascii() and prompt.count("_") == len(BLANK) and BLANK in prompt:
+        blanks = [BLANK]
+    else:
+        blanks = re.findall(f"[{LOW_LINES}]+", prompt)
+    if blanks != [BLANK]:
         raise UserError(
             row.place,
             "the prompt has no blank" if not blanks else "the prompt has not exactly one blank",

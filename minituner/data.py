@@ -12,6 +12,7 @@ from typing import Any
 from minituner.corpus import BLANK, Row, Verb
 from minituner.errors import UserError
 from minituner.files import iter_jsonl
+from minituner.text import comparable, comparable_word
 
 FORMS = ("past_simple", "past_participle")
 SPLITS = ("train", "val", "test", "control", "probe")
@@ -81,10 +82,8 @@ def filter_rows(
         else:
             kept[group[row.verb_lemma]].append(pair_of_row(row, verbs))
     for name, pairs in kept.items():
-        pairs.sort(key=lambda p: (p.verb, p.form, p.prompt, p.english, p.id))
-        dropped[f"duplicate {name}"] = len(pairs)
-        kept[name] = without_duplicates(pairs)
-        dropped[f"duplicate {name}"] -= len(kept[name])
+        kept[name] = sorted(without_duplicates(pairs), key=content)
+        dropped[f"duplicate {name}"] = len(pairs) - len(kept[name])
     summary = {
         "kept": {name: len(pairs) for name, pairs in kept.items()},
         "dropped": dict(sorted(dropped.items())),
@@ -114,11 +113,23 @@ def pair_of_row(row: Row, verbs: Mapping[str, Verb]) -> Pair:
 
 
 def without_duplicates(pairs: Iterable[Pair]) -> list[Pair]:
-    """The first of all pairs with the same prompt and target."""
-    first: dict[tuple[str, str, str], Pair] = {}
+    """One of all pairs whose prompt and target are :func:`comparable`, whatever their order: that
+    with the shortest prompt (so the one without a space too many), of equals the first."""
+    kept: dict[tuple[str, str, str], Pair] = {}
+
+    def rank(pair: Pair) -> tuple[int, tuple[str, ...]]:
+        return len(pair.prompt), content(pair)
+
     for pair in pairs:
-        first.setdefault((pair.prompt, pair.english, pair.spanish), pair)
-    return list(first.values())
+        key = comparable(pair.prompt), pair.english, comparable_word(pair.spanish)
+        if key not in kept or rank(pair) < rank(kept[key]):
+            kept[key] = pair
+    return list(kept.values())
+
+
+def content(pair: Pair) -> tuple[str, ...]:
+    """What pairs are sorted by."""
+    return pair.verb, pair.form, pair.prompt, pair.english, pair.id
 
 
 def iter_pair_rows(path: str | Path) -> Iterator[Pair]:

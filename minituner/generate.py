@@ -34,6 +34,7 @@ from minituner.corpus import (
 )
 from minituner.errors import UserError
 from minituner.files import atomic_open
+from minituner.text import comparable
 
 # The study's corpus, in rows. Of 500, 80 % make 25 batches of 16.
 IRREGULAR_ROWS = 500
@@ -140,6 +141,7 @@ def _subjects(path: Path, content: Mapping[str, Any]) -> list[Subject]:
             expected="english, person, spanish and experiencer for each",
             mend="write each subject as data/raw/frames.yaml of the repository has it",
         ) from error
+    _check_different(path, "subjects", [str(subject.english) for subject in subjects])
     for subject in subjects:
         if subject.person not in PERSONS:
             raise _unknown(f"{path}: subjects", "person", str(subject.person), PERSONS)
@@ -205,6 +207,7 @@ def _check_pairs(path: Path, where: str, groups: Mapping[str, Mapping[str, str]]
                     expected="two texts (quoted, if YAML would read one as something else)",
                     mend="write 'english: spanish'",
                 )
+        _check_different(path, f"{where}.{name}", pairs)
 
 
 def _unknown(where: str, what: str, value: str, known: Iterable[str]) -> UserError:
@@ -222,7 +225,7 @@ def _check_complements(path: Path, grammar: Grammar) -> None:
     owner: dict[str, str] = {}
     for lemma, complements in grammar.complements.items():
         for english in complements:
-            other = owner.setdefault(english, lemma)
+            other = owner.setdefault(comparable(english), lemma)
             if other != lemma:
                 raise UserError(
                     f"{path}: complements.{lemma}",
@@ -231,6 +234,21 @@ def _check_complements(path: Path, grammar: Grammar) -> None:
                     expected="each complement under one verb",
                     mend="change one of the two",
                 )
+
+
+def _check_different(path: Path, where: str, texts: Iterable[str]) -> None:
+    """Two spellings of one text would make cards that differ and a sentence that does not."""
+    first: dict[str, str] = {}
+    for text in texts:
+        other = first.setdefault(comparable(text), text)
+        if other is not text:
+            raise UserError(
+                f"{path}: {where}",
+                "has one text twice",
+                found=f"{other!r} and {text!r}",
+                expected="texts that differ in more than spaces, apostrophes or capitals",
+                mend="remove one of the two",
+            )
 
 
 # --- cards -----------------------------------------------------------------------------------

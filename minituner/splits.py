@@ -10,6 +10,7 @@ from itertools import zip_longest
 
 from minituner.data import Pair
 from minituner.errors import UserError
+from minituner.text import comparable, comparable_word
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,17 @@ def split_pairs(
     splits = split_irregular(irregular, settings, seed)
     frames = Counter(pair.frame for pair in irregular)
     splits["control"] = draw_control(regular, frames, settings.control_pairs, seed)
-    control = {pair.prompt for pair in splits["control"]}
-    rest = [pair for pair in regular if pair.prompt not in control]
+    rest = without_prompts(regular, splits["control"])
     splits["probe"] = round_robin_by_verb(seeded_shuffle(rest, seed))[: settings.probe_sentences]
     if len(splits["probe"]) < settings.probe_sentences:
         raise _too_few("probe", len(splits["probe"]), settings.probe_sentences, "regular")
     return splits
+
+
+def without_prompts(pairs: Iterable[Pair], taken: Iterable[Pair]) -> list[Pair]:
+    """The pairs whose prompt is none of those taken, however it is spelled."""
+    prompts = {comparable(pair.prompt) for pair in taken}
+    return [pair for pair in pairs if comparable(pair.prompt) not in prompts]
 
 
 def split_irregular(
@@ -57,28 +63,22 @@ def split_irregular(
 ) -> dict[str, list[Pair]]:
     """A seeded shuffle within each verb and form; each pair goes where most is owing to its share.
 
-    Pairs with the same prompt form a group and stay together. The strata are laid end to end and
-    the accounts run on through them, so the totals are exact and every stratum is near its share.
-    Pairs with a held-out complement go to val and test alone.
+    Pairs whose prompts are :func:`comparable` form a group and stay together. The strata are laid
+    end to end and the accounts run on through them, so the totals are exact and every stratum is
+    near its share. Groups with a held-out complement go to val and test alone.
     """
-    if abs(settings.train_share + settings.val_share + settings.test_share - 1) > 1e-9:
-        raise UserError(
-            "config.yaml: data.split",
-            "the shares do not sum to 1",
-            found=settings.train_share + settings.val_share + settings.test_share,
-            expected="train_share + val_share + test_share = 1",
-            mend="e.g. 0.8, 0.1 and 0.1",
-        )
-    groups = defaultdict(list)
-    for pair in pairs:
-        groups[pair.prompt].append(pair)
+    shares = shares_of(settings)
+    groups = prompt_groups(pairs)
     strata = defaultdict(list)
     for group in groups.values():
         strata[group[0].verb, group[0].form].append(group[0])
     held_out = held_out_complements(pairs, settings, seed)
 
-    def is_new(pair: Pair) -> bool:
-        return (pair.verb, pair.complement) in held_out
+    def is_new(first: Pair) -> bool:
+        return any(
+            (pair.verb, comparable_word(pair.complement)) in held_out
+            for pair in groups[first.prompt]
+        )
 
     # New ones first: a stable sort, so both kinds stay shuffled.
     ordered = [
@@ -86,12 +86,6 @@ def split_irregular(
         for key in sorted(strata)
         for pair in sorted(seeded_shuffle(strata[key], seed), key=is_new, reverse=True)
     ]
-
-    shares = {
-        "train": settings.train_share,
-        "val": settings.val_share,
-        "test": settings.test_share,
-    }
     splits: dict[str, list[Pair]] = {name: [] for name in shares}
     groups_in = dict.fromkeys(shares, 0)
     for position, first in enumerate(ordered, start=1):
@@ -107,16 +101,46 @@ def split_irregular(
     return splits
 
 
+def shares_of(settings: SplitSettings) -> dict[str, float]:
+    """The share of each split of the irregular pairs.
+
+    Raises:
+        UserError: They do not sum to 1.
+    """
+    if abs(settings.train_share + settings.val_share + settings.test_share - 1) > 1e-9:
+        raise UserError(
+            "config.yaml: data.split",
+            "the shares do not sum to 1",
+            found=settings.train_share + settings.val_share + settings.test_share,
+            expected="train_share + val_share + test_share = 1",
+            mend="e.g. 0.8, 0.1 and 0.1",
+        )
+    return {
+        "train": settings.train_share,
+        "val": settings.val_share,
+        "test": settings.test_share,
+    }
+
+
+def prompt_groups(pairs: Iterable[Pair]) -> dict[str, list[Pair]]:
+    """Pairs whose prompts are :func:`comparable`, under the prompt of the first of them."""
+    groups = defaultdict(list)
+    for pair in pairs:
+        groups[comparable(pair.prompt)].append(pair)
+    return {group[0].prompt: group for group in groups.values()}
+
+
 def held_out_complements(
     pairs: Iterable[Pair], settings: SplitSettings, seed: int
 ) -> set[tuple[str, str]]:
-    """The complements that train does not see, drawn for every verb, as (verb, complement).
+    """The complements that train does not see, drawn for every verb, as (verb, complement); they
+    are written as :func:`comparable` has them.
 
     One that has more of its verb's pairs than val and test have room for is passed over.
     """
     by_verb: dict[str, Counter[str]] = defaultdict(Counter)
     for pair in pairs:
-        by_verb[pair.verb][pair.complement] += 1
+        by_verb[pair.verb][comparable_word(pair.complement)] += 1
     held_out = set()
     for verb, counts in by_verb.items():
         room = (settings.val_share + settings.test_share) * counts.total()
@@ -158,8 +182,7 @@ def draw_control(
     for frame, quota in _apportion(frames, count).items():
         chosen += round_robin_by_verb(by_frame[frame])[:quota]
     if len(chosen) < count:  # a frame type ran short: fill up; the likeness check has the last word
-        taken = {pair.prompt for pair in chosen}
-        left = [pair for pair in seeded_shuffle(regular, seed) if pair.prompt not in taken]
+        left = without_prompts(seeded_shuffle(regular, seed), chosen)
         chosen += round_robin_by_verb(left)[: count - len(chosen)]
     if len(chosen) < count:
         raise _too_few("control", len(chosen), count, "regular")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
+from functools import cache
 from pathlib import Path
 
 from minituner.errors import UserError
@@ -122,6 +123,12 @@ def comparable(text: str) -> str:
     else:
         text = text.replace("`", "'")
     return " ".join(text.casefold().split())
+
+
+@cache
+def comparable_word(text: str) -> str:
+    """:func:`comparable` of a text that comes again and again, remembered."""
+    return comparable(text)
 
 
 def _plain(text: str) -> str:
