@@ -73,12 +73,15 @@ def split_irregular(
     for group in groups.values():
         strata[group[0].verb, group[0].form].append(group[0])
     held_out = held_out_complements(pairs, settings, seed)
+    new = {
+        prompt
+        for prompt, group in groups.items()
+        for pair in group
+        if (pair.verb, comparable_word(pair.complement)) in held_out
+    }
 
     def is_new(first: Pair) -> bool:
-        return any(
-            (pair.verb, comparable_word(pair.complement)) in held_out
-            for pair in groups[first.prompt]
-        )
+        return first.prompt in new
 
     # New ones first: a stable sort, so both kinds stay shuffled.
     ordered = [
