@@ -67,15 +67,17 @@ def split(folder: Path) -> None:
 
 
 def tokenize(folder: Path) -> None:
-    from minituner.pairs import SplitSummary, tokenize_pairs, tokenized_rows
+    from minituner.pairs import ContextLimit, tokenize_splits
     from minituner.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(TOKENIZER)
     context_length = settings()["base"]["model"]["context_length"]
-    for name in SPLITS:
-        pairs = tokenize_pairs(iter_pair_rows(folder / f"{name}.jsonl"), tokenizer, context_length)
-        rows = tokenized_rows(SplitSummary().counting(pairs))
-        write_jsonl(folder / f"{name}.tokens.jsonl", rows)
+    tokenize_splits(
+        {name: iter_pair_rows(folder / f"{name}.jsonl") for name in SPLITS},
+        {name: folder / f"{name}.tokens.jsonl" for name in SPLITS},
+        tokenizer,
+        ContextLimit(context_length),
+    )
 
 
 @cycles_uncollected()  # as run_stage does

@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 from minituner.corpus import Verb
+from minituner.text import number_of
 
 WORDS_SHOWN = 8
 PREDICTIONS_SHOWN = 5
@@ -90,6 +91,7 @@ def report_context(results: Mapping[str, Any], settings: Mapping[str, Any]) -> d
         "predictions": first_predictions(before["predictions"], after["predictions"]),
         "example": after["predictions"][0],
         "frames": sorted(distributions["irregular"]["frames"] | distributions["control"]["frames"]),
+        "left_out": left_out_sentence(results["pairs"].get("too_long")),
         "unseen": unseen_words_sentence(distributions["unseen_words"]),
         "missing_verbs": [verb for verb in data["irregular_verbs"] if verb not in tested],
         "control_verbs": len(results["pairs"]["splits"]["control"]["by_verb"]),
@@ -109,6 +111,20 @@ def first_predictions(
     for old, new in zip(before, after, strict=True):
         chosen.setdefault(new["verb"], {**new, "before": old["answer"], "after": new["answer"]})
     return list(chosen.values())[:PREDICTIONS_SHOWN]
+
+
+def left_out_sentence(too_long: Mapping[str, int] | None) -> str:
+    """How many pairs of which split are longer than the model's context; nothing if none is."""
+    if not too_long:
+        return ""
+    total = sum(too_long.values())
+    by_split = ", ".join(f"{count:,} of {name}" for name, count in too_long.items())
+    verb = "is" if total == 1 else "are"
+    return (
+        f"Left out of the table {verb} {number_of(total, 'pair')} longer than the model's context: "
+        f"{by_split}. What is said below of words, lengths and frames still counts "
+        f"{'it' if total == 1 else 'them'}."
+    )
 
 
 def unseen_words_sentence(unseen: Mapping[str, Mapping[str, Any]] | None) -> str:

@@ -300,6 +300,27 @@ def test_adapters_that_are_worse_than_the_base_are_said_to_be() -> None:
     assert "Every adapter is worse than the base" in render(results)
 
 
+def test_pairs_that_were_left_out_for_their_length_are_counted_by_split() -> None:
+    assert "longer than the model's context" not in render(make_results())
+    results = make_results()
+    results["pairs"]["too_long"] = {"train": 1}
+    assert (
+        "Left out of the table is 1 pair longer than the model's context: 1 of train. What is said "
+        "below of words, lengths and frames still counts it.\n\nA pair is"
+    ) in render(results)
+    results["pairs"]["too_long"] = {"train": 1200, "probe": 1}
+    assert "Left out of the table are 1,201 pairs longer than the model's context: 1,200 of" in (
+        render(results)
+    )
+
+
+def test_nothing_is_said_of_a_base_corpus_that_is_not_known() -> None:
+    assert "No prompt stands in two splits, whatever its spaces" in render(make_results())
+    results = make_results()
+    results["pairs"]["distributions"]["unseen_words"] = {"test": {"words": 9, "unseen": 0}}
+    assert "stands in two splits or in the base's corpus, whatever its" in render(results)
+
+
 @pytest.mark.parametrize(("mean", "words"), [(0.0, "is not shown to depend"), (0.2, "depends on")])
 def test_the_drift_is_said_to_depend_on_the_rank_if_the_paired_difference_shows_it(
     mean: float, words: str
