@@ -54,6 +54,7 @@ def verify(config: Mapping[str, Any], root: str | Path = ".") -> list[Stage]:
         path.relative_to(root).as_posix(): _read_manifest(path)
         for folder in FOLDERS
         for path in sorted((root / folder).rglob("*manifest.json"))
+        if not is_hidden(path.relative_to(root))
     }
     if not manifests:
         raise UserError(
@@ -83,6 +84,11 @@ def verify(config: Mapping[str, Any], root: str | Path = ".") -> list[Stage]:
     ]
     _check_arms(stages, manifests, config)
     return stages
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a file or a folder it lies in begins with a dot: no stage of ours writes such."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 RUN_OR_ARM = re.compile(r"experiments/28-lora-ablat(e-rank/rank-\d+|e-(?!rank/)\w+|ions)/")

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from minituner.config import read_config
 from minituner.errors import UserError
 from minituner.files import (
     atomic_open,
@@ -28,7 +29,7 @@ from minituner.files import (
     write_jsonl,
 )
 from minituner.manifest import run_stage
-from minituner.verify import changed
+from minituner.verify import changed, verify
 
 ROOT = Path(__file__).parent.parent
 
@@ -259,6 +260,19 @@ def test_any_other_error_leaves_its_traceback_in_the_log(tmp_path: Path) -> None
     assert log.startswith("Traceback (most recent call last):")
     assert log.endswith("ZeroDivisionError\n")
     assert not Path(job.output.manifest).exists()
+
+
+def test_manifests_in_hidden_files_and_folders_are_none(tmp_path: Path) -> None:
+    root = tmp_path / ".a hidden place" / "study"
+    config = read_config([ROOT / "config.yaml"])
+    keys = ("inputs", "code", "outputs", "config", "versions")
+    hidden = ("._manifest.json", ".manifest.json", ".ipynb_checkpoints/manifest.json")
+    for name in ("manifest.json", *hidden):
+        path = root / "data/filtered" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"\0\5\x16\7")
+    write_json(root / "data/filtered/manifest.json", {"stage": "filter", **{k: {} for k in keys}})
+    assert [stage.path for stage in verify(config, root)] == ["data/filtered/manifest.json"]
 
 
 def test_a_changed_part_of_the_config_is_named_by_its_key() -> None:
