@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from minituner.errors import UserError
+from minituner.text import first_control
 
 PERSONS = ("1sg", "2sg", "3sg", "1pl", "3pl")
 PAST_TENSES = ("past_simple", "past_participle")  # the two a learner over-regularises
@@ -20,7 +21,6 @@ REGULARITIES = ("irregular", "regular")
 LABELS = ("correct", "mis_conjugated")
 MISTAKES = ("over_regularized",)
 BLANK = "__"
-LOW_LINES = "_\uff3f\ufe33\ufe34\ufe4d\ufe4e\ufe4f"  # what people and programs type for its half
 SLASH = " / "  # between the two sides of a target: "went / fue"
 
 # The columns of a row, in the order they are written.
@@ -384,17 +384,20 @@ class Row:
 
 
 def corpus_files(folder: str | Path) -> list[str]:
-    """The folder's ``*.jsonl`` files, sorted by name.
+    """The folder's ``*.jsonl`` files, sorted by name, without those whose name begins with a dot:
+    editors, file managers and our own writing leave such ones beside the real ones.
 
     Raises:
         UserError: There is no such folder, or none of its files is a ``.jsonl``.
     """
-    files = sorted(str(path) for path in Path(folder).glob("*.jsonl") if path.is_file())
+    found = [path for path in Path(folder).glob("*.jsonl") if path.is_file()]
+    files = sorted(str(path) for path in found if not path.name.startswith("."))
     if not files:
+        nothing = "only files whose name begins with a dot" if found else "no *.jsonl file"
         raise UserError(
             folder,
             "holds no corpus",
-            found="no *.jsonl file" if Path(folder).is_dir() else "no such folder",
+            found=nothing if Path(folder).is_dir() else "no such folder",
             expected="a folder with at least one .jsonl file, one JSON object a line",
             mend="name the corpus's folder, or put its files there",
         )
@@ -508,8 +511,9 @@ def _row(record: dict[str, Any], path: str, line: int) -> Row:
                 _bad_field(record, column, path, line)
             if column in CHOICES and value not in CHOICES[column]:
                 _bad_choice(f"{path}:{line}", column, value, CHOICES[column])
-            if not value.isprintable():  # cheap, and half a character never is
+            if not value.isprintable():  # cheap, and neither of these is
                 _check_encodable(value, column, path, line)
+                _check_one_line(value, column, path, line)
         elif (
             value is not None
             or column not in NULLABLE
@@ -532,6 +536,19 @@ def _check_encodable(value: str, column: str, path: str, line: int) -> None:
             expected="whole characters",
             mend="write the character itself instead of its escape",
         ) from error
+
+
+def _check_one_line(value: str, column: str, path: str, line: int) -> None:
+    """A sentence is one line of text: what breaks it, or is no text, would break a table later."""
+    control = first_control(value)
+    if control is not None:
+        raise UserError(
+            f"{path}:{line}",
+            f"field {column!r} has {control} in it",
+            found=repr(value),
+            expected="text on one line, with no control character in it but tabs",
+            mend="write a space in its place, or make two rows of the two lines",
+        )
 
 
 def _check_id(row: Row, seen: dict[str, tuple[str, int]]) -> None:
@@ -646,11 +663,8 @@ def _check_target(row: Row, verb: Verb, correct: str, target: str) -> None:
 
 def _check_prompt(row: Row, written: str, prompt: str) -> None:
     """One blank, and the text is the prompt with the written form in it."""
-    if prompt.isascii() and prompt.count("_") == len(BLANK) and BLANK in prompt:
-        blanks = [BLANK]
-    else:
-        blanks = re.findall(f"[{LOW_LINES}]+", prompt)
-    if blanks != [BLANK]:
+    blanks = re.findall(r"_+", prompt) if prompt.count("_") != len(BLANK) else [BLANK]
+    if blanks != [BLANK] or BLANK not in prompt:
         raise UserError(
             row.place,
             "the prompt has no blank" if not blanks else "the prompt has not exactly one blank",

@@ -61,7 +61,7 @@ def report_context(results: Mapping[str, Any], settings: Mapping[str, Any]) -> d
     data = settings["data"]
     distributions = results["pairs"]["distributions"]
     by_verb_and_form = [
-        row | dict(zip(("verb", "form"), row["label"].split("/"), strict=True))
+        row | dict(zip(("verb", "form"), row["label"].rsplit("/", 1), strict=True))
         for row in sweep["by_verb_and_form"]
     ]
     tested = {row["verb"] for row in by_verb_and_form}

@@ -110,6 +110,30 @@ def lines_of(text: str) -> list[str]:
     return [line.removesuffix("\r") for line in lines]
 
 
+_CONTROLS = {
+    "\0": "a NUL",
+    "\n": "a line feed",
+    "\v": "a vertical tab",
+    "\f": "a form feed",
+    "\r": "a carriage return",
+    "\x1b": "an escape character",
+    "\x7f": "a delete character",
+    "\x85": "a next-line character",
+    "\u2028": "a line separator",
+    "\u2029": "a paragraph separator",
+}
+
+
+def first_control(text: str) -> str | None:
+    """The name of the first character in ``text`` that ends a line or controls a device; None if
+    there is none. A tab is not one of them: it is a space."""
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Zl", "Zp") and character != "\t":
+            name = _CONTROLS.get(character, "a control character")
+            return f"{name} (U+{ord(character):04X})"
+    return None
+
+
 def comparable(text: str) -> str:
     """``text`` as it is compared with others: the same for all spellings of one sentence.
 

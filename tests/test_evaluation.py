@@ -41,9 +41,9 @@ from minituner.evaluate import (
     perplexities,
     probe_over_irregularisation,
     replies,
-    write_items,
 )
-from minituner.gates import compute_gates, headline_items, headline_metrics, require_gates
+from minituner.gates import compute_gates, headline_metrics, require_gates
+from minituner.items import copy_items_of_seed, write_items
 from minituner.lora import lora_layers, wrap_minigpt_with_lora
 from minituner.model import MiniGPT
 from minituner.pairs import TokenizedPair, read_pairs, tokenize_pair, tokenized_rows
@@ -797,7 +797,7 @@ def test_one_seeds_items_are_copied_as_they_stand(tmp_path: Path) -> None:
         for seed in (1, 11, 1)
     ]
     write_items(tmp_path / "all.csv", items)
-    headline_items(tmp_path / "all.csv", 1, tmp_path / "one.csv")
+    copy_items_of_seed(tmp_path / "all.csv", 1, tmp_path / "one.csv")
     with (tmp_path / "one.csv").open() as stream:
         copied = list(csv.DictReader(stream))
     assert copied == [{key: str(value) for key, value in items[i].items()} for i in (0, 2)]

@@ -314,6 +314,12 @@ def test_pairs_that_were_left_out_for_their_length_are_counted_by_split() -> Non
     )
 
 
+def test_a_verb_with_a_slash_or_a_bar_in_it_stays_in_its_cell() -> None:
+    results = make_results()
+    results["sweep"]["by_verb_and_form"] = [accuracies("and/or|so/past_simple")]
+    assert "| and/or\\|so | past simple | 26 |" in render(results)
+
+
 def test_nothing_is_said_of_a_base_corpus_that_is_not_known() -> None:
     assert "No prompt stands in two splits, whatever its spaces" in render(make_results())
     results = make_results()
