@@ -34,7 +34,7 @@ from minituner.corpus import (
 )
 from minituner.errors import UserError
 from minituner.files import atomic_open
-from minituner.text import comparable
+from minituner.text import comparable, number_of
 
 # The study's corpus, in rows. Of 500, 80 % make 25 batches of 16.
 IRREGULAR_ROWS = 500
@@ -533,7 +533,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     for path, data in files.items():
         rows, state = data.count(b"\n"), "written" if path in written else "unchanged"
-        print(f"{path}: {rows} rows, {state}")
+        print(f"{path}: {number_of(rows, 'row')}, {state}")
     return 0
 
 

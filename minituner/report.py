@@ -356,8 +356,9 @@ def generalisation_words(groups: Sequence[Mapping[str, Any]], rank: int) -> str:
         )
     there = new["ranks"][str(rank)]
     text = (
-        f"Where the complement never occurred in fine-tuning ({new['sentences']} sentences), the "
-        f"accuracy is {interval_pct(there)}, {interval_pct(new['base'])} before"
+        "Where the complement never occurred in fine-tuning "
+        f"({number_of(new['sentences'], 'sentence')}), the accuracy is "
+        f"{interval_pct(there)}, {interval_pct(new['base'])} before"
     )
     if trained is None:
         return text + "; no test sentence has a trained one."
@@ -365,7 +366,8 @@ def generalisation_words(groups: Sequence[Mapping[str, Any]], rank: int) -> str:
     apart = there["high"] < seen["low"] or seen["high"] < there["low"]
     verdict = "the two differ" if apart else "the intervals overlap"
     return (
-        f"{text}; where it did ({trained['sentences']} sentences), {interval_pct(seen)}: {verdict}."
+        f"{text}; where it did ({number_of(trained['sentences'], 'sentence')}), "
+        f"{interval_pct(seen)}: {verdict}."
     )
 
 
@@ -471,6 +473,7 @@ FILTERS = {
         fixed,
         number,
         thousands,
+        number_of,
         cell,
         p_value,
         p_number,

@@ -10,7 +10,7 @@ from itertools import zip_longest
 
 from minituner.data import Pair
 from minituner.errors import UserError
-from minituner.text import comparable, comparable_word
+from minituner.text import comparable, comparable_word, number_of
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def _too_few(split: str, found: int, needed: int, kind: str) -> UserError:
     return UserError(
         "config.yaml: data.corpus",
         f"too few {kind} rows for the {split} split",
-        found=f"{found} pairs",
+        found=number_of(found, "pair"),
         expected=f"at least {needed}, in the past simple or past participle, each with a prompt",
         mend="add rows to the corpus, or ask for fewer under data.split in config.yaml",
     )

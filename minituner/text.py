@@ -161,4 +161,5 @@ def _plain(text: str) -> str:
 
 def number_of(count: int, noun: str, plural: str | None = None) -> str:
     """``1 verb``, ``2 verbs``, ``1,000 verbs``."""
-    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+    words = noun if count == 1 else plural or f"{noun}s"
+    return f"{count:,} {words}"

@@ -13,6 +13,7 @@ from minituner.arms import enabled_arms, parameters_of
 from minituner.errors import UserError
 from minituner.files import read_json, sha256
 from minituner.manifest import environment_path, versions
+from minituner.text import number_of
 
 FOLDERS = ("data", "experiments")
 # What a fresh clone does not hold: outputs that are made again, weights and their like.
@@ -199,17 +200,20 @@ def describe(stages: Sequence[Stage]) -> str:
     absent = sorted({file for stage in stages for file in stage.absent})
     if absent:
         lines += [
-            f"not here, because they are not committed: {len(absent)} files, such as {absent[0]}"
+            "not here, because they are not committed: "
+            f"{number_of(len(absent), 'file')}, such as {absent[0]}"
         ]
     left_over = [stage for stage in stages if stage.left_over]
     if left_over:
         lines.append(
-            f"left over from a rank, an arm or a run that config.yaml no longer has: "
-            f"{len(left_over)} stages, such as {left_over[0].path}; delete what you do not want"
+            "left over from a rank, an arm or a run that config.yaml no longer has: "
+            f"{number_of(len(left_over), 'stage')}, such as {left_over[0].path}; delete what you "
+            "do not want"
         )
     wanted = [stage for stage in stages if not stage.left_over]
     current = sum(stage.current for stage in wanted)
-    lines.append(f"{current} of {len(wanted)} stages are current")
+    verb = "is" if current == 1 else "are"
+    lines.append(f"{current} of {number_of(len(wanted), 'stage')} {verb} current")
     return "\n".join([*lines, *_mend(wanted)])
 
 

@@ -29,7 +29,7 @@ from minituner.files import (
     write_jsonl,
 )
 from minituner.manifest import run_stage
-from minituner.verify import changed, verify
+from minituner.verify import changed, describe, verify
 
 ROOT = Path(__file__).parent.parent
 
@@ -272,7 +272,10 @@ def test_manifests_in_hidden_files_and_folders_are_none(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"\0\5\x16\7")
     write_json(root / "data/filtered/manifest.json", {"stage": "filter", **{k: {} for k in keys}})
-    assert [stage.path for stage in verify(config, root)] == ["data/filtered/manifest.json"]
+    stages = verify(config, root)
+    assert [stage.path for stage in stages] == ["data/filtered/manifest.json"]
+    assert describe(stages) == "1 of 1 stage is current"
+    assert describe(stages * 2) == "2 of 2 stages are current"
 
 
 def test_a_changed_part_of_the_config_is_named_by_its_key() -> None:
