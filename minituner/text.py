@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from minituner.errors import UserError
@@ -149,7 +149,7 @@ def comparable(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-@cache
+@lru_cache(2**16)
 def comparable_word(text: str) -> str:
     """:func:`comparable` of a text that comes again and again, remembered."""
     return comparable(text)
