@@ -15,18 +15,12 @@ from pathlib import Path
 
 from work import ROOT, TOKENIZER, settings
 
+from minituner.checks import check_splits
 from minituner.corpus import corpus_files, iter_files
-from minituner.data import (
-    SPLITS,
-    SplitSettings,
-    check_splits,
-    filter_rows,
-    iter_pair_rows,
-    pair_rows,
-    split_pairs,
-)
+from minituner.data import SPLITS, filter_rows, iter_pair_rows, pair_rows
 from minituner.files import write_json, write_jsonl
 from minituner.manifest import cycles_uncollected
+from minituner.splits import SplitSettings, split_pairs
 from minituner.verbs import load_verbs
 
 
@@ -34,7 +28,7 @@ def corpus(folder: Path, rows: int) -> None:
     """The study's rows again and again, each time with another number in the complement."""
 
     def made_up() -> Iterator[str]:
-        files = sorted((ROOT / "data/processed/verb-corpus").glob("*.jsonl"))
+        files = map(Path, corpus_files(ROOT / "data/processed/verb-corpus"))
         originals = [json.loads(line) for file in files for line in file.read_text().splitlines()]
         plain = [row for row in originals if row["label"] == "correct" and row["complement"]]
         for number in range(rows):
@@ -74,15 +68,17 @@ def split(folder: Path) -> None:
 
 
 def tokenize(folder: Path) -> None:
-    from minituner.pairs import SplitSummary, tokenize_pairs, tokenized_rows
+    from minituner.pairs import ContextLimit, tokenize_splits
     from minituner.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(TOKENIZER)
     context_length = settings()["base"]["model"]["context_length"]
-    for name in SPLITS:
-        pairs = tokenize_pairs(iter_pair_rows(folder / f"{name}.jsonl"), tokenizer, context_length)
-        rows = tokenized_rows(SplitSummary().counting(pairs))
-        write_jsonl(folder / f"{name}.tokens.jsonl", rows)
+    tokenize_splits(
+        {name: iter_pair_rows(folder / f"{name}.jsonl") for name in SPLITS},
+        {name: folder / f"{name}.tokens.jsonl" for name in SPLITS},
+        tokenizer,
+        ContextLimit(context_length),
+    )
 
 
 @cycles_uncollected()  # as run_stage does

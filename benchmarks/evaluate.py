@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import work
 
-from minituner.evaluate import EVALUATED, evaluate_rank, write_items
+from minituner.evaluate import EVALUATED, evaluate_rank
 from minituner.files import read_json, write_json
+from minituner.items import write_items
 from minituner.manifest import cycles_uncollected
 from minituner.pairs import read_pairs
 from minituner.seeding import seed_everything

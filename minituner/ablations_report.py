@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minituner.report import fill, interval, interval_pp, number, p_number, p_value, pct, signed_pct
+from minituner.text import number_of
 
 TITLES = {
     "scaling": "The scaling: what part of a rank's effect is the learning rate's?",
@@ -235,9 +236,10 @@ def _held_out(held_out: Mapping[str, Any]) -> str:
         verdict = "so nothing beyond the trained forms moves that this study could see"
     study = held_out["study"]
     beside = "" if study is None else f"; trained on, they reach {pct(study['mean'])}"
+    sentences = number_of(held_out["sentences"], "sentence")
     return (
-        f"All left-out verbs together ({held_out['sentences']} sentences, each judged by the run "
-        f"that did not train on its verb): {pct(held_out['left_out']['mean'])} right, "
+        f"All left-out verbs together ({sentences}, each judged by the run that did not train on "
+        f"its verb): {pct(held_out['left_out']['mean'])} right, "
         f"{pct(held_out['base']['mean'])} before, a change of {interval_pp(gain)} points{beside}: "
         f"{verdict}."
     )

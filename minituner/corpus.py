@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from minituner.errors import Mistakes, UserError
 from minituner.sections import brief
-from minituner.text import not_utf8, unreadable
+from minituner.text import first_control, not_utf8, unreadable
 from minituner.verbs import PAST_TENSES, PERSONS, REGULARITIES, TENSES, Verb
 
 LABELS = ("correct", "mis_conjugated")
@@ -140,17 +140,20 @@ class Row:
 
 
 def corpus_files(folder: str | Path) -> list[str]:
-    """The folder's ``*.jsonl`` files, sorted by name.
+    """The folder's ``*.jsonl`` files, sorted by name, without those whose name begins with a dot:
+    editors, file managers and our own writing leave such ones beside the real ones.
 
     Raises:
         UserError: There is no such folder, or none of its files is a ``.jsonl``.
     """
-    files = sorted(str(path) for path in Path(folder).glob("*.jsonl") if path.is_file())
+    found = [path for path in Path(folder).glob("*.jsonl") if path.is_file()]
+    files = sorted(str(path) for path in found if not path.name.startswith("."))
     if not files:
+        nothing = "only files whose name begins with a dot" if found else "no *.jsonl file"
         raise UserError(
             folder,
             "holds no corpus",
-            found="no *.jsonl file" if Path(folder).is_dir() else "no such folder",
+            found=nothing if Path(folder).is_dir() else "no such folder",
             expected="a folder with at least one .jsonl file, one JSON object a line",
             mend="name the corpus's folder, or put its files there",
         )
@@ -300,8 +303,9 @@ def _row(record: dict[str, Any], path: str, line: int) -> Row:
                 _bad_field(record, column, path, line)
             if column in CHOICES and value not in CHOICES[column]:
                 _bad_choice(f"{path}:{line}", column, value, CHOICES[column])
-            if not value.isprintable():  # cheap, and half a character never is
+            if not value.isprintable():  # cheap, and neither of these is
                 _check_encodable(value, column, path, line)
+                _check_one_line(value, column, path, line)
         elif (
             value is not None
             or column not in NULLABLE
@@ -324,6 +328,19 @@ def _check_encodable(value: str, column: str, path: str, line: int) -> None:
             expected="whole characters",
             mend="write the character itself instead of its escape",
         ) from error
+
+
+def _check_one_line(value: str, column: str, path: str, line: int) -> None:
+    """A sentence is one line of text: what breaks it, or is no text, would break a table later."""
+    control = first_control(value)
+    if control is not None:
+        raise UserError(
+            f"{path}:{line}",
+            f"field {column!r} has {control} in it",
+            found=repr(value),
+            expected="text on one line, with no control character in it but tabs",
+            mend="write a space in its place, or make two rows of the two lines",
+        )
 
 
 def _check_id(row: Row, seen: dict[str, tuple[str, int]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
@@ -20,7 +19,6 @@ from minituner.adapter import load_adapter
 from minituner.audit import scale_audit
 from minituner.batches import IGNORE, Batch, Example, collate
 from minituner.checkpoint import load_base
-from minituner.files import atomic_open
 from minituner.frozen import keep_frozen_part
 from minituner.loop import perplexity
 from minituner.lora import base_state_dict, lora_layers, lora_parameters
@@ -513,11 +511,3 @@ def _file_size(base_path: str | Path, files: Iterable[str | Path]) -> dict[str, 
     """What is stored for one seed: the largest file, and its size to the base's."""
     file_bytes = max(Path(path).stat().st_size for path in files)
     return {"file_bytes": file_bytes, "size_ratio": file_bytes / Path(base_path).stat().st_size}
-
-
-def write_items(path: str | Path, items: Sequence[Mapping[str, Any]]) -> None:
-    """Write per-item results as CSV, whole or not at all."""
-    with atomic_open(path) as stream:
-        writer = csv.DictWriter(stream, items[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(items)

@@ -147,10 +147,15 @@ def _not_json(place: str, found: str, what: str = "is not JSON") -> UserError:
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write one JSON object a line, keys in the order given, whole or not at all."""
+    """Write one JSON object per line, keys in the order given, whole or not at all."""
     with atomic_open(path) as stream:
-        for row in rows:
-            stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        write_rows(stream, rows)
+
+
+def write_rows(stream: IO[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON object per line to an open file."""
+    for row in rows:
+        stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def iter_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:

@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from minituner.errors import UserError
-from minituner.files import write_text
 
 
 def headline_metrics(
@@ -28,12 +25,6 @@ def headline_metrics(
         "before": base_metrics,
         "after": run,
     }
-
-
-def headline_items(items: str | Path, seed: int, path: str | Path) -> None:
-    """Copy one seed's answers out of a rank's."""
-    table = pd.read_csv(items, dtype=str, keep_default_na=False)
-    write_text(path, table[table["seed"] == str(seed)].to_csv(index=False, lineterminator="\n"))
 
 
 def compute_gates(metrics: Mapping[str, Any], thresholds: Mapping[str, float]) -> dict[str, Any]:

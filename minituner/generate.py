@@ -27,6 +27,7 @@ from minituner.errors import Mistakes, UserError
 from minituner.files import atomic_open
 from minituner.sections import Section, brief, unknown_word
 from minituner.strict_yaml import read_yaml
+from minituner.text import comparable, number_of
 from minituner.verbs import PAST_TENSES, PERSONS, TENSES, Verb, load_verbs
 
 # The study's corpus, in rows. Of 500, 80 % make 25 batches of 16.
@@ -125,6 +126,7 @@ def _groups(section: Section, names: Iterable[str] | None = None) -> dict[str, d
     for name in section.values if names is None else names:
         group = section.section(name)
         groups[name] = {english: _spanish(group, english) for english in group.values}
+        _note_twice(group, "", groups[name])
     return groups
 
 
@@ -153,10 +155,12 @@ def _subjects(content: Section) -> list[Subject]:
             mend="write each subject as data/raw/frames.yaml of the repository has it",
         )
         return []
-    return [
+    subjects = [
         _subject(Section(content.path, f"subjects.{i}", entry, content.mistakes))
         for i, entry in enumerate(entries)
     ]
+    _note_twice(content, "subjects", (subject.english for subject in subjects))
+    return subjects
 
 
 def _subject(entry: Section) -> Subject:
@@ -240,12 +244,27 @@ def _state_verbs(states: Section, verbs: Collection[str]) -> list[str]:
     return [str(lemma) for lemma in lemmas]
 
 
+def _note_twice(section: Section, key: str, texts: Iterable[str]) -> None:
+    """Two spellings of one text would make cards that differ and a sentence that does not."""
+    first: dict[str, str] = {}
+    for text in filter(None, texts):
+        other = first.setdefault(comparable(text), text)
+        if other is not text:
+            section.note(
+                key,
+                "has one text twice",
+                found=f"{other!r} and {text!r}",
+                expected="texts that differ in more than spaces, apostrophes or capitals",
+                mend="remove one of the two",
+            )
+
+
 def _check_complements(content: Section, complements: Mapping[str, Mapping[str, str]]) -> None:
     """Two verbs with one complement would make one prompt with two right answers."""
     owner: dict[str, str] = {}
     for lemma, pairs in complements.items():
         for english in pairs:
-            other = owner.setdefault(english, lemma)
+            other = owner.setdefault(comparable(english), lemma)
             if other != lemma:
                 content.note(
                     f"complements.{lemma}",
@@ -532,7 +551,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     for path, data in files.items():
         rows, state = data.count(b"\n"), "written" if path in written else "unchanged"
-        print(f"{path}: {rows} rows, {state}")
+        print(f"{path}: {number_of(rows, 'row')}, {state}")
     return 0
 
 

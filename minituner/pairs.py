@@ -11,8 +11,10 @@ being its prefix. The Spanish after the slash never enters a comparison of forms
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from itertools import zip_longest
 from pathlib import Path
@@ -21,9 +23,10 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from minituner.data import Pair
-from minituner.errors import UserError
-from minituner.files import iter_jsonl
+from minituner.errors import Mistakes, SeveralErrors, UserError, shortened
+from minituner.files import atomic_open, iter_jsonl, write_rows
 from minituner.prompts import SEPARATOR, answer_text, prompt_text
+from minituner.text import number_of
 from minituner.tokenizer import BOS, EOS, check_kept, encode, special_id
 
 
@@ -45,29 +48,21 @@ class TokenizedPair:
     correct_ids: list[int]
     wrong_ids: list[int]
 
-
-def tokenize_pairs(
-    pairs: Iterable[Pair],
-    tokenizer: Tokenizer,
-    context_length: int,
-    name: str = "the tokenizer",
-) -> Iterator[TokenizedPair]:
-    """:func:`tokenize_pair` of each, one at a time."""
-    return (tokenize_pair(pair, tokenizer, context_length, name) for pair in pairs)
+    @property
+    def tokens(self) -> int:
+        """The length of the longer of its two texts, with the right and with the wrong form."""
+        return len(self.prompt_ids) + max(len(self.target_ids), len(self.wrong_ids))
 
 
-def tokenize_pair(
-    pair: Pair, tokenizer: Tokenizer, context_length: int, name: str = "the tokenizer"
-) -> TokenizedPair:
-    """Encode one pair.
+def tokenize_pair(pair: Pair, tokenizer: Tokenizer, name: str = "the tokenizer") -> TokenizedPair:
+    """Encode one pair, however long it is.
 
     Args:
-        context_length: The model's, in tokens.
         name: What to call the tokenizer in messages.
 
     Raises:
-        UserError: The text is longer than the context; or the tokenizer changes it, or does not
-            begin a token where the answer begins and end one where the form does.
+        UserError: The tokenizer changes the text, or does not begin a token where the answer begins
+            and end one where the form does.
     """
     bos, eos = special_id(tokenizer, BOS), special_id(tokenizer, EOS)
     end = encode(tokenizer, SEPARATOR) if pair.spanish else [eos]
@@ -91,16 +86,107 @@ def tokenize_pair(
         wrong_ids=encode(tokenizer, f" {pair.wrong}") + end,
     )
     _check_boundaries(pair, tokenized, [bos, *text_ids, eos], tokenizer, name)
-    tokens = len(tokenized.prompt_ids) + max(len(tokenized.target_ids), len(tokenized.wrong_ids))
-    if tokens > context_length:
-        raise UserError(
+    return tokenized
+
+
+def tokenize_splits(
+    splits: Mapping[str, Iterable[Pair]],
+    paths: Mapping[str, str | Path],
+    tokenizer: Tokenizer,
+    limit: ContextLimit,
+    name: str = "the tokenizer",
+) -> dict[str, Any]:
+    """Write every split's pairs as token ids, one at a time; all files are written or none is.
+
+    Args:
+        splits: The pairs of each split, by its name.
+        paths: Where each split's file goes.
+        name: What to call the tokenizer in messages.
+
+    Returns:
+        ``splits``, what :class:`SplitSummary` says of each, and only if pairs were left out for
+        their length ``too_long``, how many of which split.
+
+    Raises:
+        UserError: More pairs are too long than may be left out, or all of a split.
+    """
+    summaries = {name: SplitSummary() for name in splits}
+    with ExitStack() as files:
+        for split, pairs in splits.items():
+            stream = files.enter_context(atomic_open(paths[split]))
+            fitting = limit.fitting(split, pairs, tokenizer, name)
+            write_rows(stream, tokenized_rows(summaries[split].counting(fitting)))
+        limit.check()
+    found = {"splits": {name: summary.as_json() for name, summary in summaries.items()}}
+    return found | ({"too_long": dict(limit.too_long)} if limit.too_long else {})
+
+
+class ContextLimit:
+    """Passes over the pairs that are longer than the model's context, and counts them.
+
+    Args:
+        context_length: In tokens.
+        max_share: Of all pairs, how many may be passed over: 0 <= ``max_share`` < 1.
+    """
+
+    def __init__(self, context_length: int, max_share: float = 0.0) -> None:
+        self.context_length = context_length
+        self.max_share = max_share
+        self.pairs: Counter[str] = Counter()  # by split, those that are too long included
+        self.too_long: Counter[str] = Counter()
+        self._first: list[tuple[Pair, int]] = []
+
+    def fitting(
+        self, split: str, pairs: Iterable[Pair], tokenizer: Tokenizer, name: str = "the tokenizer"
+    ) -> Iterator[TokenizedPair]:
+        """The pairs that fit, tokenized, one at a time."""
+        for pair in pairs:
+            self.pairs[split] += 1
+            tokenized = tokenize_pair(pair, tokenizer, name)
+            if tokenized.tokens <= self.context_length:
+                yield tokenized
+                continue
+            self.too_long[split] += 1
+            if len(self._first) < Mistakes.SHOWN:
+                self._first.append((pair, tokenized.tokens))
+
+    def check(self) -> None:
+        """Whether what was passed over may be left out.
+
+        Raises:
+            UserError: It is too much, or all of a split.
+        """
+        if self.too_long.total() > 0 and self._share > self.max_share:
+            first = [self._refusal(pair, tokens) for pair, tokens in self._first]
+            raise first[0] if len(first) == 1 else SeveralErrors(first, self.too_long.total())
+        for name, count in self.too_long.items():
+            if count == self.pairs[name]:
+                raise UserError(
+                    "config.yaml: data.corpus",
+                    f"no pair of the {name} split is short enough for the model's context",
+                    found=f"{number_of(count, 'pair')}, all of them too long",
+                    expected=f"at least one of at most {self.context_length} tokens",
+                    mend="shorten the sentences, or raise base.model.context_length (retrains the "
+                    "base)",
+                )
+
+    @property
+    def _share(self) -> float:
+        return self.too_long.total() / self.pairs.total()
+
+    def _refusal(self, pair: Pair, tokens: int) -> UserError:
+        enough = math.ceil(1e4 * self._share) / 1e4
+        leave_out = f", or leave such pairs out (data.max_share_too_long: {enough:g})"
+        return UserError(
             pair.source,
             "the sentence is longer than the model's context",
-            found=f"{tokens} tokens: {pair.prompt!r}",
-            expected=f"at most {context_length} tokens, answer included",
-            mend="shorten the sentence, or raise base.model.context_length (retrains the base)",
+            found=f"{tokens} tokens: {shortened(pair.prompt, 200)!r}",
+            expected=f"at most {self.context_length} tokens, answer included; too long are "
+            f"{self.too_long.total():,} of {number_of(self.pairs.total(), 'pair')}, a share of "
+            f"{self._share:.2g}, and data.max_share_too_long allows {self.max_share:g}",
+            mend="shorten it, or raise base.model.context_length (retrains the base)"
+            + (leave_out if enough < 1 else ""),
         )
-    return tokenized
 
 
 def _check_boundaries(

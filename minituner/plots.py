@@ -10,6 +10,7 @@ import matplotlib
 import pandas as pd
 
 from minituner.files import atomic_open
+from minituner.text import number_of
 
 matplotlib.use("Agg")
 
@@ -83,7 +84,7 @@ def plot_accuracy_vs_rank(
         linestyle=":",
         label=f"gate: base + {gain_gate_pp:g} points",
     )
-    axes.set_ylabel(f"test accuracy, % of {summary['test_items']} minimal pairs")
+    axes.set_ylabel(f"test accuracy, % of {number_of(summary['test_items'], 'minimal pair')}")
     axes.set_ylim(0, 103)
     _rank_axis(axes, rows)
     axes.legend(loc="lower right")

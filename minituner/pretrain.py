@@ -17,7 +17,7 @@ from torch import Tensor
 
 from minituner.batches import Loader, text_examples
 from minituner.corpus import Row
-from minituner.errors import UserError
+from minituner.errors import Mistakes, UserError
 from minituner.loop import LogRow, mean_loss, run_steps
 from minituner.model import MiniGPT, MiniGPTConfig, init_weights, parameter_count
 from minituner.optim import AdamW, cosine_learning_rate
@@ -230,17 +230,20 @@ def check_lengths(rows: Sequence[Row], texts: Sequence[list[int]], context_lengt
     """No text may exceed the context.
 
     Raises:
-        UserError: Naming the first row that does.
+        UserError: Naming the rows that do.
     """
+    mistakes = Mistakes()
     for row, text in zip(rows, texts, strict=True):
         if len(text) > context_length:
-            raise UserError(
-                f"{row.path}:{row.line}",
+            error = UserError(
+                row.place,
                 "the sentence is longer than the model's context",
                 found=f"{len(text)} tokens: {row.text!r}",
                 expected=f"at most {context_length} tokens",
                 mend="shorten the sentence, or raise base.model.context_length in config.yaml",
             )
+            mistakes.add(error)
+    mistakes.raise_if_any()
 
 
 def describe_corpus(rows: Sequence[Row]) -> dict[str, Any]:

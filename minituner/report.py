@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 from minituner import commands
+from minituner.text import number_of
 from minituner.verbs import Verb
 
 WORDS_SHOWN = 8
@@ -62,7 +63,7 @@ def report_context(results: Mapping[str, Any], settings: Mapping[str, Any]) -> d
     data = settings["data"]
     distributions = results["pairs"]["distributions"]
     by_verb_and_form = [
-        row | dict(zip(("verb", "form"), row["label"].split("/"), strict=True))
+        row | dict(zip(("verb", "form"), row["label"].rsplit("/", 1), strict=True))
         for row in sweep["by_verb_and_form"]
     ]
     tested = {row["verb"] for row in by_verb_and_form}
@@ -92,6 +93,7 @@ def report_context(results: Mapping[str, Any], settings: Mapping[str, Any]) -> d
         "predictions": first_predictions(before["predictions"], after["predictions"]),
         "example": after["predictions"][0],
         "frames": sorted(distributions["irregular"]["frames"] | distributions["control"]["frames"]),
+        "left_out": left_out_sentence(results["pairs"].get("too_long")),
         "unseen": unseen_words_sentence(distributions["unseen_words"]),
         "missing_verbs": [verb for verb in data["irregular_verbs"] if verb not in tested],
         "control_verbs": len(results["pairs"]["splits"]["control"]["by_verb"]),
@@ -111,6 +113,20 @@ def first_predictions(
     for old, new in zip(before, after, strict=True):
         chosen.setdefault(new["verb"], {**new, "before": old["answer"], "after": new["answer"]})
     return list(chosen.values())[:PREDICTIONS_SHOWN]
+
+
+def left_out_sentence(too_long: Mapping[str, int] | None) -> str:
+    """How many pairs of which split are longer than the model's context; nothing if none is."""
+    if not too_long:
+        return ""
+    total = sum(too_long.values())
+    by_split = ", ".join(f"{count:,} of {name}" for name, count in too_long.items())
+    verb = "is" if total == 1 else "are"
+    return (
+        f"Left out of the table {verb} {number_of(total, 'pair')} longer than the model's context: "
+        f"{by_split}. What is said below of words, lengths and frames still counts "
+        f"{'it' if total == 1 else 'them'}."
+    )
 
 
 def unseen_words_sentence(unseen: Mapping[str, Mapping[str, Any]] | None) -> str:
@@ -342,8 +358,9 @@ def generalisation_words(groups: Sequence[Mapping[str, Any]], rank: int) -> str:
         )
     there = new["ranks"][str(rank)]
     text = (
-        f"Where the complement never occurred in fine-tuning ({new['sentences']} sentences), the "
-        f"accuracy is {interval_pct(there)}, {interval_pct(new['base'])} before"
+        "Where the complement never occurred in fine-tuning "
+        f"({number_of(new['sentences'], 'sentence')}), the accuracy is "
+        f"{interval_pct(there)}, {interval_pct(new['base'])} before"
     )
     if trained is None:
         return text + "; no test sentence has a trained one."
@@ -351,7 +368,8 @@ def generalisation_words(groups: Sequence[Mapping[str, Any]], rank: int) -> str:
     apart = there["high"] < seen["low"] or seen["high"] < there["low"]
     verdict = "the two differ" if apart else "the intervals overlap"
     return (
-        f"{text}; where it did ({trained['sentences']} sentences), {interval_pct(seen)}: {verdict}."
+        f"{text}; where it did ({number_of(trained['sentences'], 'sentence')}), "
+        f"{interval_pct(seen)}: {verdict}."
     )
 
 
@@ -457,6 +475,7 @@ FILTERS = {
         fixed,
         number,
         thousands,
+        number_of,
         cell,
         p_value,
         p_number,

@@ -18,6 +18,7 @@ from minituner.intervals import (
     holm,
     mcnemar,
 )
+from minituner.text import comparable
 
 
 @dataclass(frozen=True)
@@ -300,12 +301,14 @@ def summarize(
 
 
 def complement_labels(complements: Iterable[str], trained: Collection[str]) -> list[str]:
-    """Whether each item's complement stood in a training prompt; an item may have none."""
+    """Whether each item's complement stood in a training prompt, in whatever spelling; an item may
+    have none."""
+    trained = set(map(comparable, trained))
     return [
         "no complement"
         if not complement
         else "trained complement"
-        if complement in trained
+        if comparable(complement) in trained
         else "new complement"
         for complement in complements
     ]

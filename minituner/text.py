@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -17,11 +19,12 @@ APOSTROPHES = "'\u2019\u2018\u201b\u02bc\u02b9\u2032\u00b4\u0060\uff07\u201a\u20
 QUOTES = '"\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u301d\u301e\uff02'
 INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\u00ad"  # byte-order mark, joiners, soft hyphen
 _PLAIN = {
-    **dict.fromkeys(map(ord, APOSTROPHES), "'"),
-    **dict.fromkeys(map(ord, QUOTES), '"'),
-    **dict.fromkeys(map(ord, INVISIBLE), None),
+    **dict.fromkeys(APOSTROPHES, "'"),
+    **dict.fromkeys(QUOTES, '"'),
+    **dict.fromkeys(INVISIBLE, ""),
 }
 _NO_WIDTH = dict.fromkeys(set(map(ord, INVISIBLE)) - {0x200C, 0x200D})  # joiners make an emoji
+_NOT_PLAIN = re.compile(f"[{re.escape(''.join(_PLAIN))}]")  # five times as fast as str.translate
 # Byte-order marks; UTF-32's little-endian one begins with UTF-16's, so it stands before that.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -151,6 +154,30 @@ def single_spaced(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text.translate(_NO_WIDTH)).split())
 
 
+_CONTROLS = {
+    "\0": "a NUL",
+    "\n": "a line feed",
+    "\v": "a vertical tab",
+    "\f": "a form feed",
+    "\r": "a carriage return",
+    "\x1b": "an escape character",
+    "\x7f": "a delete character",
+    "\x85": "a next-line character",
+    "\u2028": "a line separator",
+    "\u2029": "a paragraph separator",
+}
+
+
+def first_control(text: str) -> str | None:
+    """The name of the first character in ``text`` that ends a line or controls a device; None if
+    there is none. A tab is not one of them: it is a space."""
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Zl", "Zp") and character != "\t":
+            name = _CONTROLS.get(character, "a control character")
+            return f"{name} (U+{ord(character):04X})"
+    return None
+
+
 def comparable(text: str) -> str:
     """``text`` as it is compared with others: the same for all spellings of one sentence.
 
@@ -160,15 +187,26 @@ def comparable(text: str) -> str:
     """
     if not text.isascii():
         # Before NFKC, which would make a space and a combining accent of a typed acute.
-        text = unicodedata.normalize("NFKC", text.translate(_PLAIN)).translate(_PLAIN)
+        text = _plain(unicodedata.normalize("NFKC", _plain(text)))
     else:
         text = text.replace("`", "'")
     return " ".join(text.casefold().split())
 
 
+@lru_cache(2**16)
+def comparable_word(text: str) -> str:
+    """:func:`comparable` of a text that comes again and again, remembered."""
+    return comparable(text)
+
+
+def _plain(text: str) -> str:
+    return _NOT_PLAIN.sub(lambda found: _PLAIN[found[0]], text)
+
+
 def number_of(count: int, noun: str, plural: str | None = None) -> str:
     """``1 verb``, ``2 verbs``, ``1,000 verbs``."""
-    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+    words = noun if count == 1 else plural or f"{noun}s"
+    return f"{count:,} {words}"
 
 
 def first_of(words: Collection[object], most: int = 20) -> str:

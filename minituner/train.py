@@ -27,6 +27,7 @@ from minituner.optim import AdamW
 from minituner.pairs import TokenizedPair
 from minituner.seeding import generator
 from minituner.tensors import weights_sha256
+from minituner.text import number_of
 
 EVALUATION_BATCH = 128  # sequences; no gradients are kept, so more fit than in training
 
@@ -209,7 +210,7 @@ def without_verb(pairs: Sequence[TokenizedPair], verb: str | None) -> list[Token
         raise UserError(
             "config.yaml: held_out_verb",
             "leaves out all training pairs, or none",
-            found=f"{verb!r}: {len(kept)} of {len(pairs)} pairs are left",
+            found=f"{verb!r}: of {number_of(len(pairs), 'pair')} it leaves {len(kept):,}",
             expected="a verb that some of the training pairs have, and some have not",
             mend="leave out another verb, or add rows of it to the corpus",
         )

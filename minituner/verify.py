@@ -14,6 +14,7 @@ from minituner.arms import enabled_arms, parameters_of
 from minituner.errors import UserError
 from minituner.files import read_json, sha256
 from minituner.manifest import environment_path, versions
+from minituner.text import number_of
 
 FOLDERS = ("data", "experiments")
 # What a fresh clone does not hold: outputs that are made again, weights and their like.
@@ -55,6 +56,7 @@ def verify(config: Mapping[str, Any], root: str | Path = ".") -> list[Stage]:
         path.relative_to(root).as_posix(): _read_manifest(path)
         for folder in FOLDERS
         for path in sorted((root / folder).rglob("*manifest.json"))
+        if not is_hidden(path.relative_to(root))
     }
     if not manifests:
         raise UserError(
@@ -84,6 +86,11 @@ def verify(config: Mapping[str, Any], root: str | Path = ".") -> list[Stage]:
     ]
     _check_arms(stages, manifests, config)
     return stages
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a file or a folder it lies in begins with a dot: no stage of ours writes such."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 RUN_OR_ARM = re.compile(r"experiments/28-lora-ablat(e-rank/rank-\d+|e-(?!rank/)\w+|ions)/")
@@ -192,17 +199,20 @@ def describe(stages: Sequence[Stage]) -> str:
     absent = sorted({file for stage in stages for file in stage.absent})
     if absent:
         lines += [
-            f"not here, because they are not committed: {len(absent)} files, such as {absent[0]}"
+            "not here, because they are not committed: "
+            f"{number_of(len(absent), 'file')}, such as {absent[0]}"
         ]
     left_over = [stage for stage in stages if stage.left_over]
     if left_over:
         lines.append(
-            f"left over from a rank, an arm or a run that the config no longer has: "
-            f"{len(left_over)} stages, such as {left_over[0].path}; delete what you do not want"
+            "left over from a rank, an arm or a run that the config no longer has: "
+            f"{number_of(len(left_over), 'stage')}, such as {left_over[0].path}; delete what you "
+            "do not want"
         )
     wanted = [stage for stage in stages if not stage.left_over]
     current = sum(stage.current for stage in wanted)
-    lines.append(f"{current} of {len(wanted)} stages are current")
+    verb = "is" if current == 1 else "are"
+    lines.append(f"{current} of {number_of(len(wanted), 'stage')} {verb} current")
     return "\n".join([*lines, *_mend(wanted)])
 
 

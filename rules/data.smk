@@ -61,6 +61,6 @@ checkpoint tokenize:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=settings("base.model.context_length"),
+        config=settings("base.model.context_length", "data.max_share_too_long"),
     script:
         "../workflow_scripts/tokenize.py"

@@ -93,7 +93,7 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture(scope="session")
 def pairs(raw_pairs: list[Pair], tokenizer: Tokenizer) -> list[TokenizedPair]:
     """The pairs as the model reads them."""
-    return [tokenize_pair(pair, tokenizer, CONTEXT) for pair in raw_pairs]
+    return [tokenize_pair(pair, tokenizer) for pair in raw_pairs]
 
 
 @pytest.fixture

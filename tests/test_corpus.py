@@ -288,6 +288,14 @@ def config_with(folder: Path, base_rows: int) -> Path:
         ("{have} {time}", "{has} {time}", "frames.perfect_already"),
         ("person: 1sg", "person: 7sg", "subjects"),
         ("english: you, ", "", "subjects"),
+        ("english: you, ", "english: 'He ', ", "subjects"),
+        ("yesterday: ayer", "yesterday: ayer\n    Yesterday: ayer", "times.past"),
+        (
+            "to school: a la escuela",
+            "to  school: a la escuela\n    to school: a la escuela",
+            "complements.go",
+        ),
+        ("to school: a la escuela", "TO THE PARTY: a la fiesta", "complements.come"),
         ("verbs: [like, want]", "verbs: [like, wont]", "states.verbs"),
         ("\ncomplements:", "\ncomplement:", "complement"),
     ],
@@ -574,6 +582,13 @@ def as_line(row: Mapping[str, Any]) -> bytes:
         (as_line(without("prompt", promt="__")), "'prompt' is missing", "rename 'promt'"),
         (as_line({**GOOD, "person": 3}), "'person' is not text", "write 'person' as"),
         (as_line({**GOOD, "text": " "}), "'text' is not text", "write 'text' as"),
+        (as_line({**GOOD, "id": "a\rb"}), "'id' has a carriage return (U+000D)", "write a space"),
+        (as_line({**GOOD, "spanish": "Va.\nFue."}), "a line feed (U+000A)", "make two rows"),
+        (as_line({**GOOD, "prompt": "He\0 __."}), "a NUL (U+0000)", "write a space"),
+        (as_line({**GOOD, "frame": "\x85"}), "'frame' is not text", "write 'frame' as"),
+        (as_line({**GOOD, "frame": "a\x85"}), "a next-line character (U+0085)", "write a space"),
+        (as_line({**GOOD, "complement": "a\u2028b"}), "a line separator (U+2028)", "a space"),
+        (as_line({**GOOD, "text": "He went\x07."}), "a control character (U+0007)", "a space"),
         (as_line({**GOOD, "id": None}), "'id' is not text", "write 'id' as"),
         (as_line({**GOOD, "frame": ["x"]}), "'frame' is not text", "string or null"),
         (as_line({**GOOD, "verb_lemma": "goo"}), "unknown verb_lemma", "did you mean 'go'?"),
@@ -590,6 +605,7 @@ def as_line(row: Mapping[str, Any]) -> bytes:
         (as_line({**GOOD, "prompt": "He _ home."}), "not exactly one blank", "write __ where"),
         (as_line({**GOOD, "prompt": "__ he __."}), "not exactly one blank", "write __ where"),
         (as_line({**GOOD, "prompt": "He ____."}), "not exactly one blank", "write __ where"),
+        (as_line({**GOOD, "prompt": "He ___."}), "not exactly one blank", "write __ where"),
         (as_line({**GOOD, "prompt": "_ he _."}), "not exactly one blank", "write __ where"),
         (as_line({**GOOD, "target": "goed / fue"}), "is the wrong form", "begin the target with"),
         (as_line({**WRONG, "target": "goed / fue"}), "is the wrong form", "begin the target with"),
@@ -700,6 +716,19 @@ def test_a_file_without_rows(
     with pytest.raises(UserError, match=what) as caught:
         read_rows([path], verbs)
     assert caught.value.where == str(path)
+
+
+def test_files_that_begin_with_a_dot_are_no_corpus(tmp_path: Path) -> None:
+    """What macOS, editors and a killed writer leave beside a file; their folder may be hidden."""
+    folder = tmp_path / ".mine"
+    folder.mkdir()
+    for name in ("._a.jsonl", ".a.jsonl", ".~a.jsonl", ".a.jsonl.partial", "a.jsonl~", "#a.jsonl#"):
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    (folder / ".#a.jsonl").symlink_to("someone@their-machine")
+    with pytest.raises(UserError, match="only files whose name begins with a dot"):
+        corpus_files(folder)
+    (folder / "a.jsonl").write_text("{}\n")
+    assert corpus_files(folder) == [str(folder / "a.jsonl")]
 
 
 def test_corpus_files(tmp_path: Path) -> None:

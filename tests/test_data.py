@@ -4,42 +4,43 @@ from __future__ import annotations
 
 import json
 import random
+import unicodedata
 from collections import Counter
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from minituner.corpus import Row, corpus_files, iter_files, read_rows
-from minituner.data import (
-    Pair,
-    SplitSettings,
+from minituner.checks import (
     check_alike,
     check_base_apart,
     check_prompts_apart,
     check_splits,
     check_verbs_apart,
     compare_distributions,
-    draw_control,
-    filter_rows,
-    held_out_complements,
-    iter_pair_rows,
-    pair_of_row,
-    pair_rows,
-    split_irregular,
-    split_pairs,
     unseen_words,
     words_of,
 )
-from minituner.errors import UserError
+from minituner.corpus import Row, corpus_files, iter_files, read_rows
+from minituner.data import Pair, filter_rows, iter_pair_rows, pair_of_row, pair_rows
+from minituner.errors import SeveralErrors, UserError
 from minituner.files import write_jsonl
+from minituner.splits import (
+    SplitSettings,
+    draw_control,
+    held_out_complements,
+    split_irregular,
+    split_pairs,
+)
 from minituner.verbs import Verb, load_verbs
 
 ROOT = Path(__file__).parent.parent
 STUDY = corpus_files(ROOT / "data/processed/verb-corpus")
 SETTINGS = SplitSettings()
+IRREGULAR = ("train", "val", "test")
 Filtered = tuple[list[Pair], list[Pair], dict[str, Any]]
 
 
@@ -134,6 +135,48 @@ def test_what_is_dropped_is_counted_by_its_reason(rows: list[Row], verbs: dict[s
     }
 
 
+RESPELLED = {
+    "a trailing space": lambda text: text + " ",
+    "double spaces": lambda text: text.replace(" ", "  "),
+    "no-break spaces": lambda text: text.replace(" ", "\u00a0"),
+    "another apostrophe": lambda text: text.replace("'", "\u2019"),
+    "capitals": lambda text: text.replace("y", "Y"),
+    "letters in full width": lambda text: text.replace("e", "\uff45"),
+    "accents of their own": lambda text: unicodedata.normalize("NFD", text),
+}
+
+
+@pytest.mark.parametrize("how", RESPELLED)
+def test_rows_repeated_in_another_spelling_are_duplicates(
+    rows: list[Row], verbs: dict[str, Verb], names: tuple[list[str], list[str]], how: str
+) -> None:
+    """As they were before, in the spelling that they had before: 200 rows more change nothing."""
+
+    def marked(text: str) -> str:
+        return text.replace(".", ", yes, and that's José's.")  # an apostrophe and an accent
+
+    originals = [
+        replace(row, text=marked(row.text), prompt=marked(row.prompt))
+        for row in rows
+        if row.prompt is not None
+    ]
+    respell = RESPELLED[how]
+    more = [
+        replace(row, id=f"again-{i}", text=respell(row.text), prompt=respell(row.prompt or ""))
+        for i, row in enumerate(originals[:200])
+    ]
+    assert all(old.prompt != new.prompt for old, new in zip(originals[:200], more, strict=True))
+    before, after = (filter_rows(given, verbs, *names) for given in (originals, originals + more))
+    dropped = [
+        sum(s["dropped"][f"duplicate {k}"] for k in s["kept"]) for s in (before[2], after[2])
+    ]
+    assert dropped[1] == dropped[0] + 200
+    if how == "capitals":  # which of the two spellings is kept is all that may differ
+        assert len(after[0]) == len(before[0])
+    else:
+        assert after[:2] == before[:2]
+
+
 def test_pairs_survive_their_file(tmp_path: Path, filtered: Filtered) -> None:
     write_jsonl(tmp_path / "pairs.jsonl", pair_rows(filtered[0][:50]))
     assert list(iter_pair_rows(tmp_path / "pairs.jsonl")) == filtered[0][:50]
@@ -223,6 +266,40 @@ def test_one_prompt_with_two_answers_stays_together() -> None:
     twins = [replace(p, id=f"{p.id}-b", english="came") for p in pairs]
     for members in split_irregular(pairs + twins, SETTINGS, seed=0).values():
         assert all(count == 2 for count in Counter(p.prompt for p in members).values())
+
+
+@pytest.mark.parametrize("how", RESPELLED)
+def test_one_prompt_in_two_spellings_stays_together_and_out_of_the_other_splits(how: str) -> None:
+    """Two targets make them two pairs; that the prompt is one is seen by the splits alone."""
+    respell = RESPELLED[how]
+    irregular = [replace(pair(i), prompt=f"Yes, José's {i}e __ x.") for i in range(60)]
+    regular = [replace(pair(i, "walk"), prompt=f"No, José's {i}e __ x.") for i in range(30)]
+    twins = [
+        [replace(p, id=f"{p.id}-b", prompt=respell(p.prompt), spanish="") for p in pairs]
+        for pairs in (irregular, regular)
+    ]
+    settings = SplitSettings(control_pairs=15, probe_sentences=15)
+    splits = split_pairs(irregular + twins[0], regular + twins[1], settings, seed=0)
+    numbers = {
+        name: {p.id.removesuffix("-b") for p in pairs if (p.verb == "go") == (name in IRREGULAR)}
+        for name, pairs in splits.items()
+    }
+    assert sum(len(splits[name]) for name in IRREGULAR) == 120
+    for left, right in combinations(IRREGULAR, 2):
+        assert not numbers[left] & numbers[right]
+    assert not numbers["control"] & numbers["probe"]
+    check_prompts_apart(splits)
+
+
+def test_a_held_out_complement_is_held_out_in_every_spelling(filtered: Filtered) -> None:
+    held_out = held_out_complements(filtered[0], SETTINGS, seed=0)
+    respelled = [
+        replace(p, complement=p.complement.upper().replace(" ", "  ")) if i % 2 else p
+        for i, p in enumerate(filtered[0])
+    ]
+    assert held_out_complements(respelled, SETTINGS, seed=0) == held_out
+    train = split_irregular(respelled, SETTINGS, seed=0)["train"]
+    assert not held_out & {(p.verb, " ".join(p.complement.lower().split())) for p in train}
 
 
 def test_shares_that_do_not_sum_to_one_are_refused() -> None:
@@ -331,6 +408,12 @@ def test_words_are_counted_that_the_base_has_not_read() -> None:
     assert unseen_words(pairs, read) == {"words": 15, "unseen": 3, "most": ["zoo", "well-known"]}
 
 
+def test_a_word_that_the_base_has_read_in_another_spelling_is_not_new() -> None:
+    read = set(words_of("Don\u2019t go to the cafe\u0301, STRASSE."))
+    new = replace(pair(1), prompt="don't __ to the café, Straße.", english="go")
+    assert unseen_words([new], read)["unseen"] == 0
+
+
 def test_without_a_base_corpus_nothing_is_said_of_unseen_words(
     splits: dict[str, list[Pair]],
 ) -> None:
@@ -359,6 +442,28 @@ def test_the_whole_check_leaves_out_no_part(
 def test_a_prompt_in_two_splits_is_found() -> None:
     with pytest.raises(UserError, match=r"c\.jsonl:2: its prompt stands in the splits train and"):
         check_prompts_apart({"train": [pair(1)], "test": [replace(pair(2), prompt="P1 __ x.")]})
+
+
+@pytest.mark.parametrize("how", RESPELLED)
+def test_a_prompt_in_two_splits_is_found_in_every_spelling(rows: list[Row], how: str) -> None:
+    one = replace(pair(1), prompt="Yes, José's they __ x.")
+    other = replace(pair(2), prompt=RESPELLED[how](one.prompt))
+    assert one.prompt != other.prompt
+    with pytest.raises(UserError, match=r"c\.jsonl:2: its prompt stands in the splits train and"):
+        check_prompts_apart({"train": [one], "test": [other]})
+    for text in (other.prompt, other.sentence):
+        planted = replace(rows[0], text=text, prompt=None, path="base.jsonl", line=12)
+        with pytest.raises(UserError, match=r"base\.jsonl:12: the base corpus holds"):
+            check_base_apart({"test": [one]}, [rows[1], planted])
+
+
+def test_all_leaks_are_told_at_once(rows: list[Row]) -> None:
+    train, test = [pair(i) for i in range(40)], [replace(pair(i), id=f"{i}") for i in range(40)]
+    with pytest.raises(SeveralErrors, match=r"^40 mistakes; the first 10:"):
+        check_prompts_apart({"train": train, "test": test})
+    base = [replace(rows[0], prompt=p.prompt, text=p.sentence) for p in train]
+    with pytest.raises(SeveralErrors, match=r"^40 mistakes; the first 10:"):
+        check_base_apart({"train": train}, base)
 
 
 def test_a_verb_that_is_taught_and_controlled_is_found() -> None:

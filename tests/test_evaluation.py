@@ -41,9 +41,9 @@ from minituner.evaluate import (
     perplexities,
     probe_over_irregularisation,
     replies,
-    write_items,
 )
-from minituner.gates import compute_gates, headline_items, headline_metrics, require_gates
+from minituner.gates import compute_gates, headline_metrics, require_gates
+from minituner.items import copy_items_of_seed, write_items
 from minituner.lora import lora_layers, wrap_minigpt_with_lora
 from minituner.model import MiniGPT
 from minituner.pairs import TokenizedPair, read_pairs, tokenize_pair, tokenized_rows
@@ -129,7 +129,7 @@ def test_a_file_that_is_no_tokenizer_of_ours_is_refused(
 
 
 def test_a_pair_is_laid_out_as_documented(tokenizer: Tokenizer, raw_pairs: list[Pair]) -> None:
-    pair = tokenize_pair(raw_pairs[0], tokenizer, 32)
+    pair = tokenize_pair(raw_pairs[0], tokenizer)
 
     def text(token_ids: list[int]) -> str:
         return tokenizer.decode(token_ids, skip_special_tokens=False)
@@ -143,7 +143,7 @@ def test_a_pair_is_laid_out_as_documented(tokenizer: Tokenizer, raw_pairs: list[
 def test_without_spanish_the_end_of_the_text_ends_the_form(
     tokenizer: Tokenizer, raw_pairs: list[Pair]
 ) -> None:
-    pair = tokenize_pair(replace(raw_pairs[0], spanish=""), tokenizer, 32)
+    pair = tokenize_pair(replace(raw_pairs[0], spanish=""), tokenizer)
     went, goed = encode(tokenizer, " went"), encode(tokenizer, " goed")
     assert pair.target_ids == pair.correct_ids == [*went, EOS_ID]
     assert pair.wrong_ids == [*goed, EOS_ID]
@@ -162,21 +162,6 @@ def test_prompt_and_answer_concatenate_to_the_whole_texts_tokens(
         assert pair.prompt_ids + pair.target_ids == [BOS_ID, *whole, EOS_ID]
         # What is judged is what was trained: the target begins with the form and its end.
         assert pair.target_ids[: len(pair.correct_ids)] == pair.correct_ids
-
-
-def test_a_pair_that_just_fits_the_context_is_kept_and_one_token_more_is_refused(
-    tokenizer: Tokenizer, raw_pairs: list[Pair]
-) -> None:
-    pair = tokenize_pair(raw_pairs[0], tokenizer, 32)
-    tokens = len(pair.prompt_ids) + len(pair.target_ids)
-    assert tokenize_pair(raw_pairs[0], tokenizer, tokens) == pair
-    with pytest.raises(UserError, match=rf"^t\.jsonl:1: [\s\S]*{tokens} tokens"):
-        tokenize_pair(raw_pairs[0], tokenizer, tokens - 1)
-
-
-def test_a_long_wrong_form_counts_too(tokenizer: Tokenizer, raw_pairs: list[Pair]) -> None:
-    with pytest.raises(UserError, match="longer than the model's context"):
-        tokenize_pair(replace(raw_pairs[0], wrong="goed" * 20), tokenizer, 32)
 
 
 def test_tokenized_pairs_survive_their_file(pairs: list[TokenizedPair], tmp_path: Path) -> None:
@@ -812,7 +797,7 @@ def test_one_seeds_items_are_copied_as_they_stand(tmp_path: Path) -> None:
         for seed in (1, 11, 1)
     ]
     write_items(tmp_path / "all.csv", items)
-    headline_items(tmp_path / "all.csv", 1, tmp_path / "one.csv")
+    copy_items_of_seed(tmp_path / "all.csv", 1, tmp_path / "one.csv")
     with (tmp_path / "one.csv").open() as stream:
         copied = list(csv.DictReader(stream))
     assert copied == [{key: str(value) for key, value in items[i].items()} for i in (0, 2)]

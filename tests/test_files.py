@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from minituner.config import read_config
 from minituner.errors import UserError
 from minituner.files import (
     atomic_open,
@@ -28,7 +29,7 @@ from minituner.files import (
     write_jsonl,
 )
 from minituner.manifest import run_stage
-from minituner.verify import changed
+from minituner.verify import changed, describe, verify
 
 ROOT = Path(__file__).parent.parent
 
@@ -340,6 +341,22 @@ def test_a_file_system_that_cannot_sync_folders_is_written_all_the_same(
     monkeypatch.setattr(os, "open", refuse_folders)
     write_json(tmp_path / "file.json", {"new": 2})
     assert read_json(tmp_path / "file.json") == {"new": 2}
+
+
+def test_manifests_in_hidden_files_and_folders_are_none(tmp_path: Path) -> None:
+    root = tmp_path / ".a hidden place" / "study"
+    config = read_config([ROOT / "config.yaml"])
+    keys = ("inputs", "code", "outputs", "config", "versions")
+    hidden = ("._manifest.json", ".manifest.json", ".ipynb_checkpoints/manifest.json")
+    for name in ("manifest.json", *hidden):
+        path = root / "data/filtered" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"\0\5\x16\7")
+    write_json(root / "data/filtered/manifest.json", {"stage": "filter", **{k: {} for k in keys}})
+    stages = verify(config, root)
+    assert [stage.path for stage in stages] == ["data/filtered/manifest.json"]
+    assert describe(stages) == "1 of 1 stage is current"
+    assert describe(stages * 2) == "2 of 2 stages are current"
 
 
 def test_a_changed_part_of_the_config_is_named_by_its_key() -> None:

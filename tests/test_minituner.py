@@ -1087,7 +1087,7 @@ def test_the_spanish_never_enters_a_judgement(
             judge(reply).margin
             for reply in replies(
                 base.double(),
-                Questions.of([tokenize_pair(raw, tokenizer, 99) for raw in some], PAD_ID),
+                Questions.of([tokenize_pair(raw, tokenizer) for raw in some], PAD_ID),
             )
         ]
         for some in (plain, changed)
@@ -1119,7 +1119,7 @@ def test_the_wrong_side_of_a_correction_pair_is_never_the_target(tokenizer: Toke
     wrong, right = (pair_of_row(correction(form), verbs) for form in ("goed", "went"))
     assert replace(wrong, id="") == replace(right, id="")
     assert (wrong.english, wrong.wrong) == ("went", "goed")
-    pair = tokenize_pair(wrong, tokenizer, 32)
+    pair = tokenize_pair(wrong, tokenizer)
     assert tokenizer.decode(pair.target_ids) == " went / fue"
     (example,) = target_examples([pair])
     assert tokenizer.decode(example.ids) == "He __ home. => went / fue"

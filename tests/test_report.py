@@ -300,6 +300,88 @@ def test_adapters_that_are_worse_than_the_base_are_said_to_be() -> None:
     assert "Every adapter is worse than the base" in render(results)
 
 
+def test_pairs_that_were_left_out_for_their_length_are_counted_by_split() -> None:
+    assert "longer than the model's context" not in render(make_results())
+    results = make_results()
+    results["pairs"]["too_long"] = {"train": 1}
+    assert (
+        "Left out of the table is 1 pair longer than the model's context: 1 of train. What is said "
+        "below of words, lengths and frames still counts it.\n\nA pair is"
+    ) in render(results)
+    results["pairs"]["too_long"] = {"train": 1200, "probe": 1}
+    assert "Left out of the table are 1,201 pairs longer than the model's context: 1,200 of" in (
+        render(results)
+    )
+
+
+def test_a_verb_with_a_slash_or_a_bar_in_it_stays_in_its_cell() -> None:
+    results = make_results()
+    results["sweep"]["by_verb_and_form"] = [accuracies("and/or|so/past_simple")]
+    assert "| and/or\\|so | past simple | 26 |" in render(results)
+
+
+def test_whatever_there_is_one_of_is_one() -> None:
+    """No "1 verbs", "1 were" or "1 come" outside the tables."""
+    results = make_results()
+    results["sweep"] |= {"seeds": [7], "test_items": 1}
+    results["sweep"]["ranks"] = [row for row in results["sweep"]["ranks"] if row["rank"] == 8]
+    results["sweep"]["ranks"][0]["mcnemar_headline_seed"] = {"gained": 1, "lost": 0, "p": 1.0}
+    results["sweep"]["elbow"] |= {"best_minus": {}, "adjusted_p": {}, "kneedle": None}
+    for group in results["sweep"]["by_group"]:
+        group["sentences"] = 1
+    results["pairs"]["splits"]["control"]["by_verb"] = {"walk": 20}
+    results["pairs"]["too_long"] = {"train": 1}
+    for scored in (
+        results["base_metrics"],
+        results["metrics"]["before"],
+        results["metrics"]["after"],
+    ):
+        scored["test"]["n"] = 1
+        scored["predictions"] = scored["predictions"][:1]
+        scored["probe"][0]["failed"] = True
+    results["training"] |= {"steps": 1}
+    results["pretraining"] |= {"steps": 1, "tokens": 1000, "vocabulary": 300}
+    results["pretraining"]["shape"] |= {"n_layers": 1, "n_heads": 1}
+    results["pretraining"]["corpus"] |= {
+        key: 1 for key in ("sentences", "fill_in", "irregular_past_forms")
+    }
+    settings = copy.deepcopy(SETTINGS)
+    settings["data"]["irregular_verbs"] = ["go"]
+    text = render_report(TEMPLATE, results, settings)
+    prose = " ".join(line for line in text.splitlines() if not line.startswith("|"))
+    prose = prose.partition("```")[0]
+    many = "verbs|sentences|seeds|steps|layers|heads|pairs|forms|were|are|come"
+    assert not re.findall(rf"\b1 (?:[a-z-]+ ){{0,3}}(?:{many})\b", prose)
+    for words in (
+        "the irregular past of 1 verb by",
+        "of 1 held-out sentence, against",
+        "perplexity of 1 regular verb that",
+        "At rank 8, a single rank",
+        "Of 1 test sentence, 1 was gained and 0 lost",
+        "on 1 layer, 0.80 %",
+        "for 1 step.",
+        "The first test prompt of the first verb, not chosen",
+        "1 seed per rank (7)",
+        "1 step comes to",
+        "fine-tuning (1 sentence), the",
+        "A word that could mislead, since it is another word",
+        "(1 layer, d = 384, 1 head, a vocabulary",
+        "1 step on 1 sentence (1,000 tokens)",
+        "Of 1 irregular past form in it, 45.4 % is",
+        "1 further sentence with a regular verb, in no split",
+        "anybody's; 1 verb, whose",
+        "Of 1 test sentence one is 100.0 %",
+    ):
+        assert words in prose
+
+
+def test_nothing_is_said_of_a_base_corpus_that_is_not_known() -> None:
+    assert "No prompt stands in two splits, whatever its spaces" in render(make_results())
+    results = make_results()
+    results["pairs"]["distributions"]["unseen_words"] = {"test": {"words": 9, "unseen": 0}}
+    assert "stands in two splits or in the base's corpus, whatever its" in render(results)
+
+
 @pytest.mark.parametrize(("mean", "words"), [(0.0, "is not shown to depend"), (0.2, "depends on")])
 def test_the_drift_is_said_to_depend_on_the_rank_if_the_paired_difference_shows_it(
     mean: float, words: str

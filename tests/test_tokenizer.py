@@ -182,7 +182,7 @@ def test_a_token_of_ones_own_that_spoils_a_sentence_is_refused_at_the_sentence(
     loaded = load_tokenizer(path)
     with pytest.raises(UserError) as refusal:
         for pair in raw_pairs:
-            tokenize_pair(pair, loaded, 64, str(path))
+            tokenize_pair(pair, loaded, str(path))
     message = str(refusal.value)
     assert message.startswith(f"{place}: ")
     for word in (*words, str(path)):
@@ -204,9 +204,9 @@ def test_a_sentence_with_a_character_that_has_no_token_is_refused(
 
     loaded = load_tokenizer(changed(without_a_byte))
     pair = replace(raw_pairs[0], prompt="He __ to \u041c\u043e\u0441\u043a\u0432\u0430.")
-    tokenize_pair(raw_pairs[0], loaded, 64)
+    tokenize_pair(raw_pairs[0], loaded)
     with pytest.raises(UserError, match=r"^t\.jsonl:1: the tokenizer changes text"):
-        tokenize_pair(pair, loaded, 64)
+        tokenize_pair(pair, loaded)
 
 
 def test_a_special_token_that_is_not_there_has_no_id(tokenizer: Tokenizer) -> None:

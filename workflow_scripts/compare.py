@@ -1,20 +1,14 @@
-import pandas as pd
-
 from minituner.ablations import Result, compare_runs
 from minituner.files import read_json, write_json
 from minituner.intervals import StatisticsSettings
+from minituner.items import read_items
 from minituner.manifest import run_stage
 from minituner.plots import plot_arm
 
 with run_stage(snakemake) as job:
     config = job.params.config
     results = [
-        Result(
-            run,
-            read_json(metrics),
-            pd.read_csv(items, keep_default_na=False),
-            pd.read_csv(base_items, keep_default_na=False),
-        )
+        Result(run, read_json(metrics), read_items(items), read_items(base_items))
         for run, metrics, items, base_items in zip(
             job.params.runs,
             job.input.metrics,

@@ -1,5 +1,6 @@
-from minituner.evaluate import EVALUATED, evaluate_full, evaluate_rank, write_items
+from minituner.evaluate import EVALUATED, evaluate_full, evaluate_rank
 from minituner.files import read_json, write_json
+from minituner.items import write_items
 from minituner.manifest import run_stage
 from minituner.pairs import read_pairs
 from minituner.seeding import seed_everything

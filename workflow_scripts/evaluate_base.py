@@ -1,6 +1,7 @@
 from minituner.checkpoint import load_base
-from minituner.evaluate import EVALUATED, Questions, evaluate_model, write_items
+from minituner.evaluate import EVALUATED, Questions, evaluate_model
 from minituner.files import write_json
+from minituner.items import write_items
 from minituner.manifest import run_stage
 from minituner.pairs import read_pairs
 from minituner.seeding import seed_everything

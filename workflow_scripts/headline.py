@@ -1,5 +1,6 @@
 from minituner.files import copy_file, read_json, write_json
-from minituner.gates import compute_gates, headline_items, headline_metrics
+from minituner.gates import compute_gates, headline_metrics
+from minituner.items import copy_items_of_seed
 from minituner.manifest import run_stage
 
 with run_stage(snakemake) as job:
@@ -8,5 +9,5 @@ with run_stage(snakemake) as job:
     for name in ("adapter", "twin", "log"):
         copy_file(job.input[name], job.output[name])
     write_json(job.output.metrics, metrics)
-    headline_items(job.input.per_item, job.params.seed, job.output.per_item)
+    copy_items_of_seed(job.input.per_item, job.params.seed, job.output.per_item)
     write_json(job.output.gates, compute_gates(metrics, job.params.config["gates"]))

@@ -1,7 +1,6 @@
-import pandas as pd
-
 from minituner.files import read_json, write_json
 from minituner.intervals import StatisticsSettings
+from minituner.items import read_items
 from minituner.manifest import run_stage
 from minituner.plots import (
     plot_accuracy_vs_rank,
@@ -13,9 +12,9 @@ from minituner.sweep import summarize
 
 with run_stage(snakemake) as job:
     summary = summarize(
-        pd.read_csv(job.input.base_per_item, keep_default_na=False),
+        read_items(job.input.base_per_item),
         [read_json(path) for path in job.input.metrics],
-        [pd.read_csv(path, keep_default_na=False) for path in job.input.per_item],
+        list(map(read_items, job.input.per_item)),
         StatisticsSettings(**job.params.config["statistics"]),
         read_json(job.input.pairs)["splits"]["train"]["complements"],
     )

@@ -1,7 +1,9 @@
+from minituner.checks import check_splits
 from minituner.corpus import iter_files
-from minituner.data import SplitSettings, check_splits, iter_pair_rows, pair_rows, split_pairs
+from minituner.data import iter_pair_rows, pair_rows
 from minituner.files import write_json, write_jsonl
 from minituner.manifest import run_stage
+from minituner.splits import SplitSettings, split_pairs
 from minituner.verbs import load_verbs
 
 with run_stage(snakemake) as job:

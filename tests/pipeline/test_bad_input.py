@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 import re
@@ -214,6 +215,29 @@ def test_a_byte_order_mark_is_accepted_and_duplicates_are_dropped_and_counted(
         return int(summary["dropped"]["duplicate irregular"])
 
     assert dropped(study) == dropped(finished) + 1
+
+
+def test_ids_that_look_like_numbers_and_a_sentence_that_may_be_left_out(
+    finished: Study, tmp_path: Path
+) -> None:
+    study = finished.copy(tmp_path / "study")
+    numbers = itertools.count(1)
+    for path in sorted((study.root / CORPUS).iterdir()):
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if path.name == "irregular.jsonl":
+            rows.append(long_row(rows[0]))
+        for row in rows:
+            row["id"] = f"1.{next(numbers)}"  # as numbers, 1.1 and 1.10 are one
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    config = study.config
+    config["data"]["max_share_too_long"] = 0.01
+    study.write_config(config)
+    run = study.snakemake("--cores", "2", "report")
+    assert run.code == 0, run.output
+    report = (study.root / "REPORT.md").read_text(encoding="utf-8")
+    assert "Left out of the table is 1 pair longer than the model's context: 1 of " in report
+    summary = json.loads((study.root / "data/tokenized/summary.json").read_text())
+    assert sum(summary["too_long"].values()) == 1
 
 
 def test_a_verb_without_a_row_is_a_warning_in_the_report(finished: Study, tmp_path: Path) -> None:

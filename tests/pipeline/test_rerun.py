@@ -79,6 +79,12 @@ def add_comment(file: str) -> Callable[[Study], None]:
     return edit
 
 
+def allow_pairs_too_long(study: Study) -> None:
+    config = study.config
+    config["data"]["max_share_too_long"] = 0.01
+    study.write_config(config)
+
+
 CONTRACT: list[tuple[str, Callable[[Study], None], set[str]]] = [
     ("touched", touch_everything, set()),
     ("present row added", add_present_row, DATA),
@@ -94,6 +100,7 @@ CONTRACT: list[tuple[str, Callable[[Study], None], set[str]]] = [
         edit_base_corpus,
         (DATA - {"filter"}) | BASE | {"train"} | AFTER_TRAINING,
     ),
+    ("more pairs may be too long", allow_pairs_too_long, {"tokenize"}),
     ("rank added", add_rank, {"train", "evaluate", "plot", "render", "cost"}),
     ("learning rate changed", change_learning_rate, {"train"} | AFTER_TRAINING),
     (
