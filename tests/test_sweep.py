@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -221,6 +222,30 @@ def test_the_summary_of_two_ranks_by_hand() -> None:
         "no complement": (1, 0.0, 0.0, 1.0),
         "trained complement": (2, 0.5, 0.75, 0.75),
     }
+
+
+def test_a_study_of_one_test_sentence_and_one_control_sentence_claims_next_to_nothing() -> None:
+    base = items([0]).query("id != 'c-play'")
+    tuned = pd.concat(
+        items([1], seed, control_nll=10.2 + seed).query("id != 'c-play'") for seed in (0, 1)
+    )
+    summary = summarize(base, [rank_metrics(8, [1.0, 1.0])], [tuned], SETTINGS)
+    (row,) = summary["ranks"]
+    assert row["accuracy"] == {"mean": 1.0, "low": pytest.approx(0.025), "high": 1.0}
+    assert summary["base_accuracy"] == {"mean": 0.0, "low": 0.0, "high": pytest.approx(0.975)}
+    assert row["gain"] == {"mean": 1.0, "low": pytest.approx(-0.95), "high": 1.0}
+    for key in ("margin_nats", "text_drift", "target_drift"):
+        assert (row[key]["low"], row[key]["high"]) == (None, None), key
+    for group in (*summary["by_group"], *summary["by_verb_and_form"]):
+        assert group["ranks"]["8"]["low"] == pytest.approx(0.025)
+    json.dumps(summary, allow_nan=False)
+
+
+def test_a_drift_falls_by_no_more_than_all() -> None:
+    """Of two control verbs Student's interval is wide enough to say so."""
+    tuned = pd.concat([items([1, 1, 1, 1], 0, control_nll=1.0), items([1, 1, 1, 1], 1)])
+    summary = summarize(items([1, 0, 0, 0]), [rank_metrics(8, [1.0, 1.0])], [tuned], SETTINGS)
+    assert summary["ranks"][0]["text_drift"]["low"] == -1.0
 
 
 def test_a_complement_is_new_if_no_training_prompt_had_it() -> None:
