@@ -27,7 +27,7 @@ test: $(VENV)/.installed-test lint
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
 # Types every command of the documents, on a tiny study, in a fresh clone and the environment that they
-# make there; a quarter of an hour.
+# make there; ten minutes.
 test-docs: $(VENV)/.installed-test
 	$(BIN)/python tests/pipeline/walk_the_docs.py
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import yaml
-from test_your_own import TABLE, write_own
+from test_your_own import write_own
 
 from minituner.config import read_config
 
@@ -30,16 +30,17 @@ RUNS_PER_ARM = 3
 AT_HAND: dict[str, Callable[[Path], object]] = {
     "python -m minituner convert my-sentences.csv my-corpus.jsonl": lambda root: (
         root / "my-sentences.csv"
-    ).write_text(TABLE, encoding="utf-8"),
+    ).write_text("en,es\nHe went home yesterday.,\n", encoding="utf-8"),
     "mkdir -p own/corpus": write_own,
 }
-# Whose exit code says something of the study and not of the command.
+# Whose exit code says something of the study and not of the command: what they then name.
 CAN_FAIL = {
-    ("README.md", "make verify"): "the simulation of the clone is that of the whole study's config",
+    # Committed from the whole study's config, and not made again before CONTRIBUTING.md says so.
+    ("README.md", "make verify"): "experiments/28-lora-simulation",
 }
 # In place of Graphviz's where that is not installed: it takes a graph, and gives a picture.
 DOT = """#!/bin/sh
-grep --quiet '^digraph' && echo '<svg xmlns="http://www.w3.org/2000/svg"/>'
+grep '^digraph' > /dev/null && echo '<svg xmlns="http://www.w3.org/2000/svg"/>'
 """
 
 
@@ -96,14 +97,14 @@ class Walk:
             text=True,
             check=False,
         )
-        excuse = CAN_FAIL.get((command.document, command.text))
-        well = done.returncode == 0 or (excuse is not None and "Traceback" not in done.stdout)
+        named = CAN_FAIL.get((command.document, command.text))
+        excused = named is not None and named in done.stdout and "Traceback" not in done.stdout
         verdict = "ok" if done.returncode == 0 else f"exit code {done.returncode}"
         print(f"{time.monotonic() - start:5.0f} s  {verdict:12}  {command.place}: {command.text}")
         if done.returncode:
-            print(f"         {excuse}" if well else done.stdout[-3000:])
+            print(f"         it names {named}, as it should" if excused else done.stdout[-3000:])
         sys.stdout.flush()
-        return well
+        return excused or done.returncode == 0
 
 
 def main() -> int:
