@@ -11,7 +11,7 @@ CONFIG :=
 OVERLAYS := $(if $(CONFIG),--configfile $(CONFIG) --)
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 4 $(OVERLAYS)
 
-.PHONY: report ablations simulate bench test test-slurm lint check verify corpus lock dag clean
+.PHONY: report ablations simulate bench test test-docs test-slurm lint check verify corpus lock dag clean
 
 report: $(VENV)/.installed
 	$(SNAKEMAKE) report
@@ -30,6 +30,11 @@ bench: report $(VENV)/.installed-test
 
 test: $(VENV)/.installed-test lint
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+# Types every command of the documents, on a tiny study, in a fresh clone and the environment that they
+# make there; ten minutes.
+test-docs: $(VENV)/.installed-test
+	$(BIN)/python tests/pipeline/walk_the_docs.py
 
 # A tiny study on a Slurm that is started on this host for it; needs root, and installs Debian's packages.
 # The plugin would slow every other command, so it has an environment of its own.

@@ -138,10 +138,9 @@ def versus_study(
         verb = result.held_out_verb
         difference = result.test(verb)["correct"] - reference.test(verb)["correct"]
         bootstrap = _bootstrap(result, verb, settings)
-        mean, draws = float(difference.mean()), bootstrap.means(difference)
         found[i] = {
-            **asdict(bootstrap.interval(mean, draws)),
-            "p": bootstrap.p_value(mean, draws),
+            **asdict(bootstrap.difference(difference)),
+            "p": bootstrap.p_value(difference),
             "text_drift": _drift_difference(result, reference, settings),
         }
     adjusted = holm([versus["p"] for versus in found.values()])
@@ -152,7 +151,7 @@ def versus_study(
 
 def _drift_difference(
     result: Result, study: Result, settings: StatisticsSettings
-) -> dict[str, float] | None:
+) -> dict[str, float | None] | None:
     """A run's drift less the study's; ``None`` over another base, whose perplexity is another."""
     if not result.base_items.equals(study.base_items):
         return None
@@ -213,10 +212,10 @@ def rank_gaps(results: Sequence[Result], settings: StatisticsSettings) -> dict[s
     bootstrap = _bootstrap(results[0], None, settings)
     return {
         name: {
-            **asdict(bootstrap.estimate(gap)),
+            **asdict(bootstrap.difference(gap)),
             "versus_study": None
             if study in (None, name)
-            else asdict(bootstrap.estimate(gap - gaps[str(study)])),
+            else asdict(bootstrap.difference(gap - gaps[str(study)], largest=2)),
         }
         for name, gap in gaps.items()
     }
@@ -247,7 +246,7 @@ def pool_held_out(results: Sequence[Result], settings: StatisticsSettings) -> di
         "sentences": len(labels),
         "base": asdict(bootstrap.accuracy(base)),
         "left_out": asdict(bootstrap.accuracy(joined(tuned))),
-        "gain": asdict(bootstrap.estimate(joined(tuned) - base)),
+        "gain": asdict(bootstrap.difference(joined(tuned) - base)),
         "study": None
         if study is None
         else asdict(bootstrap.accuracy(joined(study.test(verb) for verb in verbs))),

@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from minituner.report import fill, interval, interval_pp, number, p_number, p_value, pct, signed_pct
+from minituner.report import (
+    excludes_zero,
+    fill,
+    interval,
+    interval_pp,
+    number,
+    p_number,
+    p_value,
+    pct,
+    signed_pct,
+)
 from minituner.text import number_of
 
 TITLES = {
@@ -121,7 +131,7 @@ def _over_ranks(summary: Mapping[str, Any]) -> str:
     for name, gap in summary["gaps"].items():
         rows = [row for row in summary["rows"] if row["run"] == name]
         first, last = rows[0], rows[-1]
-        verdict = "" if _excludes_zero(gap) else " (not significant)"
+        verdict = "" if excludes_zero(gap) else " (not significant)"
         small, large = (pct(row["scale_audit"][-1]["relative_norm"], 2) for row in (first, last))
         sentences.append(
             f"Under `{name}` accuracy changes from r = {first['rank']} to r = {last['rank']} by "
@@ -136,7 +146,7 @@ def _over_ranks(summary: Mapping[str, Any]) -> str:
 def _rank_or_scale(gaps: Mapping[str, Mapping[str, Any]]) -> str:
     """Whether the scaling changes what the rank seems to do."""
     contrasts = {name: gap["versus_study"] for name, gap in gaps.items() if gap["versus_study"]}
-    apart = {name: contrast for name, contrast in contrasts.items() if _excludes_zero(contrast)}
+    apart = {name: contrast for name, contrast in contrasts.items() if excludes_zero(contrast)}
     if not contrasts:
         return ""
     if not apart:
@@ -152,10 +162,6 @@ def _rank_or_scale(gaps: Mapping[str, Mapping[str, Any]]) -> str:
         f"What the rank seems to do depends on the scaling: {said}. That part of a rank's effect "
         "is one of the scaling, which acts as a learning rate."
     )
-
-
-def _excludes_zero(estimate: Mapping[str, float]) -> bool:
-    return not estimate["low"] <= 0 <= estimate["high"]
 
 
 def _full(summary: Mapping[str, Any]) -> str:
@@ -188,11 +194,11 @@ def _forgetting(full: Mapping[str, Any]) -> str:
     """How LoRA's forgetting is to a full run's, by the paired interval of the difference."""
     difference = full["versus_study"]["text_drift"]
     points = f"the drifts differ by {interval(difference, 2, 100)} points"
-    if difference["low"] > 0:
+    if not excludes_zero(difference):
+        return f"no difference in forgetting that could be shown ({points})"
+    if difference["mean"] > 0:
         return f"less forgetting ({points})"
-    if difference["high"] < 0:
-        return f"not less forgetting but more ({points})"
-    return f"no difference in forgetting that could be shown ({points})"
+    return f"not less forgetting but more ({points})"
 
 
 def _at_equal_gain(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str:

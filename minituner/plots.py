@@ -2,68 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pandas as pd
-
-from minituner.files import atomic_open
-from minituner.text import number_of
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
-from matplotlib.figure import Figure
 
-# Dark and light enough to be told apart in grey (Okabe & Ito's blue and vermilion).
-BLUE, ORANGE, GREEN, PURPLE, BLACK, GREY = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#000000",
-    "#666666",
+from minituner.figures import (
+    BLACK,
+    BLUE,
+    GREY,
+    ORANGE,
+    add_legend,
+    from_zero,
+    name_ranks,
+    new_figure,
+    save_figure,
+    style_of,
 )
-# Colour, marker and line of the first, second, ... thing in a figure: each tells it apart alone.
-STYLES = (
-    (BLUE, "o", "-"),
-    (ORANGE, "s", "--"),
-    (GREEN, "^", ":"),
-    (PURPLE, "D", "-."),
-    (BLACK, "v", "-"),
-    (GREY, "P", "--"),
-    ("#56B4E9", "X", ":"),
-    ("#E69F00", "<", "-."),
-)
-STYLE: dict[Any, Any] = {
-    "figure.dpi": 150,
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-}
-
-
-plt.rcParams.update(STYLE)
-
-
-def new_figure() -> tuple[Figure, Axes]:
-    """A figure in the house style with one pair of axes."""
-    return plt.subplots(figsize=(6.4, 4.2), layout="constrained")
-
-
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a PNG, whole or not at all, without the metadata that would differ between versions."""
-    with atomic_open(path, "wb") as stream:
-        figure.savefig(stream, format="png", metadata={"Software": None})
-    plt.close(figure)
-
+from minituner.text import number_of
 
 # --- the rank sweep -----------------------------------------------------------------------------
 
@@ -72,10 +33,11 @@ def plot_accuracy_vs_rank(
     summary: Mapping[str, Any], gain_gate_pp: float, path: str | Path
 ) -> None:
     """Test accuracy against rank with intervals and seeds, the base's level and the gate."""
-    figure, axes = new_figure()
+    figure, (axes,) = new_figure()
     rows = summary["ranks"]
     _seed_points(axes, rows, "accuracy_by_seed", BLUE)
-    _curve(axes, rows, "accuracy", STYLES[0], "after LoRA: mean and 95 % interval")
+    label = f"after LoRA: mean and {100 * summary['confidence']:g} % interval"
+    _curve(axes, rows, "accuracy", style_of(0), label)
     base = 100 * summary["base_accuracy"]["mean"]
     axes.axhline(base, color=GREY, linestyle="--", label=f"untuned base ({base:.0f} %)")
     axes.axhline(
@@ -85,38 +47,39 @@ def plot_accuracy_vs_rank(
         label=f"gate: base + {gain_gate_pp:g} points",
     )
     axes.set_ylabel(f"test accuracy, % of {number_of(summary['test_items'], 'minimal pair')}")
-    axes.set_ylim(0, 103)
+    # A marker at an end is whole, and a gate that no accuracy can reach is seen.
+    axes.set_ylim(min(0.0, base + gain_gate_pp) - 3, max(100.0, base + gain_gate_pp) + 3)
     _rank_axis(axes, rows)
-    axes.legend(loc="lower right")
+    add_legend(figure, axes)
     save_figure(figure, path)
 
 
 def plot_drift_vs_rank(summary: Mapping[str, Any], drift_gate: float, path: str | Path) -> None:
     """Control perplexity drift against rank, over the whole text and over the answers only."""
-    figure, axes = new_figure()
+    figure, (axes,) = new_figure()
     rows = summary["ranks"]
     _seed_points(axes, rows, "text_drift_by_seed", BLUE)
     _seed_points(axes, rows, "target_drift_by_seed", ORANGE)
-    _curve(axes, rows, "text_drift", STYLES[0], "whole text (the gate's figure)")
-    _curve(axes, rows, "target_drift", STYLES[1], "answers only (stricter)")
+    _curve(axes, rows, "text_drift", style_of(0), "whole text (the gate's figure)")
+    _curve(axes, rows, "target_drift", style_of(1), "answers only (stricter)")
     axes.axhline(0, color=GREY, linestyle="--", label="untuned base")
     axes.axhline(100 * drift_gate, color=GREY, linestyle=":", label=f"gate: {100 * drift_gate:g} %")
     axes.set_ylabel("control perplexity, change in %")
     _rank_axis(axes, rows)
-    axes.legend(loc="best")
+    add_legend(figure, axes)
     save_figure(figure, path)
 
 
 def plot_scale_vs_rank(summary: Mapping[str, Any], path: str | Path) -> None:
     """The scale audit: the size of the update, and the directions it uses, by adapted layer."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.2), layout="constrained")
+    figure, (left, right) = new_figure(9.6, columns=2)
     rows = summary["ranks"]
     ranks = [row["rank"] for row in rows]
     layers = [layer["layer"] for layer in rows[0]["scale_audit"]]
     # One layer's mean is its own; then "all" would be drawn over it.
     layers = layers[:-1] if len(layers) == 2 else layers
     for i, layer in enumerate(layers):
-        color, marker, line = STYLES[i % len(STYLES)]
+        color, marker, line = style_of(i)
         audits = [next(a for a in row["scale_audit"] if a["layer"] == layer) for row in rows]
         for axes, key, scale in ((left, "relative_norm", 100), (right, "effective_rank", 1)):
             axes.plot(
@@ -127,23 +90,16 @@ def plot_scale_vs_rank(summary: Mapping[str, Any], path: str | Path) -> None:
                 linestyle=line,
                 label="mean of the layers" if layer == "all" else layer,
             )
-    right.plot(ranks, ranks, color=GREY, linewidth=0.8)
-    right.annotate(
-        "as many as the rank allows",
-        (ranks[len(ranks) // 2], ranks[len(ranks) // 2]),
-        xytext=(-8, 8),
-        textcoords="offset points",
-        ha="right",
-        fontsize=9,
-    )
+    label = "as many directions as the rank allows"
+    right.plot(ranks, ranks, color=GREY, linewidth=0.8, label=label)
     left.set_ylabel("size of the update, % of the weight's norm")
-    left.set_ylim(0, None)
+    from_zero(left)
     right.set_ylabel("effective rank of the update")
     right.set_yscale("log", base=2)
-    right.set_yticks(ranks, [str(rank) for rank in ranks])
     for axes in (left, right):
         _rank_axis(axes, rows)
-    left.legend(loc="best", fontsize=9)
+    name_ranks(right.yaxis, ranks, apart=0.06)
+    add_legend(figure, left, right)
     save_figure(figure, path)
 
 
@@ -169,12 +125,17 @@ def _curve(
     )
 
 
-def _errors(estimates: Sequence[Mapping[str, float]]) -> list[list[float]]:
-    """How far each interval reaches below and above its mean, in percent."""
+def _errors(estimates: Sequence[Mapping[str, float | None]]) -> list[list[float]]:
+    """How far each interval reaches below and above its mean, in percent; NaN draws nothing."""
+
     # The mean of few skewed draws may lie outside its percentile interval by a hair.
-    below = [max(0.0, 100 * (e["mean"] - e["low"])) for e in estimates]
-    above = [max(0.0, 100 * (e["high"] - e["mean"])) for e in estimates]
-    return [below, above]
+    def reach(end: float | None, mean: float, sign: int) -> float:
+        return math.nan if end is None else max(0.0, 100 * sign * (end - mean))
+
+    return [
+        [reach(e[end], float(e["mean"] or 0), sign) for e in estimates]
+        for end, sign in (("low", -1), ("high", 1))
+    ]
 
 
 def _seed_points(
@@ -186,10 +147,8 @@ def _seed_points(
 
 
 def _rank_axis(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    ranks = sorted({row["rank"] for row in rows})
     axes.set_xscale("log", base=2)
-    axes.set_xticks(ranks, [str(rank) for rank in ranks])
-    axes.minorticks_off()
+    name_ranks(axes.xaxis, sorted({row["rank"] for row in rows}), apart=0.045)
     axes.set_xlabel("LoRA rank r (log2 scale)")
 
 
@@ -206,12 +165,15 @@ def plot_arm(summary: Mapping[str, Any], drift_gate: float, path: str | Path) ->
 
 def _plot_over_ranks(summary: Mapping[str, Any], path: str | Path) -> None:
     """Accuracy, and the size of the update, against rank: one curve a setting."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.2), layout="constrained")
+    figure, (left, right) = new_figure(9.6, columns=2)
     names = list(dict.fromkeys(row["run"] for row in summary["rows"]))
+    # Intervals stand beside each other, and nearer to their own rank than to the next.
+    ranks = sorted({row["rank"] for row in summary["rows"]})
+    step = min(1.04, min(b / a for a, b in pairwise(ranks)) ** (0.6 / len(names)))
     for i, name in enumerate(names):
         rows = [row for row in summary["rows"] if row["run"] == name]
-        style = STYLES[i % len(STYLES)]
-        shift = 1.04 ** (i - (len(names) - 1) / 2)  # so that intervals do not hide each other
+        style = style_of(i)
+        shift = step ** (i - (len(names) - 1) / 2)
         _seed_points(left, rows, "accuracy_by_seed", style[0], shift)
         _curve(left, rows, "accuracy", style, name, shift)
         right.plot(
@@ -224,16 +186,16 @@ def _plot_over_ranks(summary: Mapping[str, Any], path: str | Path) -> None:
         )
     left.set_ylabel("test accuracy, %")
     right.set_ylabel("size of the update, % of the weight's norm")
-    right.set_ylim(0, None)
+    from_zero(right)
     for axes in (left, right):
         _rank_axis(axes, summary["rows"])
-        axes.legend(loc="best")
+    add_legend(figure, left)
     save_figure(figure, path)
 
 
 def _plot_gain_and_drift(summary: Mapping[str, Any], drift_gate: float, path: str | Path) -> None:
     """Gain against drift, the area of a marker as what is stored; the front is joined."""
-    figure, axes = plt.subplots(figsize=(8.2, 4.2), layout="constrained")
+    figure, (axes,) = new_figure(8.2)
     rows = summary["rows"]
     best = [row for row in rows if {"run": row["run"], "rank": row["rank"]} in summary["front"]]
     best.sort(key=lambda row: float(row["gain"]["mean"]))
@@ -248,7 +210,7 @@ def _plot_gain_and_drift(summary: Mapping[str, Any], drift_gate: float, path: st
             label="not beaten in both",
         )
     for i, row in enumerate(rows):
-        color, marker, _ = STYLES[i % len(STYLES)]
+        color, marker, _ = style_of(i)
         _gain_drift_seeds(axes, row, color)
         _gain_drift_mean(
             axes,
@@ -259,14 +221,8 @@ def _plot_gain_and_drift(summary: Mapping[str, Any], drift_gate: float, path: st
             label=f"{row['run']}, {100 * row['size_ratio']:.3g} %",
         )
     _gain_drift_axes(axes, rows, drift_gate)
-    legend = axes.legend(
-        loc="center left",
-        bbox_to_anchor=(1.0, 0.5),
-        fontsize=9,
-        title="run, and its stored file\nin % of the base's (area)",
-        title_fontsize=9,
-    )
-    for handle in legend.legend_handles:
+    title = "run, and its stored file in % of the base's (area)"
+    for handle in add_legend(figure, axes, title=title):
         if isinstance(handle, PathCollection):
             handle.set_sizes([45])
     save_figure(figure, path)
@@ -281,9 +237,9 @@ def plot_learned_vs_forgotten(
     arms: Mapping[str, Mapping[str, Any]], drift_gate: float, path: str | Path
 ) -> None:
     """Gain against drift for every run of every arm, seeds behind the means."""
-    figure, axes = new_figure()
+    figure, (axes,) = new_figure()
     for i, (arm, summary) in enumerate(arms.items()):
-        color, marker, _ = STYLES[i % len(STYLES)]
+        color, marker, _ = style_of(i)
         own = [row for row in summary["rows"] if not row["is_study"]]
         for j, row in enumerate(own):
             _gain_drift_seeds(axes, row, color)
@@ -301,7 +257,7 @@ def plot_learned_vs_forgotten(
         _gain_drift_mean(axes, row, s=110, marker="*", label=label, **style)
     _gain_drift_axes(axes, [row for s in arms.values() for row in s["rows"]], drift_gate)
     if arms:
-        axes.legend(loc="best", fontsize=9)
+        add_legend(figure, axes)
     save_figure(figure, path)
 
 
@@ -342,9 +298,10 @@ def _gain_drift_axes(axes: Axes, rows: Sequence[Mapping[str, Any]], drift_gate: 
 def plot_fine_tuning(log_csv: str | Path, path: str | Path) -> None:
     """Training and validation loss of one run, with the control perplexity on a second axis."""
     log = pd.read_csv(log_csv)
-    figure, axes = new_figure()
+    figure, (axes,) = new_figure()
     _losses(axes, log)
-    axes.set_ylabel("loss, nats a target token")
+    axes.set_ylabel("loss, nats per target token")
+    every = [axes]
     control = log.dropna(subset=["control_perplexity"])
     if not control.empty:
         right = axes.twinx()
@@ -359,29 +316,29 @@ def plot_fine_tuning(log_csv: str | Path, path: str | Path) -> None:
         right.set_ylabel("control perplexity, whole text")
         right.grid(False)
         right.spines["right"].set_visible(True)
-        right.set_ylim(0, 1.3 * control["control_perplexity"].max())
-        _joint_legend(axes, right)
-    else:
-        axes.legend()
+        from_zero(right)
+        every.append(right)
+    add_legend(figure, *every)
     save_figure(figure, path)
 
 
 def plot_pretraining(log_csv: str | Path, path: str | Path) -> None:
     """Training and validation loss of the base."""
-    figure, axes = new_figure()
+    figure, (axes,) = new_figure()
     log = pd.read_csv(log_csv)
     _losses(axes, log)
     best = log.nsmallest(1, "val_loss").iloc[0]
-    axes.annotate(
-        f"kept: step {best['step']:.0f}",
-        (best["step"], best["val_loss"]),
-        xytext=(0, 28),
-        textcoords="offset points",
-        ha="right",
-        arrowprops={"arrowstyle": "->", "color": GREY},
+    axes.plot(
+        best["step"],
+        best["val_loss"],
+        color=BLACK,
+        marker="*",
+        markersize=11,
+        linestyle="none",
+        label=f"kept: step {best['step']:.0f}",
     )
-    axes.set_ylabel("loss, nats a token")
-    axes.legend()
+    axes.set_ylabel("loss, nats per token")
+    add_legend(figure, axes)
     save_figure(figure, path)
 
 
@@ -390,10 +347,4 @@ def _losses(axes: Axes, log: pd.DataFrame) -> None:
     val = log.dropna(subset=["val_loss"])
     axes.plot(val["step"], val["val_loss"], color=ORANGE, marker="o", label="validation")
     axes.set_xlabel("optimizer step")
-    axes.set_ylim(0, None)
-
-
-def _joint_legend(left: Axes, right: Axes) -> None:
-    handles, labels = left.get_legend_handles_labels()
-    more_handles, more_labels = right.get_legend_handles_labels()
-    left.legend(handles + more_handles, labels + more_labels)
+    from_zero(axes)

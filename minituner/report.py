@@ -302,10 +302,8 @@ def _on_drift(sweep: Mapping[str, Any]) -> str:
     if first is last:
         return f"What it breaks: the control perplexity changes by {_drift_at(first)}."
     gap = sweep["drift_largest_minus_smallest"]
-    if gap["low"] <= 0 <= gap["high"]:
-        verdict = "is not shown to depend on the rank"
-    else:
-        verdict = "depends on the rank"
+    depends = excludes_zero(gap)
+    verdict = "depends on the rank" if depends else "is not shown to depend on the rank"
     return (
         f"What it breaks {verdict}: the control perplexity changes by {_drift_at(first)} and by "
         f"{_drift_at(last)}, a difference of {interval(gap, 3, 100)} points."
@@ -443,19 +441,34 @@ def p_number(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def interval(estimate: Mapping[str, float], digits: int = 2, scale: float = 1) -> str:
+def interval(estimate: Mapping[str, float | None], digits: int = 2, scale: float = 1) -> str:
     """A mean and its interval: +1.48 [+1.40, +1.55]"""
-    mean, low, high = (scale * estimate[key] for key in ("mean", "low", "high"))
-    return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return _with_ends(estimate, scale, f"+.{digits}f")
 
 
-def interval_pct(estimate: Mapping[str, float], digits: int = 1) -> str:
+def interval_pct(estimate: Mapping[str, float | None], digits: int = 1) -> str:
     """A mean share and its interval, in percent: 98.1 % [96.2, 100.0]"""
-    mean, low, high = (100 * estimate[key] for key in ("mean", "low", "high"))
-    return f"{mean:.{digits}f} % [{low:.{digits}f}, {high:.{digits}f}]"
+    return _with_ends(estimate, 100, f".{digits}f", " %")
 
 
-def interval_pp(estimate: Mapping[str, float]) -> str:
+def _with_ends(
+    estimate: Mapping[str, float | None], scale: float, form: str, unit: str = ""
+) -> str:
+    """A mean and its interval, or that it has none: +1.48 [no interval]"""
+    mean, low, high = (
+        None if value is None else format(scale * value, form)
+        for value in (estimate["mean"], estimate["low"], estimate["high"])
+    )
+    return f"{mean}{unit} [no interval]" if low is None else f"{mean}{unit} [{low}, {high}]"
+
+
+def excludes_zero(estimate: Mapping[str, float | None]) -> bool:
+    """Whether an interval does; one without ends excludes nothing."""
+    low, high = estimate["low"], estimate["high"]
+    return low is not None and high is not None and not low <= 0 <= high
+
+
+def interval_pp(estimate: Mapping[str, float | None]) -> str:
     """A mean difference of shares and its interval, in percentage points."""
     return interval(estimate, digits=1, scale=100)
 

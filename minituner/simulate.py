@@ -92,11 +92,9 @@ def coverage(studies: int, settings: StatisticsSettings, seed: int) -> list[dict
             values = answers[-1] - (answers[0] if len(accuracies) > 1 else 0)
             draws = bootstrap.means(values)
             interval = (
-                bootstrap.accuracy(values)
-                if len(accuracies) == 1
-                else bootstrap.interval(float(values.mean()), draws)
+                bootstrap.accuracy(values) if len(accuracies) == 1 else bootstrap.difference(values)
             )
-            held["coverage"] += int(interval.low <= truth <= interval.high)
+            held["coverage"] += int(interval.holds(truth))
             for other, its in (("percentile", draws), ("nested", nested.means(values))):
                 low, high = np.quantile(its, [tail, 1 - tail])
                 held[other] += int(low <= truth <= high)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,24 +65,21 @@ def find_elbow(
     alpha = 1 - settings.confidence
     accuracy = {r: float(correct[r].mean()) for r in ranks}
     best = max(ranks, key=lambda r: (accuracy[r], -r))
-    drawn = {r: bootstrap.means(correct[r]) for r in ranks}
 
-    others = [r for r in ranks if r != best]
-    gaps = {r: (accuracy[best] - accuracy[r], drawn[best] - drawn[r]) for r in others}
-    adjusted = dict(zip(others, holm([bootstrap.p_value(*gaps[r]) for r in others]), strict=True))
-    whole_gap = bootstrap.interval(
-        accuracy[ranks[-1]] - accuracy[ranks[0]], drawn[ranks[-1]] - drawn[ranks[0]]
-    )
-    gains = [bootstrap.estimate(correct[r] - base) for r in ranks]
-    candidates = ranks[1:] if whole_gap.low > 0 else ranks
+    gaps = {r: correct[best] - correct[r] for r in ranks if r != best}
+    p_values = [bootstrap.p_value(gap) for gap in gaps.values()]
+    adjusted = dict(zip(gaps, holm(p_values), strict=True))
+    whole_gap = bootstrap.difference(correct[ranks[-1]] - correct[ranks[0]])
+    gains = [bootstrap.difference(correct[r] - base) for r in ranks]
+    candidates = ranks[1:] if whole_gap.above_zero else ranks
     enough = next(r for r in candidates if r == best or adjusted[r] > alpha)
 
     rank = None
     if min(accuracy.values()) >= settings.ceiling_accuracy:
         outcome = "ceiling"
-    elif max(gain.low for gain in gains) <= 0:
+    elif not any(gain.above_zero for gain in gains):
         outcome = "floor"
-    elif len(ranks) == 1 or whole_gap.low <= 0 <= whole_gap.high:
+    elif len(ranks) == 1 or whole_gap.holds(0):
         outcome = "flat"
     else:
         outcome, rank = ("rising" if enough == ranks[-1] else "elbow"), enough
@@ -91,7 +88,7 @@ def find_elbow(
         rank=rank,
         best_rank=best,
         largest_minus_smallest=whole_gap,
-        best_minus={r: bootstrap.interval(*gaps[r]) for r in others},
+        best_minus={r: bootstrap.difference(gap) for r, gap in gaps.items()},
         adjusted_p=adjusted,
         kneedle=kneedle(accuracy),
     )
@@ -189,7 +186,7 @@ class Judge:
             "file_bytes": metrics["file_bytes"],
             "size_ratio": metrics["size_ratio"],
             "accuracy": asdict(bootstrap.accuracy(test["correct"])),
-            "gain": asdict(bootstrap.estimate(test["correct"] - base_correct)),
+            "gain": asdict(bootstrap.difference(test["correct"] - base_correct)),
             "margin_nats": asdict(bootstrap.estimate(test["margin_nats"])),
             "text_drift": asdict(self.drift(control, "text")),
             "target_drift": asdict(self.drift(control, "target")),
@@ -206,7 +203,9 @@ class Judge:
         Args:
             kind: ``text`` or ``target``.
         """
-        return self.bootstrap["control"].interval(*self._drift_draws(tuned, kind))
+        drift = self.bootstrap["control"].interval(*self._drift_draws(tuned, kind))
+        # No perplexity falls by more than all of it.
+        return drift if drift.low is None else replace(drift, low=max(drift.low, -1.0))
 
     def drift_difference(self, left: pd.DataFrame, right: pd.DataFrame) -> Estimate:
         """The drift over the whole text of one setting less another's, paired."""

@@ -267,7 +267,8 @@ def test_the_gap_over_the_ranks_is_told_for_each_setting() -> None:
     assert summary["gaps"]["study"]["mean"] == pytest.approx(0.5)
     assert summary["gaps"]["study"]["versus_study"] is None
     other = summary["gaps"]["other"]
-    assert (other["mean"], other["low"], other["high"]) == (0.0, 0.0, 0.0)
+    assert other["mean"] == 0
+    assert other["low"] < 0 < other["high"]
     assert other["versus_study"]["mean"] == pytest.approx(-0.5)
     assert compare(result("study", 1.0))["gaps"] == {}
 
@@ -360,7 +361,9 @@ def test_an_arm_without_the_study_or_with_nothing_else_says_so() -> None:
     [
         ((0.5, 0.5), (0.5, 0.5), "not shown to depend on the scaling"),
         ((0.5, 1.0), (0.5, 1.0), "not shown to depend on the scaling"),
-        ((0.5, 1.0), (1.0, 1.0), "differs from the study's by -50.0 [-50.0, -50.0] points"),
+        # Half of what 24 sentences could differ by, alike in all verbs: the binomial limits of 12
+        # of 24, 29.1 and 70.9 %, and of 0, 14.2 %, twice over.
+        ((0.0, 1.0), (1.0, 1.0), "differs from the study's by -100.0 [-141.8, -29.8] points"),
     ],
 )
 def test_what_the_scaling_explains_follows_from_the_gaps(

@@ -10,7 +10,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from minituner.intervals import PairedBootstrap, StatisticsSettings, holm, mcnemar
+from minituner.intervals import Estimate, PairedBootstrap, StatisticsSettings, holm, mcnemar
 from minituner.simulate import COVERAGE_SCENARIOS, Noise, coverage, power, simulate_answers
 
 SETTINGS = StatisticsSettings(bootstrap_draws=2000)
@@ -34,9 +34,10 @@ def test_the_estimate_is_the_plain_mean_inside_its_interval() -> None:
     assert estimate.low < estimate.mean < estimate.high
 
 
-def test_constant_answers_have_an_interval_without_width() -> None:
+def test_values_that_are_all_alike_say_nothing_of_their_spread() -> None:
     estimate = bootstrap().estimate(np.full((5, 64), 0.25))
-    assert (estimate.low, estimate.high) == pytest.approx((0.25, 0.25))
+    assert estimate == Estimate(0.25, None, None)
+    assert estimate.holds(0) and estimate.holds(1) and not estimate.above_zero
 
 
 def test_equal_answers_differ_by_exactly_nothing_in_every_draw() -> None:
@@ -110,29 +111,148 @@ def test_the_p_value_is_students_on_the_widened_error() -> None:
     by_verb = np.array([0.1, 0.2, -0.1, 0.3, 0.2, 0.0, 0.1, 0.4])
     values = np.repeat(by_verb, 8)[None]
     drawn = PairedBootstrap(VERBS, 1, StatisticsSettings(bootstrap_draws=100_000))
-    p = drawn.p_value(float(values.mean()), drawn.means(values))
-    assert p == pytest.approx(stats.ttest_1samp(by_verb, 0).pvalue, rel=0.05)
+    assert drawn.p_value(values) == pytest.approx(stats.ttest_1samp(by_verb, 0).pvalue, rel=0.05)
 
 
 def test_a_p_value_of_no_difference_is_one() -> None:
-    assert bootstrap().p_value(0.0, np.zeros(99)) == 1.0
+    assert bootstrap().p_value(np.zeros((5, 64))) == 1.0
     # Eight verbs agree: the sign test's p, two tails of a half to the eighth.
-    assert bootstrap().p_value(0.5, np.full(99, 0.5)) == pytest.approx(2 / 2**8)
-    assert 0 < bootstrap().p_value(0.1, np.random.default_rng(0).normal(0.1, 1, 999)) < 1
-
-
-def test_all_answers_right_leave_a_doubt() -> None:
-    estimate = bootstrap().accuracy(np.ones((5, 64)))
-    assert (estimate.mean, estimate.high) == (1.0, 1.0)
-    assert estimate.low == pytest.approx(64.5 / 65)
-    wrong = bootstrap().accuracy(np.zeros((5, 64)))
-    assert (wrong.low, wrong.high) == (0.0, pytest.approx(0.5 / 65))
+    assert bootstrap().p_value(np.full((5, 64), 0.5)) == pytest.approx(2 / 2**8)
+    assert 0 < bootstrap().p_value(np.random.default_rng(0).normal(0.1, 1, (5, 64))) < 1
 
 
 def test_of_a_single_verb_the_items_are_drawn_one_by_one() -> None:
     values = np.array([[1.0, 0.0, 1.0, 1.0, 0.0, 1.0]])
     drawn = PairedBootstrap(["go"] * 6, 1, StatisticsSettings(bootstrap_draws=50_000))
     assert drawn.means(values).std() == pytest.approx(values.std() / math.sqrt(6), rel=0.02)
+
+
+# --- few sentences, few verbs -------------------------------------------------------------------
+
+# All right or all wrong of n: the other end is the n-th root of 2.5 %, or 1 less it.
+ALONE = [
+    ([1], 0.025, 1),
+    ([0], 0, 0.975),
+    ([1, 1], 0.158114, 1),
+    ([1, 1, 1], 0.292402, 1),
+    ([0, 0, 0], 0, 0.707598),
+    ([1, 1, 1, 1, 1], 0.478176, 1),
+    # In between: the roots of the binomial tails, from published tables of exact limits.
+    ([1, 1, 0], 0.0943, 0.9916),
+    ([1, 0, 0], 0.0084, 0.9057),
+    ([1, 1, 1, 0, 0], 0.1466, 0.9473),
+]
+
+
+@pytest.mark.parametrize(("correct", "low", "high"), ALONE)
+@pytest.mark.parametrize("verbs", ["one", "each its own"])
+def test_a_handful_of_sentences_have_the_exact_binomial_interval(
+    correct: list[int], low: float, high: float, verbs: str
+) -> None:
+    names = [f"verb-{i if verbs == 'each its own' else 0}" for i in range(len(correct))]
+    for n_seeds in (1, 5):
+        values = np.repeat(np.array([correct], dtype=float), n_seeds, axis=0)
+        estimate = PairedBootstrap(names, n_seeds, SETTINGS).accuracy(values)
+        assert estimate.mean == pytest.approx(np.mean(correct))
+        assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize("items", [1, 2, 3, 5, 8, 24, 64])
+@pytest.mark.parametrize("clusters", [1, 2, 4, 8])
+def test_no_accuracy_is_surer_than_as_many_independent_answers_allow(
+    items: int, clusters: int
+) -> None:
+    """Held against the exact interval of scipy, wherever the answers may stand."""
+    verbs = [f"verb-{i % clusters}" for i in range(items)]
+    drawn = PairedBootstrap(verbs, 2, SETTINGS)
+    for right in {0, 1, items // 2, items - 1, items}:
+        values = np.tile(np.arange(items) < right, (2, 1)).astype(float)
+        exact = stats.binomtest(right, items).proportion_ci(0.95)
+        estimate = drawn.accuracy(values)
+        assert estimate.low <= exact.low + 1e-9
+        assert estimate.high >= exact.high - 1e-9
+        assert 0 <= estimate.low <= estimate.mean <= estimate.high <= 1
+
+
+def test_all_right_is_a_matter_of_sentences_and_not_of_seeds() -> None:
+    estimate = bootstrap().accuracy(np.ones((5, 64)))
+    assert (estimate.low, estimate.high) == (pytest.approx(0.025 ** (1 / 64)), 1.0)
+    # One wrong answer of 320 does not make it surer.
+    values = np.ones((5, 64))
+    values[0, 0] = 0
+    assert bootstrap().accuracy(values).low < estimate.low
+
+
+def test_equal_answers_differ_by_no_more_than_so_few_sentences_could_hide() -> None:
+    """No discordant pair of n: each share of them is at most 1 - 0.025^(1/n)."""
+    for n in (1, 2, 3, 52):
+        drawn = PairedBootstrap([f"verb-{i % 8}" for i in range(n)], 3, SETTINGS)
+        estimate = drawn.difference(np.zeros((3, n)))
+        bound = 1 - 0.025 ** (1 / n)
+        assert (estimate.mean, estimate.low, estimate.high) == pytest.approx((0, -bound, bound))
+        double = drawn.difference(np.zeros((3, n)), largest=2)
+        assert double.high == pytest.approx(2 * bound)
+
+
+@pytest.mark.parametrize(
+    ("gained", "low", "high"),
+    # All n gained: from 0.025^(1/n) less 1 - 0.025^(1/n); McNemar's p is 2 / 2^n.
+    [(1, -0.95, 1), (3, -0.415196, 1), (5, -0.043648, 1), (6, 0.081475, 1)],
+)
+def test_a_gain_of_few_sentences_is_shown_where_mcnemar_shows_it(
+    gained: int, low: float, high: float
+) -> None:
+    values = np.ones((1, gained))
+    estimate = PairedBootstrap(["go"] * gained, 1, SETTINGS).difference(values)
+    assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=1e-5)
+    p = mcnemar(np.zeros(gained), np.ones(gained))["p"]
+    assert (p < 0.05) == estimate.above_zero
+
+
+def test_one_sentence_that_differs_does_not_show_that_none_could_have_gone_the_other_way() -> None:
+    """Of eight verbs a third of the draws have none of the one that differs: their end at zero is
+    for want of sentences."""
+    values = np.zeros((5, 64))
+    values[0, 0] = 1
+    estimate = bootstrap().difference(values)
+    assert estimate.low == pytest.approx(0.025 ** (1 / 64) - 1, abs=1e-3)
+    assert estimate.high is not None and estimate.high > 1 - 0.025 ** (1 / 64)
+
+
+def test_two_verbs_have_students_interval() -> None:
+    """Means 0.2 and 0.6 of a quantity without bounds: 0.4 -+ t(1 degree) 0.2, t = 12.706."""
+    values = np.repeat([0.2, 0.6], 10)[None]
+    verbs = ["go"] * 10 + ["eat"] * 10
+    drawn = PairedBootstrap(verbs, 1, StatisticsSettings(bootstrap_draws=100_000))
+    estimate = drawn.estimate(values)
+    assert (estimate.low, estimate.high) == pytest.approx((0.4 - 2.541, 0.4 + 2.541), rel=0.01)
+    assert drawn.p_value(values) > 0.05, "the test says the same"
+    # Of right answers that is all there is.
+    assert drawn.accuracy(values) == Estimate(pytest.approx(0.4), 0.0, 1.0)
+
+
+@pytest.mark.parametrize("n_seeds", [1, 5])
+def test_one_sentence_says_nothing_of_a_margins_spread(n_seeds: int) -> None:
+    values = np.linspace(1, 2, n_seeds)[:, None]
+    drawn = PairedBootstrap(["go"], n_seeds, SETTINGS)
+    assert drawn.estimate(values) == Estimate(values.mean(), None, None)
+    assert drawn.p_value(values) <= 1
+
+
+@pytest.mark.parametrize(("confidence", "fewest"), [(0.5, 2), (0.9, 5), (0.95, 6), (0.99, 8)])
+def test_as_many_verbs_are_few_as_the_confidence_says(confidence: float, fewest: int) -> None:
+    """The range of n means misses the truth with 2 / 2^n: more than 5 % up to five."""
+    settings = StatisticsSettings(bootstrap_draws=2000, confidence=confidence)
+    for n in range(2, 10):
+        values = np.repeat(np.linspace(0, 1, n), 4)[None]
+        verbs = [f"verb-{i // 4}" for i in range(4 * n)]
+        estimate = PairedBootstrap(verbs, 1, settings).estimate(values)
+        assert estimate.low is not None
+        students = stats.t.ppf((1 + confidence) / 2, n - 1) * stats.sem(np.linspace(0, 1, n))
+        if n < fewest:
+            assert 0.5 - estimate.low == pytest.approx(students, rel=0.1)
+        else:
+            assert estimate.low >= 0, "no draw lies below the smallest"
 
 
 # --- simulated studies --------------------------------------------------------------------------
@@ -147,11 +267,14 @@ def test_simulated_answers_have_the_accuracy_that_is_asked_for() -> None:
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
-    """400 studies: a true 95 % stays within 92 and 98 but once in a hundred times."""
+    """400 studies: a true 95 % stays within 92 and 98 but once in a hundred times. Accuracies have
+    more where the exact interval, which is too wide by nature, is the wider: near the top, and
+    where verbs are alike."""
     rows = coverage(400, StatisticsSettings(bootstrap_draws=1000), seed=1)
     assert {row["scenario"] for row in rows} == set(COVERAGE_SCENARIOS)
     for row in rows:
-        assert 0.92 <= row["coverage"] <= 0.98, row
+        wide = row["scenario"] in ("accuracy 95 %", "accuracy 80 %, verbs alike")
+        assert 0.92 <= row["coverage"] <= (1 if wide else 0.98), row
         assert row["nested"] < row["percentile"] < row["coverage"], row
 
 

@@ -12,7 +12,13 @@ import jinja2
 import pytest
 
 from minituner.cost import cost_table
-from minituner.report import FILTERS, ambiguous_forms, render_report, unseen_words_sentence
+from minituner.report import (
+    FILTERS,
+    ambiguous_forms,
+    excludes_zero,
+    render_report,
+    unseen_words_sentence,
+)
 from minituner.verbs import load_verbs
 
 TEMPLATE = Path(__file__).parent.parent / "minituner/templates/REPORT.md.j2"
@@ -391,6 +397,23 @@ def test_the_drift_is_said_to_depend_on_the_rank_if_the_paired_difference_shows_
     assert f"What it breaks {words}" in render(results)
 
 
+def test_what_has_no_interval_is_said_to_have_none_and_shows_nothing() -> None:
+    results = make_results("ceiling")
+    unknown = {"mean": 0.2, "low": None, "high": None}
+    results["sweep"]["drift_largest_minus_smallest"] = unknown
+    for row in results["sweep"]["ranks"]:
+        row["margin_nats"] = row["text_drift"] = unknown
+    text = render(results)
+    assert "+0.20 [no interval] at r = 2" in text
+    assert "What it breaks is not shown to depend on the rank" in text
+    assert "| 20.00 % [no interval] |" in text
+    assert not excludes_zero(unknown) and excludes_zero(estimate(0.2))
+
+
+def test_the_accuracy_of_a_verb_and_form_stands_with_its_interval() -> None:
+    assert "| eat | past simple | 26 | 50 % [45, 55] | 95 % [90, 100] |" in render(make_results())
+
+
 def test_rslora_and_loraplus_are_said_to_be_what_they_are() -> None:
     settings = copy.deepcopy(SETTINGS)
     assert "scaled by alpha / r, from" in render(make_results())
@@ -557,6 +580,8 @@ def test_a_number_that_no_file_holds_is_an_error(place: str) -> None:
         ("interval", ({"mean": 1.48, "low": -1.4, "high": 1.55},), "+1.48 [-1.40, +1.55]"),
         ("interval_pct", ({"mean": 0.981, "low": 0.9, "high": 1.0},), "98.1 % [90.0, 100.0]"),
         ("interval_pp", ({"mean": 0.5, "low": -0.01, "high": 1.0},), "+50.0 [-1.0, +100.0]"),
+        ("interval", ({"mean": 1.48, "low": None, "high": None},), "+1.48 [no interval]"),
+        ("interval_pct", ({"mean": 0.5, "low": None, "high": None}, 0), "50 % [no interval]"),
         ("flow_yaml", ({"a": 1, "b": ["x"]},), '{a: 1, b: ["x"]}'),
     ],
 )

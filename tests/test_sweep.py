@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -72,8 +73,10 @@ def test_the_elbow_is_held_against_the_best_rank_with_adjusted_p_values() -> Non
     assert elbow.adjusted_p[2] < elbow.adjusted_p[4] < 0.05
     # 16 and 32 answer exactly as 8 does.
     assert elbow.adjusted_p[16] == elbow.adjusted_p[32] == 1.0
-    assert elbow.best_minus[16].low == elbow.best_minus[16].high == 0
-    assert elbow.best_minus[4].low > 0
+    # Yet 64 sentences cannot exclude a difference of 1 - 0.025^(1/64).
+    assert elbow.best_minus[16].mean == 0
+    assert elbow.best_minus[16].high == pytest.approx(0.0560, abs=5e-5)
+    assert elbow.best_minus[4].above_zero
     answered = answers({2: 0.4, 32: 0.88})
     gap = elbow.largest_minus_smallest
     assert gap.mean == pytest.approx(answered[32].mean() - answered[2].mean())
@@ -188,8 +191,11 @@ def test_the_summary_of_two_ranks_by_hand() -> None:
     assert two["margin_nats"]["mean"] == pytest.approx(0.0)
     assert two["text_drift"]["mean"] == pytest.approx((math.exp(0.05) + math.exp(0.1)) / 2 - 1)
     assert two["target_drift"]["mean"] == pytest.approx((math.exp(0.05) + math.exp(0.1)) / 2 - 1)
-    assert two["text_drift"]["low"] == pytest.approx(math.exp(0.05) - 1)
-    assert eight["text_drift"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
+    # Two verbs that agree, two seeds of e^0.05 and e^0.1: Student's t of one degree of freedom on
+    # the bootstrap's error, which for two is half their distance, by sqrt(2), widened by it again.
+    reach = 12.706 * (math.exp(0.1) - math.exp(0.05)) / 2
+    assert two["text_drift"]["low"] == pytest.approx(two["text_drift"]["mean"] - reach, rel=0.05)
+    assert eight["text_drift"] == {"mean": 0.0, "low": None, "high": None}, "all alike"
     assert eight["accuracy_by_seed"] == [1.0, 0.75]
     assert two["mcnemar_headline_seed"] == {"gained": 1, "lost": 0, "p": 1.0}
     assert [row["layer"] for row in two["scale_audit"]] == ["fc1", "fc2", "all"]
@@ -216,6 +222,30 @@ def test_the_summary_of_two_ranks_by_hand() -> None:
         "no complement": (1, 0.0, 0.0, 1.0),
         "trained complement": (2, 0.5, 0.75, 0.75),
     }
+
+
+def test_a_study_of_one_test_sentence_and_one_control_sentence_claims_next_to_nothing() -> None:
+    base = items([0]).query("id != 'c-play'")
+    tuned = pd.concat(
+        items([1], seed, control_nll=10.2 + seed).query("id != 'c-play'") for seed in (0, 1)
+    )
+    summary = summarize(base, [rank_metrics(8, [1.0, 1.0])], [tuned], SETTINGS)
+    (row,) = summary["ranks"]
+    assert row["accuracy"] == {"mean": 1.0, "low": pytest.approx(0.025), "high": 1.0}
+    assert summary["base_accuracy"] == {"mean": 0.0, "low": 0.0, "high": pytest.approx(0.975)}
+    assert row["gain"] == {"mean": 1.0, "low": pytest.approx(-0.95), "high": 1.0}
+    for key in ("margin_nats", "text_drift", "target_drift"):
+        assert (row[key]["low"], row[key]["high"]) == (None, None), key
+    for group in (*summary["by_group"], *summary["by_verb_and_form"]):
+        assert group["ranks"]["8"]["low"] == pytest.approx(0.025)
+    json.dumps(summary, allow_nan=False)
+
+
+def test_a_drift_falls_by_no_more_than_all() -> None:
+    """Of two control verbs Student's interval is wide enough to say so."""
+    tuned = pd.concat([items([1, 1, 1, 1], 0, control_nll=1.0), items([1, 1, 1, 1], 1)])
+    summary = summarize(items([1, 0, 0, 0]), [rank_metrics(8, [1.0, 1.0])], [tuned], SETTINGS)
+    assert summary["ranks"][0]["text_drift"]["low"] == -1.0
 
 
 def test_a_complement_is_new_if_no_training_prompt_had_it() -> None:

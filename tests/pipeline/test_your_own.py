@@ -32,15 +32,20 @@ def more_sentences() -> str:
     return "".join(f'"{" ".join(words)}.",,\n' for words in product(subjects, predicates, ends))
 
 
+def write_own(root: Path) -> None:
+    """What the page has its reader write into ``own/``."""
+    own = root / "own"
+    own.mkdir()
+    (own / "sentences.csv").write_text(TABLE + more_sentences(), encoding="utf-8")
+    verbs = (root / "data/raw/verbs.yaml").read_text(encoding="utf-8")
+    (own / "verbs.yaml").write_text(verbs + "\n" + VERB, encoding="utf-8")
+    (own / "config.yaml").write_text(DATA, encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def followed(finished: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = finished.copy(tmp_path_factory.mktemp("own") / "study")
-    own = study.root / "own"
-    own.mkdir()
-    (own / "sentences.csv").write_text(TABLE + more_sentences(), encoding="utf-8")
-    verbs = (study.root / "data/raw/verbs.yaml").read_text(encoding="utf-8")
-    (own / "verbs.yaml").write_text(verbs + "\n" + VERB, encoding="utf-8")
-    (own / "config.yaml").write_text(DATA, encoding="utf-8")
+    write_own(study.root)
     converted = study.shell(CONVERT)
     assert converted.code == 0, converted.output
     return study

@@ -1,0 +1,133 @@
+"""The commands that the documents tell a reader to type, in their order.
+
+``tests/test_documented.py`` asks whether what they name is there. ``make test-docs`` runs them with
+``tests/pipeline/walk_the_docs.py``, one after the other, in the environment that the first makes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+# In the order in which they are walked: the corpus and config of docs/your-own.md take the place of
+# the study's, so it comes last.
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "config.yaml",
+    "Makefile",
+    "docs/elbow.md",
+    "docs/evaluation.md",
+    "docs/reruns.md",
+    "docs/cluster.md",
+    "Dockerfile",
+    "docs/your-own.md",
+)
+PROGRAMS = r"make|snakemake|python3?|source|rm|docker|pip|\S+/bin/pip|tests/\S+\.py"
+COMMAND = re.compile(rf"(?:{PROGRAMS})(?: |$)")
+# Blocks that are not commands, by their first line.
+PROSE = (
+    "    Snakefile            table of contents",
+    '    margin = log P(" went /" | prompt)',
+)
+
+# --- what no test can type, and why -------------------------------------------------------------
+
+SUITE = "the test suite: `make test` runs it, and this with it"
+CLUSTER = "needs a host that submits to Slurm; `make test-slurm` runs it on one of its own"
+NOT_RUN = {
+    "make test": SUITE,
+    "python -m pytest --ignore tests/pipeline": SUITE,
+    "python -m pytest tests/pipeline": SUITE,
+    "tests/pipeline/kill_at_random.py --kills 20": "takes a quarter of an hour of kills",
+    "make test-docs": "is what runs the others",
+    "make test-slurm": "needs root, and installs Debian's packages",
+    "make lock": "pins what the package index has on that day",
+    "python3 -m venv .venv-slurm": CLUSTER,
+    ".venv-slurm/bin/pip install --constraint envs/requirements.lock "
+    "--editable '.[slurm]'": CLUSTER,
+    "source .venv-slurm/bin/activate": CLUSTER,
+    "snakemake --workflow-profile profiles/slurm report": CLUSTER,
+    "snakemake --workflow-profile profiles/slurm report --default-resources mem_mb=1000 runtime=10 "
+    "slurm_account=name slurm_partition=name": CLUSTER,
+    "docker build --tag minituner .": "needs docker, and images from a registry",
+    "docker run --name study minituner && docker cp study:/minituner/REPORT.md .": "needs docker",
+    "docker run --rm minituner make test": "needs docker",
+}
+# What stands for something of the reader's, and what the tests put there.
+STANDS_FOR = {
+    "FILE": "data/processed/verb-corpus/irregular.jsonl",
+    "<name>": "scaling",
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command, where it stands, and as it stands there."""
+
+    document: str
+    line: int
+    text: str
+
+    @property
+    def place(self) -> str:
+        """As an editor would open it."""
+        return f"{self.document}:{self.line}"
+
+    @property
+    def to_type(self) -> str:
+        """The command with something in the place of what stands for it."""
+        words = (STANDS_FOR.get(word, word) for word in self.text.split(" "))
+        return " ".join(words).replace("<name>", STANDS_FOR["<name>"])
+
+
+def commands_of(document: str) -> list[Command]:
+    """The commands in a document's blocks, indented or fenced as ``sh``, and between backticks."""
+    lines = (ROOT / document).read_text(encoding="utf-8").split("\n")
+    if not document.endswith(".md"):  # its comments are Markdown
+        lines = [re.sub(r"^# ?", "", line) if line.startswith("#") else "" for line in lines]
+    return [
+        Command(document, number, text)
+        for kind, first, part in _parts(lines)
+        for number, text in (_spans(first, part) if kind == "prose" else _typed(first, part))
+        if kind in ("prose", "sh") and not part[0].startswith(PROSE)
+    ]
+
+
+def _parts(lines: list[str]) -> Iterator[tuple[str, int, list[str]]]:
+    """Paragraphs and blocks: what it is (``prose``, or a block's language), first line, lines."""
+    part: list[str] = []
+    fence = None
+    for number, line in enumerate([*lines, ""], start=1):
+        if line.startswith("```"):
+            if fence is not None and part:
+                yield fence or "sh", number - len(part), part
+            fence, part = (line[3:].strip() if fence is None else None), []
+        elif fence is not None or line.strip():
+            part.append(line)
+        elif part:
+            block = part[0].startswith("    ")
+            yield "sh" if block else "prose", number - len(part), part
+            part = []
+
+
+def _spans(first: int, part: list[str]) -> Iterator[tuple[int, str]]:
+    """The commands between backticks, which may go over the end of a line."""
+    text = "\n".join(part)
+    for span in re.finditer(r"`([^`]+)`", text):
+        command = " ".join(span[1].split())
+        if COMMAND.match(command) and " " in command:
+            yield first + text.count("\n", 0, span.start()), command
+
+
+def _typed(first: int, part: list[str]) -> Iterator[tuple[int, str]]:
+    """Each command of a block, on one line and without its comment."""
+    pending = ""
+    for number, line in enumerate(part, start=first):
+        whole = pending + re.sub(r"(^|\s{2,})#.*", "", line).strip()
+        pending = whole.removesuffix("\\") if whole.endswith("\\") else ""
+        if whole and not pending:
+            yield number, whole

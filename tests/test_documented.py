@@ -1,0 +1,174 @@
+"""What the documents tell a reader to type is there: programs, targets, options, packages."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import shlex
+import sys
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import distribution, packages_distributions
+from pathlib import Path
+
+import pytest
+import yaml
+from documented import DOCUMENTS, NOT_RUN, PROSE, ROOT, Command, commands_of
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from snakemake.cli import get_argument_parser
+
+from minituner.__main__ import main
+
+REPORTS = ("REPORT.md", "experiments/28-lora-ablations/REPORT.md")
+COMMANDS = [command for name in (*DOCUMENTS, *REPORTS) for command in commands_of(name)]
+TO_RUN = [command for command in COMMANDS if command.text not in NOT_RUN]
+CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+
+
+def options_of(command: Command) -> list[str]:
+    """What is typed, word for word, without what its output is piped into."""
+    return shlex.split(command.to_type.partition(" | ")[0])
+
+
+def make_targets() -> set[str]:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    return set(re.findall(r"^([a-z][\w-]*):", text, re.MULTILINE))
+
+
+def snakemake_targets() -> set[str]:
+    files = [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]
+    rules = (
+        re.findall(r"^(?:rule|checkpoint) (\w+):", file.read_text(encoding="utf-8"), re.MULTILINE)
+        for file in files
+    )
+    return {name for names in rules for name in names} | {
+        f"ablate_{a}" for a in CONFIG["ablations"]
+    }
+
+
+def test_the_documents_are_searched_for_commands() -> None:
+    found = {(command.document, command.text) for command in COMMANDS}
+    assert {
+        ("README.md", "make report"),
+        ("README.md", "source .venv/bin/activate"),
+        ("README.md", "snakemake report ablations --report report.html"),
+        ("README.md", "snakemake gates"),
+        ("config.yaml", "snakemake ablate_verbs"),
+        ("Dockerfile", "docker build --tag minituner ."),
+        ("docs/your-own.md", "rm -r experiments REPORT.md"),
+    } <= found
+    long = next(command for command in COMMANDS if "default-resources" in command.text)
+    assert "profiles/slurm report --default-resources mem_mb=1000" in long.text
+
+
+def test_every_document_is_walked() -> None:
+    documents = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")}
+    assert documents | {"README.md", "CONTRIBUTING.md"} <= set(DOCUMENTS)
+
+
+def test_every_reason_not_to_run_a_command_is_that_of_one() -> None:
+    assert set(NOT_RUN) <= {command.text for command in COMMANDS}
+    everything = "".join((ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS)
+    assert all(first in everything for first in PROSE)
+
+
+@pytest.mark.parametrize("command", TO_RUN, ids=lambda command: f"{command.place} {command.text}")
+def test_what_a_document_says_to_type_is_there(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command of a kind that is not known here is run by nothing, and fails."""
+    match options_of(command):
+        case ["make", *words]:
+            assert {word for word in words if "=" not in word} <= make_targets()
+            assert {word.partition("=")[0] for word in words if "=" in word} <= {"CONFIG"}
+        case ["snakemake", *arguments]:
+            options = get_argument_parser([]).parse_args(arguments)
+            for target in options.targets:
+                assert target in snakemake_targets() or (ROOT / target).is_file(), target
+        case ["python", "-m", "minituner", name, *arguments]:
+            with pytest.raises(SystemExit) as ended:
+                main([name, "--help"])
+            assert ended.value.code == 0
+            known = set(re.findall(r"--[\w-]+", capsys.readouterr().out))
+            assert {word for word in arguments if word.startswith("--")} <= known
+        case ["source", ".venv/bin/activate"] | ["rm", "-r", "experiments", "REPORT.md"]:
+            pass
+        case _:
+            pytest.fail(f"{command.place}: {command.text} is neither run nor in NOT_RUN")
+
+
+# --- what the environment of `make report` must hold -------------------------------------------
+
+
+def runtime_pins() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return list(project["dependencies"])
+
+
+def with_all_they_need(requirements: Iterable[str]) -> set[str]:
+    """The names of what pip installs for these requirements on this machine."""
+    found: set[str] = set()
+    waiting = [(Requirement(text), {""}) for text in requirements]
+    while waiting:
+        requirement, extras = waiting.pop()
+        marker, name = requirement.marker, canonicalize_name(requirement.name)
+        if name in found or not (
+            marker is None or any(marker.evaluate({"extra": e}) for e in extras)
+        ):
+            continue
+        found.add(name)
+        needs = distribution(name).requires or []
+        waiting += [(Requirement(text), {"", *requirement.extras}) for text in needs]
+    return found
+
+
+def imported(files: Iterable[Path]) -> set[str]:
+    """The names of the distributions whose modules these files import, functions included."""
+    by_module = packages_distributions()
+    trees = [ast.walk(ast.parse(file.read_text(encoding="utf-8"))) for file in files]
+    modules = {
+        name.partition(".")[0]
+        for tree in trees
+        for node in tree
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom) and node.level == 0
+            else []
+        )
+    }
+    return {
+        canonicalize_name(by_module[module][0])
+        for module in modules - set(sys.stdlib_module_names) - {"minituner", ""}
+        if module in by_module
+    }
+
+
+def test_what_our_code_imports_is_a_dependency_of_its_own() -> None:
+    files = [*(ROOT / "minituner").rglob("*.py"), *(ROOT / "workflow_scripts").glob("*.py")]
+    pinned = {canonicalize_name(Requirement(pin).name) for pin in runtime_pins()}
+    found = imported(files)
+    assert {"torch", "numpy", "pandas", "pyyaml"} <= found
+    assert found <= pinned
+
+
+def test_what_snakemakes_report_imports_is_installed_with_us() -> None:
+    """It asks for packages that Snakemake itself does not bring."""
+    spec = importlib.util.find_spec("snakemake")
+    assert spec is not None and spec.origin is not None
+    files = sorted((Path(spec.origin).parent / "report").rglob("*.py"))
+    found = imported(files)
+    assert {"jinja2", "pygments"} <= found
+    assert found <= with_all_they_need(runtime_pins())
+
+
+def test_the_lock_covers_all_that_is_installed_for_a_reader() -> None:
+    lock = {
+        canonicalize_name(line.partition("==")[0])
+        for line in (ROOT / "envs/requirements.lock").read_text(encoding="utf-8").splitlines()
+    }
+    # pip freeze leaves setuptools out; pyproject.toml pins it.
+    assert with_all_they_need(runtime_pins()) - {"setuptools"} <= lock
