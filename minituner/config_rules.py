@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +209,25 @@ def corpora_are_there(config: Config) -> Iterator[UserError]:
             yield error
 
 
+def names_without_braces(config: Config) -> Iterator[UserError]:
+    """Snakemake takes {name} in a path for a pattern, and a rule with such an input for one that
+    never applies: what it should make would be left as it is, without a word."""
+    data, base = config["data"], config["base"]
+    names = [data["verbs"], base["checkpoint"], base["tokenizer"]]
+    for folder in (data["corpus"], base["corpus"]):
+        with suppress(UserError):  # corpora_are_there says it
+            names += corpus_files(folder) if folder is not None else []
+    for name in names:
+        if name is not None and re.search("[{}]", name):
+            yield UserError(
+                name,
+                "has a brace in its name",
+                found=re.sub("[^{}]", "", name),
+                expected="a path without { and }, which Snakemake takes for a pattern",
+                mend="rename it",
+            )
+
+
 # Each rule with the keys it reads: it is only asked where the schema has no quarrel with those.
 RULES: tuple[tuple[Iterable[str], Rule], ...] = (
     (("lora.rank", "ranks"), headline_rank),
@@ -219,4 +240,5 @@ RULES: tuple[tuple[Iterable[str], Rule], ...] = (
     (("ablations", "data.irregular_verbs"), held_out_verbs),
     (("data.verbs", "base.checkpoint", "base.tokenizer"), files_are_there),
     (("data.corpus", "base.corpus"), corpora_are_there),
+    (("data", "base"), names_without_braces),
 )

@@ -146,7 +146,11 @@ def corpus_files(folder: str | Path) -> list[str]:
     Raises:
         UserError: There is no such folder, or none of its files is a ``.jsonl``.
     """
-    found = [path for path in Path(folder).glob("*.jsonl") if path.is_file()]
+    found = [
+        path
+        for path in Path(folder).glob("*")
+        if path.suffix.lower() == ".jsonl" and path.is_file()
+    ]
     files = sorted(str(path) for path in found if not path.name.startswith("."))
     if not files:
         nothing = "only files whose name begins with a dot" if found else "no *.jsonl file"

@@ -286,6 +286,19 @@ def test_what_is_wrong_by_itself_is_not_compared_with_others(config: dict[str, A
         assert f"config.yaml: {key}: " in str(refusal.value)
 
 
+def test_a_name_that_snakemake_takes_for_a_pattern_is_refused(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    for name in ("a.jsonl", "{b}.jsonl", "c}.jsonl"):
+        (tmp_path / name).touch()
+    put("data.corpus", str(tmp_path))(config)
+    put("data.verbs", str(tmp_path / "{b}.jsonl"))(config)
+    with pytest.raises(UserError, match="3 mistakes") as refusal:
+        check_config(config, SCHEMA)
+    assert str(refusal.value).count("{b}.jsonl: has a brace in its name\n  found:    {}\n") == 2
+    assert "c}.jsonl: has a brace in its name\n  found:    }\n" in str(refusal.value)
+
+
 def test_files_that_are_not_there_are_told_at_once(config: dict[str, Any]) -> None:
     config["base"] |= {"checkpoint": "no/base.pt", "tokenizer": "no/tokenizer.json"}
     with pytest.raises(UserError, match="2 mistakes") as refusal:

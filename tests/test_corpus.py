@@ -732,10 +732,10 @@ def test_files_that_begin_with_a_dot_are_no_corpus(tmp_path: Path) -> None:
 
 
 def test_corpus_files(tmp_path: Path) -> None:
-    for name in ("b.jsonl", "a.jsonl", "notes.txt"):
+    for name in ("b.jsonl", "a.JSONL", "notes.txt"):
         (tmp_path / name).touch()
     (tmp_path / "c.jsonl").mkdir()
-    assert corpus_files(tmp_path) == [str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]
+    assert corpus_files(tmp_path) == [str(tmp_path / "a.JSONL"), str(tmp_path / "b.jsonl")]
     for folder in (tmp_path / "c.jsonl", tmp_path / "none"):
         with pytest.raises(UserError, match="holds no corpus"):
             corpus_files(folder)
