@@ -13,12 +13,11 @@ from typing import Any, BinaryIO
 
 from minituner import __version__, commands
 from minituner.errors import UserError
-from minituner.manifest import config_files_of
+from minituner.ownership import owner
 from minituner.process import complain, run_command, standard_input, writes_unicode
 from minituner.text import iter_lines, number_of, unreadable
 
-EXPERIMENTS = "experiments"
-PRETRAINED = f"{EXPERIMENTS}/17-minigpt-train"
+PRETRAINED = "experiments/17-minigpt-train"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +35,7 @@ def _run(arguments: Sequence[str]) -> int:
     apart = [f" {text}" if re.match("-[^-].*[_\uff3f]{2}", text) else text for text in arguments]
     options = _parser().parse_args(apart)
     # Commands that are printed are those of the study whose results lie here.
-    commands.use_config_files(config_files_of(f"{EXPERIMENTS}/report.manifest.json") or ())
+    commands.use_config_files(owner() or ())
     return int(options.run(options))
 
 
@@ -134,7 +133,7 @@ def _add_verify(subparsers: Any) -> None:
         "--config",
         nargs="+",
         metavar="FILE",
-        help="the config files, if not those that the report was made with",
+        help="the config files, if not those that experiments/study.json names",
     )
     verify.set_defaults(run=_verify)
 

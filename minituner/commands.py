@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 CONFIG = "config.yaml"
@@ -34,7 +33,8 @@ def config_files() -> tuple[str, ...]:
 
 
 def _name_of(path: str | Path) -> str:
-    absolute, here = Path(os.path.normpath(Path(path).absolute())), Path.cwd()
+    path, here = Path(path), Path.cwd().resolve()
+    absolute = path.parent.resolve() / path.name  # by whatever link the folder is reached
     return absolute.relative_to(here).as_posix() if absolute.is_relative_to(here) else str(absolute)
 
 
@@ -43,9 +43,19 @@ def snakemake(*targets: str, options: str = "--cores 4", files: Iterable[str] = 
     overlays = [name for name in files or _config_files if name != CONFIG]
     configs = f"--configfile {shlex.join(overlays)}" if overlays else ""
     # Without the dashes Snakemake would take the targets for further config files.
-    dashes = "--" if overlays or "--config " in options else ""
+    dashes = "--" if overlays else ""
     parts = ("snakemake", options, configs, dashes, shlex.join(targets))
     return " ".join(part for part in parts if part)
+
+
+def with_config(arguments: Sequence[str], setting: str) -> str:
+    """A Snakemake command with these arguments, and ``setting`` given by ``--config``."""
+    words = list(arguments)
+    if "--config" in words:
+        at, added = words.index("--config") + 1, [setting]
+    else:
+        at, added = words.index("--") if "--" in words else len(words), ["--config", setting]
+    return shlex.join(["snakemake", *words[:at], *added, *words[at:]])
 
 
 def make(target: str) -> str:

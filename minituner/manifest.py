@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from minituner import __version__, commands
 from minituner.errors import UserError
-from minituner.files import read_json, sha256, write_json
+from minituner.files import sha256, write_json
 
 SCHEMA_VERSION = 1
 
@@ -32,8 +32,7 @@ def run_stage(job: Any) -> Iterator[Any]:
             ``config`` is the part of the config it uses, ``seed`` its seed or seeds; ``changes``,
             ``runs`` and ``arms`` are what an ablation's job is told beside it.
 
-    Of its config, ``config_files`` lists the files it was read from, and ``overwrite_results`` lets
-    results of other config files be replaced.
+    Of its config, ``config_files`` lists the files it was read from.
 
     A :class:`UserError` ends the script with exit code 1 and its message instead of a traceback.
     """
@@ -41,8 +40,6 @@ def run_stage(job: Any) -> Iterator[Any]:
     commands.use_config_files(job.config["config_files"])
     with cycles_uncollected(), _copied_to_log(job.log[0] if job.log else None):
         try:
-            if not job.config["overwrite_results"]:
-                require_own_results([job.output.get("manifest")], ["report"])
             inputs = _hash_inputs(job.input)
             yield job
             if "manifest" in job.output.keys():  # noqa: SIM118 (a Namedlist iterates over values)
@@ -69,45 +66,6 @@ def cycles_uncollected() -> Iterator[None]:
         gc.freeze()  # the last look, at the interpreter's end, passes over all that is there now
 
 
-def require_own_results(manifests: Iterable[str | None], targets: Sequence[str]) -> None:
-    """Refuse to replace results that were made with other config files: they are another study's.
-
-    Args:
-        manifests: The manifests of the stages that are to run. None, those not there yet and those
-            of intermediate files (under ``data/``) pass.
-        targets: What Snakemake was asked for.
-
-    Raises:
-        UserError: Naming the first such manifest and the ways out.
-    """
-    ours = commands.config_files()
-    for path in (path for path in manifests if path and not path.startswith("data/")):
-        theirs = config_files_of(path) or ours
-        if theirs == ours:
-            continue
-        overwrite = "--cores 4 --config overwrite_results=true"
-        raise UserError(
-            path,
-            "belongs to another study, whose results would be replaced",
-            found=f"made with {' and '.join(theirs)}",
-            expected=f"results made with {' and '.join(ours)}, or none",
-            mend="run this study in a copy of the project (docs/your-own.md says how); or continue "
-            f"the other one: {commands.snakemake('report', files=theirs)}; or replace its results: "
-            f"{commands.snakemake(*targets, options=overwrite)}",
-        )
-
-
-def config_files_of(manifest: str | Path) -> tuple[str, ...] | None:
-    """The config files that a stage was run with; None if it has left no readable manifest.
-
-    Manifests of before they were recorded were made with ``config.yaml``.
-    """
-    try:
-        return tuple(read_json(manifest).get("config_files", [commands.CONFIG]))
-    except (OSError, ValueError, AttributeError, TypeError):
-        return None
-
-
 def _hash_inputs(inputs: Any) -> dict[str, dict[str, str]]:
     code = set(inputs.get("code", []))
     files = sorted({str(path) for path in inputs} - code)
@@ -128,7 +86,6 @@ def _write_manifest(job: Any, hashes: dict[str, dict[str, str]], started: float)
             "wildcards": dict(job.wildcards.items()),
             "seed": _plain(job.params.get("seed")),
             "config": _plain(job.params.get("config", {})),
-            "config_files": list(commands.config_files()),
             "parameters": {
                 name: _plain(job.params[name])
                 for name in ("changes", "runs", "arms")

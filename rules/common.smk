@@ -6,6 +6,7 @@ it, and puts it back if the job fails. Without it a failing job would lose the l
 
 import os
 import re
+import sys
 from pathlib import Path
 
 from minituner import commands
@@ -13,7 +14,7 @@ from minituner.arms import arms_of, describe_run, enabled_arms, study_setting, u
 from minituner.config import check_config, config_subset
 from minituner.corpus import corpus_files
 from minituner.imports import import_closure
-from minituner.manifest import require_own_results
+from minituner.ownership import claim_results, require_own_results
 from minituner.strict_yaml import read_yaml
 
 # Threads that wait spin by default, and steal the time of those that work: on two busy cores that made
@@ -27,18 +28,15 @@ or_stop(check_config, config, workflow.source_path("config.schema.yaml"), CONFIG
 for profile in Path("profiles").glob("*/*.yaml"):
     or_stop(read_yaml, profile)
 
-# For the jobs; the command line's `true` arrives as text.
-config["config_files"] = CONFIG_FILES
-config["overwrite_results"] = config.get("overwrite_results") in (True, "true")
+config["config_files"] = CONFIG_FILES  # for the jobs, which print commands
+
+# The command line's `true` arrives as text.
+if config.pop("overwrite_results", False) not in (True, "true"):
+    or_stop(require_own_results, sys.argv[1:])
 
 
 onstart:
-    if not config["overwrite_results"]:
-        or_stop(
-            require_own_results,
-            [job.output.get("manifest") for job in workflow.dag.needrun_jobs()],
-            sorted(map(str, workflow.dag_settings.targets)) or ["report"],
-        )
+    or_stop(claim_results)
 
 
 VERBS = config["data"]["verbs"]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.enums import Quietness
 
 from minituner.config import read_config
 from minituner.errors import UserError
@@ -15,18 +16,27 @@ from minituner.interpreter import one_word
 PROJECT = Path(str(workflow.current_basedir)).parent
 
 
+def stop(reason):
+    """End Snakemake with a message and no traceback."""
+    message = f"minituner cannot go on{reason}"
+    # Snakemake itself would then not say why it ends.
+    if Quietness.ALL in (workflow.output_settings.quiet or ()):
+        print(message, file=sys.stderr)
+    raise WorkflowError(message)
+
+
 def or_stop(function, *arguments):
-    """Call ``function``; a user's mistake ends Snakemake with its message and no traceback."""
+    """Call ``function``; a user's mistake ends Snakemake with its message."""
     try:
         return function(*arguments)
     except UserError as error:
-        raise WorkflowError(f"minituner cannot go on.\n\n{error}\n")
+        stop(f".\n\n{error}\n")
 
 
 if not PROJECT.samefile("."):
-    raise WorkflowError(
-        "minituner cannot go on: a study runs in the project's own folder, not from another one by -s,"
-        f" --directory or module, so first: cd {shlex.quote(str(PROJECT))}"
+    stop(
+        ": a study runs in the project's own folder, not from another one by -s, --directory or module,"
+        f" so first: cd {shlex.quote(str(PROJECT))}"
     )
 
 sys.executable = one_word(sys.executable)

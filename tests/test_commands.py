@@ -12,9 +12,8 @@ import pytest
 
 from minituner import commands
 from minituner.errors import UserError
-from minituner.files import write_json
 from minituner.interpreter import one_word
-from minituner.manifest import config_files_of, require_own_results
+from minituner.ownership import claim_results, owner, require_own_results
 
 
 @pytest.fixture(autouse=True)
@@ -47,48 +46,72 @@ def test_commands_repeat_the_config_files_as_the_shell_reads_them(tmp_path: Path
     assert shlex.split(value) == overlays[1:-1]
 
 
-def test_a_config_on_the_command_line_does_not_swallow_the_target() -> None:
-    command = commands.snakemake("report", options="--config overwrite_results=true")
-    assert command == "snakemake --config overwrite_results=true -- report"
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        (["report", "--cores", "2"], "snakemake report --cores 2 --config a=1"),
+        (
+            ["--configfile", "my c.yaml", "--", "x"],
+            "snakemake --configfile 'my c.yaml' --config a=1 -- x",
+        ),
+        (["--config", "b=2", "--", "x"], "snakemake --config a=1 b=2 -- x"),
+        ([], "snakemake --config a=1"),
+    ],
+)
+def test_a_config_on_the_command_line_does_not_swallow_the_target(
+    given: list[str], made: str
+) -> None:
+    assert commands.with_config(given, "a=1") == made
 
 
-def test_the_same_file_is_named_once_however_it_is_written(tmp_path: Path) -> None:
-    files = ["./config.yaml", tmp_path / "own/../own/c.yaml", "own/c.yaml"]
+def test_the_same_file_is_named_once_however_it_is_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path, target_is_directory=True)
+    files = ["./config.yaml", tmp_path / "own/../own/c.yaml", "own/c.yaml", link / "own/c.yaml"]
     assert commands.use_config_files(files) == ("config.yaml", "own/c.yaml")
+    monkeypatch.chdir(link)
+    assert commands.use_config_files([tmp_path / "own/c.yaml"]) == ("config.yaml", "own/c.yaml")
 
 
 # --- whose results ------------------------------------------------------------------------------
 
 
-def test_results_of_other_config_files_are_not_replaced_and_the_ways_out_are_named() -> None:
-    write_json("theirs/manifest.json", {"config_files": ["config.yaml", "a.yaml"]})
+def test_results_of_other_config_files_are_refused_and_the_ways_out_are_named() -> None:
+    commands.use_config_files(["config.yaml", "a.yaml"])
+    claim_results()
+    require_own_results([])
     commands.use_config_files(["config.yaml", "b.yaml"])
-    with pytest.raises(UserError, match="belongs to another study") as refusal:
-        require_own_results([None, "new/manifest.json", "theirs/manifest.json"], ["ablations"])
+    with pytest.raises(UserError, match="the results here are another study's") as refusal:
+        require_own_results(["--configfile", "b.yaml", "--", "ablations"])
     message = str(refusal.value)
-    assert "made with config.yaml and a.yaml" in message
-    assert "snakemake --cores 4 --configfile a.yaml -- report" in message
-    assert (
-        "snakemake --cores 4 --config overwrite_results=true --configfile b.yaml -- ablations"
-        in message
+    assert "made with config.yaml and a.yaml\n" in message
+    assert "snakemake --cores 4 --configfile a.yaml -- report\n" in message
+    assert message.endswith(
+        "snakemake --configfile b.yaml --config overwrite_results=true -- ablations"
     )
+    claim_results()
+    require_own_results([])
+
+
+def test_where_no_study_is_recorded_any_may_run() -> None:
+    commands.use_config_files(["b.yaml"])
+    assert owner() is None
+    require_own_results([])
 
 
 @pytest.mark.parametrize(
-    "manifest",
-    ['{"config_files": ["config.yaml"]}', '{"stage": "plot"}', "not JSON", "[]", "3", ""],
+    "record", ["", "[]", "{}", '{"config_files": []}', '{"config_files": [1]}', '{"a']
 )
-def test_ones_own_results_are_replaced_and_so_is_what_is_no_manifest(manifest: str) -> None:
-    Path("manifest.json").write_text(manifest)
-    require_own_results(["manifest.json"], ["report"])
-
-
-def test_a_manifest_from_before_they_were_recorded_is_the_default_studys() -> None:
-    write_json("manifest.json", {"stage": "plot"})
-    assert config_files_of("manifest.json") == ("config.yaml",)
-    commands.use_config_files(["b.yaml"])
-    with pytest.raises(UserError, match=r"made with config\.yaml\n"):
-        require_own_results(["manifest.json"], ["report"])
+def test_a_damaged_record_is_not_taken_for_none(record: str) -> None:
+    Path("experiments").mkdir()
+    Path("experiments/study.json").write_text(record)
+    with pytest.raises(UserError, match=r"study\.json"):
+        require_own_results([])
+    with pytest.raises(UserError, match=r"study\.json"):
+        claim_results()
 
 
 # --- the interpreter ----------------------------------------------------------------------------

@@ -206,7 +206,7 @@ class Job:
     """A stand-in for the ``snakemake`` object."""
 
     rule = "train"
-    config: ClassVar = {"config_files": ["config.yaml"], "overwrite_results": False}
+    config: ClassVar = {"config_files": ["config.yaml"]}
 
     def __init__(self, folder: Path) -> None:
         for name in ("in.txt", "code.py", "best.pt"):
@@ -262,7 +262,6 @@ def test_a_manifest_says_what_was_read_run_and_written(tmp_path: Path) -> None:
     assert manifest["stage"] == "train"
     assert manifest["seed"] == [0, 1]
     assert manifest["config"] == {"train": {"epochs": 3}}
-    assert manifest["config_files"] == ["config.yaml"]
     assert manifest["code"] == {str(tmp_path / "code.py"): digest("code.py")}
     assert manifest["inputs"][job.input.rows] == digest("in.txt"), "hashed before the stage began"
     assert manifest["outputs"] == {job.output.result: digest("result")}
@@ -303,22 +302,6 @@ def test_any_other_error_leaves_its_traceback_in_the_log(tmp_path: Path) -> None
     assert log.startswith("Traceback (most recent call last):")
     assert log.endswith("ZeroDivisionError\n")
     assert not Path(job.output.manifest).exists()
-
-
-def test_another_studys_results_stop_a_stage_before_its_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    job = Job(tmp_path)
-    theirs = json.dumps({"config_files": ["config.yaml", "theirs.yaml"]})
-    Path(job.output.manifest).write_text(theirs)
-    with pytest.raises(SystemExit), run_stage(job):
-        raise AssertionError("it has begun")
-    assert "belongs to another study" in capsys.readouterr().err
-    assert Path(job.output.manifest).read_text() == theirs
-    job.config = job.config | {"overwrite_results": True}
-    with run_stage(job):
-        Path(job.output.result).write_text("result")
-    assert read_json(job.output.manifest)["config_files"] == ["config.yaml"]
 
 
 def test_a_stage_needs_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
-from study import Study
+from study import Run, Study
 
 OVERLAY = "own/config.yaml"
 OWN = ("--configfile", OVERLAY, "--")
-FORCED = ("--config", "overwrite_results=true", *OWN)
 
 
 @pytest.fixture
@@ -22,41 +22,29 @@ def study(finished: Study, tmp_path: Path) -> Study:
     return study
 
 
-def test_it_is_refused_before_anything_runs(study: Study, finished: Study) -> None:
-    run = study.snakemake("--cores", "2", *OWN, "report")
+def assert_refused(run: Run, made_with: str) -> None:
     assert run.code != 0
     assert run.jobs == []
-    assert "belongs to another study, whose results would be replaced" in run.output
-    assert "found:    made with config.yaml\n" in run.output
+    assert "minituner cannot go on." in run.output
+    assert f"found:    made with {made_with}\n" in run.output
     assert "Traceback" not in run.output
+
+
+def test_it_is_refused_whatever_is_asked_for(study: Study, finished: Study) -> None:
+    shutil.rmtree(study.root / ".snakemake")  # Snakemake would find nothing to do
+    for arguments in (["report"], ["--dry-run", "ablate_scaling"], ["--quiet", "all", "gates"]):
+        *options, target = arguments
+        assert_refused(study.snakemake("--cores", "2", *options, *OWN, target), "config.yaml")
     hashes = study.hashes()
     assert hashes.pop(OVERLAY)
     assert hashes == finished.hashes()
     assert study.snakemake("--cores", "2", "report").jobs == []
 
 
-def test_a_job_that_turns_out_to_be_needed_is_refused_too(study: Study) -> None:
-    """What a checkpoint decides is not known at the start: each job looks again."""
-    manifest = study.root / "experiments/28-lora-ablate-rank/manifest.json"
-    theirs = json.loads(manifest.read_text()) | {"config_files": ["config.yaml", "other.yaml"]}
-    manifest.write_text(json.dumps(theirs))
-    study.edit("minituner/plots.py", '"""', '"""\n')
-    run = study.shell(
-        "python - <<'END'\n"
-        "import re\n"
-        "path = 'rules/common.smk'\n"
-        "text = open(path).read()\n"
-        "open(path, 'w').write(re.sub(r'onstart:\\n(    .*\\n)+', '', text))\n"
-        "END\n"
-        "snakemake --cores 1 report"
-    )
-    assert run.code != 0
-    assert "found:    made with config.yaml and other.yaml\n" in run.output
-    assert json.loads(manifest.read_text()) == theirs
-
-
 def test_forced_it_replaces_them_and_every_command_is_its_own(study: Study) -> None:
-    forced = study.snakemake("--cores", "2", *FORCED, "report")
+    refused = study.snakemake("--cores", "2", *OWN, "report")
+    (command,) = re.findall(r"replace its results: (.*)", refused.output)
+    forced = study.shell(command)
     assert forced.code == 0, forced.output
     report = (study.root / "REPORT.md").read_text(encoding="utf-8")
     assert "| 4 |" in report
@@ -65,12 +53,15 @@ def test_forced_it_replaces_them_and_every_command_is_its_own(study: Study) -> N
     assert study.snakemake("--cores", "2", *OWN, "report").jobs == []
     assert study.run("-m", "minituner", "verify").code == 0
 
+    # The first of these was not made again: both studies have the same base.
+    shared = "experiments/17-minigpt-train/pretraining.json"
     figure = "experiments/28-lora-ablate-rank/accuracy_vs_rank.png"
-    (study.root / figure).unlink()
+    for file in (shared, figure):
+        (study.root / file).unlink()
     verified = study.run("-m", "minituner", "verify")
     command = verified.output.partition("To mend it:\n")[2].strip()
     assert command == (
-        f"snakemake --cores 4 --force --configfile {OVERLAY} -- {figure} && "
+        f"snakemake --cores 4 --force --configfile {OVERLAY} -- {shared} {figure} && "
         f"snakemake --cores 4 --configfile {OVERLAY} -- report"
     )
     mended = study.shell(command)
@@ -79,8 +70,16 @@ def test_forced_it_replaces_them_and_every_command_is_its_own(study: Study) -> N
     for explicit in ([OVERLAY], ["config.yaml", OVERLAY]):
         assert study.run("-m", "minituner", "verify", "--config", *explicit).code == 0
 
-    back = study.snakemake("--cores", "2", "report")
-    assert back.code != 0
-    assert f"found:    made with config.yaml and {OVERLAY}\n" in back.output
+    assert_refused(study.snakemake("--cores", "2", "report"), f"config.yaml and {OVERLAY}")
     checked = study.snakemake("--cores", "2", *OWN, "gates")
     assert "PASS  base_max_abs_diff" in checked.output
+
+
+def test_a_replacement_that_was_broken_off_goes_on_by_the_same_study(study: Study) -> None:
+    """And the other study is told the truth, not sent back and forth."""
+    forced = ("--config", "overwrite_results=true", *OWN, "data/filtered/manifest.json")
+    assert study.snakemake("--cores", "1", "--forcerun", "filter", *forced).code == 0
+    assert_refused(study.snakemake("--cores", "2", "report"), f"config.yaml and {OVERLAY}")
+    done = study.snakemake("--cores", "2", *OWN, "report")
+    assert done.code == 0, done.output
+    assert study.run("-m", "minituner", "verify").code == 0

@@ -1,0 +1,67 @@
+"""Whose results lie here: those of one study, which its config files name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from minituner import commands
+from minituner.errors import UserError
+from minituner.files import read_json, write_json
+
+RECORD = "experiments/study.json"
+
+
+def owner() -> tuple[str, ...] | None:
+    """The config files of the study whose results lie here; None if there are none.
+
+    Raises:
+        UserError: The record of them is damaged.
+    """
+    if not Path(RECORD).exists():
+        return None
+    try:
+        names = read_json(RECORD)["config_files"]
+        if not names or not all(isinstance(name, str) for name in names):
+            raise ValueError("no list of files")
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            RECORD,
+            "does not say whose results these are",
+            found=str(error).splitlines()[0],
+            expected='{"config_files": ["config.yaml"]}, and the overlays that the study has',
+            mend="write it so, or delete the results too: the folder experiments, and REPORT.md",
+        ) from error
+    return tuple(names)
+
+
+def require_own_results(arguments: Sequence[str]) -> None:
+    """Refuse to go on where the results of other config files lie: they would be replaced, or
+    taken for this study's.
+
+    Args:
+        arguments: Those of the Snakemake command that is running.
+
+    Raises:
+        UserError: Naming the ways out.
+    """
+    ours, theirs = commands.config_files(), owner()
+    if theirs in (None, ours):
+        return
+    replace = commands.with_config(arguments, "overwrite_results=true")
+    raise UserError(
+        RECORD,
+        "the results here are another study's",
+        found=f"made with {' and '.join(theirs or ())}",
+        expected=f"results made with {' and '.join(ours)}, or none",
+        mend="one of these:"
+        "\n    run this study in a copy of the project, as docs/your-own.md says"
+        f"\n    go on with the other study: {commands.snakemake('report', files=theirs or ())}"
+        f"\n    replace its results: {replace}",
+    )
+
+
+def claim_results() -> None:
+    """Record that what lies here is this study's from now on."""
+    if owner() != commands.config_files():
+        write_json(RECORD, {"config_files": list(commands.config_files())})
