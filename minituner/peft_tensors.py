@@ -29,11 +29,16 @@ OTHER_NAMES = (
     (r"^module\.", "DataParallel or DeepSpeed", "save model.module with save_pretrained"),
     (r"\.lora_[ab]$", "MLX", "train the adapter with PEFT; MLX's is of another kind"),
     (
-        r"\.lora_[AB]\.\w+\.weight$|\.lora_magnitude_vector\.|\.base_layer\.",
+        r"\.lora_[AB]\.\w+\.weight$|\.lora_magnitude_vector\.",
         "a state_dict, which PEFT keeps in memory",
         "save the model with save_pretrained instead of its state_dict",
     ),
     (rf"^(?!{re.escape(PEFT_PREFIX)})", f"another program, without {PEFT_PREFIX}", SAVE_AGAIN),
+)
+
+# PEFT keeps an adapted embedding or head whole, beside its A and B.
+_OF_OTHER_LAYERS = re.compile(
+    r"\.lora_([AB]\.weight|magnitude_vector|embedding_[AB])$|\.base_layer\."
 )
 
 
@@ -109,9 +114,14 @@ def _what_is(unknown: Sequence[str]) -> tuple[str, str, str]:
     for pattern, source, mend in OTHER_NAMES:
         if alike := [name for name in unknown if re.search(pattern, name)]:
             return f"holds names of {source}", _some(alike), mend
-    if alike := [n for n in unknown if re.search(r"\.lora_([AB]\.weight|magnitude_vector)$", n)]:
-        mend = "train the adapter over a base exported by python -m minituner export"
-        return "adapts a layer that a MiniGPT has not", _some(alike), mend
+    if alike := [name for name in unknown if _OF_OTHER_LAYERS.search(name)]:
+        mend = (
+            "train it over a base exported by python -m minituner export, on layers of its blocks"
+        )
+        return "adapts a layer that adapters of ours cannot be on", _some(alike), mend
+    if all(name.endswith(("embed_tokens.weight", "lm_head.weight")) for name in unknown):
+        mend = "save it again with save_pretrained(..., save_embedding_layers=False)"
+        return "holds the base's embedding beside the adapter", _some(unknown), mend
     mend = "train the adapter with plain LoRA, rsLoRA or DoRA, and nothing else"
     return "holds more than an adapter of ours can", _some(unknown), mend
 

@@ -441,28 +441,28 @@ DAMAGES: dict[str, tuple[Callable[[Tensors], Tensors], list[str]]] = {
     ),
     "two spellings": (
         lambda t: {**t, **renamed("layers.0", "layers.00")(t)},
-        ["adapts a layer that a MiniGPT has not", "layers.00.fc2"],
+        ["adapts a layer that adapters of ours cannot be on", "layers.00.fc2"],
     ),
     "other layer": (
         with_one(NAME.format(0, "lora_A.weight").replace("fc2", "gate"), 4, 4),
-        ["adapts a layer that a MiniGPT has not", "layers.0.gate.lora_A.weight"],
+        ["adapts a layer that adapters of ours cannot be on", "layers.0.gate.lora_A.weight"],
     ),
     "a norm": (
         with_one(NAME.format(0, "lora_A.weight").replace("fc2", "final_layer_norm"), 4, 4),
-        ["adapts a layer that a MiniGPT has not", "final_layer_norm"],
+        ["adapts a layer that adapters of ours cannot be on", "final_layer_norm"],
     ),
     "the head": (
         with_one("base_model.model.lm_head.lora_A.weight", 4, 32),
-        ["adapts a layer that a MiniGPT has not", "lm_head"],
+        ["adapts a layer that adapters of ours cannot be on", "lm_head"],
     ),
     "a block too many": (
         lambda t: {**t, **renamed("layers.0", "layers.7")(t)},
-        ["adapts a layer that a MiniGPT has not", "layers.7.fc2"],
+        ["adapts a layer that adapters of ours cannot be on", "layers.7.fc2"],
     ),
     "B's bias": (with_one(NAME.format(0, "lora_B.bias"), 32), ["holds more than an adapter"]),
     "an embedding": (
         with_one("base_model.model.model.decoder.embed_tokens.weight", 9, 32),
-        ["holds more than an adapter of ours can", "embed_tokens.weight"],
+        ["holds the base's embedding beside the adapter", "save_embedding_layers=False"],
     ),
     "A without B": (without(B0), ["tensors are missing", B0]),
     "B without A": (without(A0), ["tensors are missing", A0]),
@@ -802,3 +802,15 @@ def test_an_exported_adapter_is_not_taken_for_one_of_another_base(
     export_adapter_file("adapter.pt", "best.pt", "new", "nowhere")
     assert import_adapter("new", base).notes == []
     assert "expected: base" in refusal(Path("new"), make_base(1))
+
+
+@pytest.mark.parametrize("layer", ["lm_head", "embed_tokens"])
+def test_what_peft_itself_saves_of_an_embedding_is_not_taken_for_a_state_dict(
+    exported: Path, base: MiniGPT, tmp_path: Path, layer: str
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(exported)
+    config = LoraConfig(r=2, target_modules=["fc2", layer], task_type="CAUSAL_LM")
+    get_peft_model(model, config).save_pretrained(tmp_path / "theirs")
+    with pytest.raises(UserError, match="adapts a layer that adapters of ours cannot be on") as no:
+        import_adapter(tmp_path / "theirs", base)
+    assert layer in str(no.value)
