@@ -6,9 +6,9 @@ import csv
 import os
 import stat
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from minituner.artefacts_json import json_file, rows_file
 from minituner.artefacts_tensors import safetensors_file, torch_file
@@ -23,6 +23,12 @@ KNOWN = (
     "a figure (.png), a report (.md), or a folder of these"
 )
 LONGEST = 2_000  # characters of one fact
+# What stands at the top of a config; rules/config.schema.yaml has the same.
+CONFIG_KEYS = {
+    *("generate", "data", "base", "ranks", "seeds", "lora", "train", "gates", "statistics"),
+    *("ablations", "simulation", "threads"),
+}
+PNG_BEGINS, PNG_ENDS = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
 
 
 def explain(path: str | Path) -> str:
@@ -31,6 +37,10 @@ def explain(path: str | Path) -> str:
     Raises:
         UserError: There is no such file, it is damaged, or it is none of the study's.
     """
+    if not str(path):  # it would be taken for the folder one is in
+        raise UserError(
+            "inspect", "was given no name", found="''", expected=KNOWN, mend="name one of those"
+        )
     path = Path(path)
     try:
         status = path.stat()
@@ -99,10 +109,7 @@ def _folder(path: Path) -> tuple[str, Facts]:
 def _table(path: Path) -> tuple[str, Facts]:
     tabs = path.suffix.lower() == ".tsv"
     with path.open("rb") as stream:
-        lines = (
-            decode_line(line, f"{path}:{number}") + "\n"
-            for number, line in enumerate(iter_lines(stream, path), start=1)
-        )
+        lines = (f"{line}\n" for line in _lines(stream, path))
         reader = csv.reader(lines, delimiter="\t" if tabs else ",")
         try:
             first: list[str] = next(filter(None, reader), [])
@@ -118,6 +125,25 @@ def _table(path: Path) -> tuple[str, Facts]:
     if tabs:
         return "A table, tab-separated.", {"rows": f"{rows + 1:,}", "columns": len(first)}
     return "A table, as CSV.", {"rows": f"{rows:,}", "columns": first_of(first)}
+
+
+def _lines(stream: BinaryIO, path: Path) -> Iterator[str]:
+    """The lines of a text.
+
+    Raises:
+        UserError: It is not UTF-8, or what no text holds is in it.
+    """
+    for number, raw in enumerate(iter_lines(stream, path), start=1):
+        line = decode_line(raw, f"{path}:{number}")
+        if "\0" in line:
+            raise UserError(
+                f"{path}:{number}",
+                "is not text",
+                found="a NUL",
+                expected=f"a text, as a file that ends in {path.suffix} is",
+                mend="copy it again from its source",
+            )
+        yield line
 
 
 def _yaml_file(path: Path) -> tuple[str, Facts]:
@@ -143,17 +169,21 @@ def _yaml_file(path: Path) -> tuple[str, Facts]:
             "irregular": f"{len(irregular):,}: {first_of(irregular)}",
             "regular": f"{len(regular):,}: {first_of(regular)}",
         }
-    return "Settings, as config.yaml or an overlay on it has them.", {"keys": first_of(list(value))}
+    of_a_config = value.keys() <= CONFIG_KEYS
+    title = "Settings, as config.yaml or an overlay on it has them." if of_a_config else "YAML."
+    return title, {"keys": first_of(list(value))}
 
 
 def _figure(path: Path) -> tuple[str, Facts]:
     with path.open("rb") as stream:
         head = stream.read(24)  # signature, length and name of the first chunk, width, height
-    if len(head) < 24 or not head.startswith(b"\x89PNG\r\n\x1a\n"):
+        stream.seek(-min(len(head), len(PNG_ENDS)), os.SEEK_END)
+        end = stream.read()
+    if len(head) < 24 or not head.startswith(PNG_BEGINS) or end != PNG_ENDS:
         raise UserError(
             path,
-            "is no PNG",
-            found=f"a file that begins with {head[:8]!r}",
+            "is no PNG" if not head.startswith(PNG_BEGINS) else "is a PNG without its end",
+            found=f"a file that begins with {head[:8]!r} and ends with {end[-8:]!r}",
             expected="a figure as the study's stages draw it",
             mend="copy it again from its source",
         )
@@ -164,8 +194,8 @@ def _figure(path: Path) -> tuple[str, Facts]:
 def _text(path: Path) -> tuple[str, Facts]:
     heading, lines = "", 0
     with path.open("rb") as stream:
-        for lines, raw in enumerate(iter_lines(stream, path), start=1):
-            line = decode_line(raw, f"{path}:{lines}")
+        for line in _lines(stream, path):
+            lines += 1
             heading = heading or (line.lstrip("# ") if line.startswith("#") else "")
     facts: dict[str, object] = {"lines": number_of(lines, "line")}
     return "Text, such as a report.", facts | ({"title": heading} if heading else {})

@@ -17,17 +17,19 @@ from tokenizers import Tokenizer
 
 from minituner.__main__ import main
 from minituner.adapter import save_adapter
-from minituner.artefacts import explain
+from minituner.artefacts import CONFIG_KEYS, explain
 from minituner.checkpoint import save_base
 from minituner.errors import UserError
 from minituner.files import read_json
 from minituner.lora import wrap_minigpt_with_lora
 from minituner.model import MiniGPT
+from minituner.strict_yaml import read_yaml
 from minituner.tensors import weights_sha256
 from minituner.tokenizer import save_tokenizer
 
 ROOT = Path(__file__).parent.parent
 MANIFEST = "experiments/17-minigpt-train/manifest.json"
+FIGURE = (ROOT / "experiments/28-lora-ablate-rank/accuracy_vs_rank.png").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -158,6 +160,7 @@ def test_damaged_and_dangerous_tensors_are_refused(
         ("t.tsv", "He went.\tFue.\nI ate.\tComí.\n", "rows: 2\n  columns: 2"),
         ("o.yaml", "train: {epochs: 3}", "keys: train"),
         ("s.yml", "just words", "YAML without keys"),
+        ("other.yaml", "channels: [a]\ndata: {}", "YAML.\n  keys: channels, data"),
         ("a.txt", "one\ntwo", "lines: 2 lines"),
     ],
 )
@@ -183,6 +186,9 @@ def test_what_a_text_holds_is_said(tmp_path: Path, name: str, content: str, word
         ("a.csv", b"a\n" + b"x" * 200_000, "a.csv:2: is no table"),
         ("a.png", b"\xff\xd8\xff\xe0 a JPEG, renamed", "is no PNG"),
         ("a.png", b"\x89PNG\r\n", "is no PNG"),
+        ("a.png", FIGURE[: len(FIGURE) // 2], "is a PNG without its end"),
+        ("a.md", b"\0" * 99, "a.md:1: is not text"),
+        ("a.csv", b"a,b\n1,\0\n", "a.csv:2: is not text"),
         ("a.md", b"caf\xe9", "a.md:1: is not UTF-8"),
         ("a.json", b"", "an empty file"),
         ("a.pt", b"", "an empty file"),
@@ -239,3 +245,13 @@ def test_what_is_no_file_or_cannot_be_opened_is_named(
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(UserError, match="cannot be read\n  found:    Permission denied"):
         explain(tmp_path)
+
+
+def test_no_name_is_not_the_folder_one_is_in(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", ""]) == 1
+    assert "was given no name" in capsys.readouterr().err
+
+
+def test_a_config_is_told_by_the_keys_of_its_schema() -> None:
+    schema = read_yaml(ROOT / "rules/config.schema.yaml")
+    assert set(schema["required"]) == CONFIG_KEYS
