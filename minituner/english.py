@@ -126,8 +126,8 @@ LINKING = _set(
 )
 # Contractions without their apostrophe, which would pass for names: "Ive worked here".
 CARELESS = _set(
-    "whys whyre hows didnt dont doesnt ive youve weve theyve hes shes thats whos whats hed youd theyd hasnt havent hadnt "
-    "isnt wasnt werent arent im youre theyre"
+    "ive youve weve theyve hes shes thats whos whats whys hows hed youd theyd hasnt havent hadnt "
+    "isnt wasnt werent arent didnt dont doesnt im youre theyre whyre"
 )
 # Participles that never stand before their noun, as "broken" does in "broken windows".
 NO_ADJECTIVES = _set("been had gone come done")
@@ -159,8 +159,7 @@ _PREFIXES = "re|un|over|out|mis|fore|under|up|with"
 _PARTICIPLE = re.compile(
     rf".{{2,}}ed|.{{3,}}en|(?:{_PREFIXES})-?(?:{'|'.join(IRREGULAR_PARTICIPLES)})"
 )
-_NOT_FINITE = _set("having be been being")
-FINITE = (HAVE | BE | MODALS | CARELESS | _set("ai ain aint")) - _NOT_FINITE
+FINITE = (HAVE | BE | MODALS | CARELESS | _set("ai ain aint")) - _set("having be been being")
 PRONOUNS = SUBJECTS | EITHER | DEMONSTRATIVES | INDEFINITES
 JOINERS = CONJUNCTIONS | OPENERS | RELATIVES | SUBJECTS  # after them comes another clause
 # After these, a had may help another verb, which stands later or is left out: "as he had before".

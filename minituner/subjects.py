@@ -36,10 +36,11 @@ def person_of(clause: Clause, at: int, vocabulary: Vocabulary) -> str | None:
     if end is None:
         return None
     start = _phrase_start(clause, end, vocabulary)
-    subject = {word.text for word in clause.words[end if start is None else start : end + 1]}
-    if "and" in subject:
+    subject = {word.text for word in clause.words[start : end + 1]}
+    if "and" in subject and start is not None and opens_clause(clause, start):
         return "1pl" if subject & {"i", "we"} else "3pl"
-    plural = clause.words[end].looks_plural or clause.text(end) in ("these", "those")
+    last = clause.words[end]
+    plural = (last.looks_plural and not last.capital) or last.text in ("these", "those")
     return english.PERSON_OF.get(clause.text(end), "3pl" if plural else "3sg")
 
 

@@ -3,9 +3,10 @@
 A form that can be a past participle is one right after a form of *have*, with nothing but adverbs
 between, or a pronoun or a name in a question ("Has she ever gone?"). A form that is nothing else
 ("went") is the past simple. One that is a participle too ("worked", "had") is the past simple right
-after its subject: a pronoun, or a name or noun phrase with which the clause begins. Whatever these
-do not settle is a doubt with its reason, and so are participles after *be* (passives), which the
-corpus has none of.
+after its subject: a pronoun, or a name or noun phrase with which the clause begins. In a clause
+with an auxiliary before the form, or another verb after it that may have its subject, it is neither
+for sure. Whatever these do not settle is a doubt with its reason, and so are participles after *be*
+(passives), which the corpus has none of.
 """
 
 from __future__ import annotations

@@ -80,6 +80,8 @@ def test_the_spanish_form_is_taken_where_it_stands(
         ("My parents' friends came.", "3pl"),
         ("I think the teacher came.", "3sg"),
         ("I eat and he ate.", "3sg"),
+        ("James came.", "3sg"),
+        ("I like it and he went.", "3sg"),
         ("You came.", "2sg"),
         ("We know she has never gone.", "3sg"),
         ("Has she gone?", "3sg"),

@@ -106,7 +106,7 @@ Who has [written]p this?
 She had [been]p seen and he had too.
 If he had then [eaten]p it, we would know.
 What have we [finished]p?
-I like it and they have [finished]p it.
+I like tea and they have [finished]p it.
 """
 
 SIMPLE = """
