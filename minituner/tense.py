@@ -194,15 +194,13 @@ class _Place:
             return None  # "What's he eaten?"
         if far is None or self.clause.text(far) not in english.HAVE:
             return False
-        if not begins(self.clause, far):
-            asks = text not in english.FUNCTION_WORDS or text in english.SUBJECTS | english.EITHER
-            return None if asks else False  # "They have to come"
-        if text in english.SUBJECTS:
-            return True
-        may_be_subject = text in english.EITHER or self.clause.words[near].capital
+        may_be_subject = (
+            text in english.SUBJECTS | english.EITHER or self.clause.words[near].capital
+        )
         if not may_be_subject and text in english.FUNCTION_WORDS:
-            return False
-        return True if may_be_subject and self.clause.question else None
+            return False  # "They have to come"
+        asks = text in english.SUBJECTS or (may_be_subject and self.clause.question)
+        return True if asks and begins(self.clause, far) else None  # "What we have we started"
 
     def may_describe(self) -> bool:
         """Whether it can be an adjective of a plural right after it: "has broken ribs"."""
@@ -253,7 +251,9 @@ class _Place:
         helped = self.vocabulary.bases if self.word.text == "did" else self.vocabulary.participles
         if self.clause.text(following) in helped:
             return True
-        return None if turned or following != self.at + 1 or not self.has_object() else False
+        if turned or following != self.at + 1:
+            return None
+        return False if self.has_object() else None
 
     @property
     def later(self) -> list[str]:
