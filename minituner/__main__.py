@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 import textwrap
@@ -336,15 +337,7 @@ def _convert(options: Any) -> int:
     from minituner.table import read_table
     from minituner.verbs import load_verbs
 
-    path = Path(options.corpus)
-    if path.suffix != ".jsonl" or path.exists():
-        raise UserError(
-            path,
-            "cannot be written" if path.suffix == ".jsonl" else "is no .jsonl file",
-            found="it exists already" if path.exists() else f"an ending {path.suffix!r}",
-            expected="a new file that ends in .jsonl",
-            mend="choose another name; no corpus is ever overwritten",
-        )
+    path = _new_corpus(options.corpus)
     verbs = load_verbs(options.verbs)
     table = read_table(options.table, verbs, options.encoding)
     done = convert(table.sentences, verbs, path.stem)
@@ -352,6 +345,32 @@ def _convert(options: Any) -> int:
         write_jsonl(path, done.rows)
     print(report(done, table, path), file=sys.stderr)
     return 0 if done.rows else 1
+
+
+def _new_corpus(name: str) -> Path:
+    """The path of a corpus to write.
+
+    Raises:
+        UserError: The pipeline would not read a file of that name, or there is one.
+    """
+    path = Path(name)
+    if path.name.startswith("."):
+        what, found = "would be passed over by the pipeline", "a name that begins with a dot"
+    elif path.suffix.lower() != ".jsonl":
+        what, found = "is not the name of a corpus", f"an ending {path.suffix!r}"
+    elif "{" in name or "}" in name:
+        what, found = "would be refused by the pipeline", "a brace in its name"
+    elif os.path.lexists(path):
+        what, found = "cannot be written", "it exists already"
+    else:
+        return path
+    raise UserError(
+        path,
+        what,
+        found=found,
+        expected="a new file whose name ends in .jsonl, begins with no dot and has no { or }",
+        mend="choose another name; no corpus is ever overwritten",
+    )
 
 
 def _export(options: Any) -> int:

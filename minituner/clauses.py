@@ -16,7 +16,9 @@ _WORD = re.compile(rf"{_APOSTROPHE}?{_LETTER}+(?:(?:{_APOSTROPHE}|[-\u2010\u2011
 _CONTRACTION = re.compile(
     rf"(.*?)(n{_APOSTROPHE}t|{_APOSTROPHE}(?:ve|s|d|ll|re|m))", re.IGNORECASE | re.DOTALL
 )
-_ENDS_CLAUSE = re.compile(r"[.!?;:\u2026]")
+# A time (9:30) and an abbreviation end no clause: after "." comes a capital letter, as after "...".
+_ENDS_CLAUSE = re.compile(r"[!?]|[;:]\W*\s|[.\u2026]\W*\s")
+_TITLES = frozenset(["mr", "mrs", "ms", "dr", "st", "prof"])
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,13 @@ class Clause:
         """The word at a place; nothing for None."""
         return "" if at is None else self.words[at].text
 
+    def quotes(self, at: int) -> bool:
+        """Whether something other than spaces, a comma or a dash stands right before a word."""
+        if at == 0 or not self.words[at].marked:
+            return False
+        between = self.sentence[self.words[at - 1].end : self.words[at].start]
+        return between.strip() not in (",", "-", "\u2013", "\u2014")
+
     def before(self, at: int | None) -> int | None:
         """The place of the nearest word before that is no adverb; None if a mark is between."""
         while at is not None and at > 0 and not self.words[at].marked:
@@ -81,7 +90,7 @@ def clauses_of(sentence: str) -> list[Clause]:
     end = 0
     for found in _WORD.finditer(sentence):
         between = sentence[end : found.start()]
-        if words and _ENDS_CLAUSE.search(between):
+        if words and _ends_clause(words[-1], between, found.group()):
             clauses.append(Clause(sentence, tuple(words), "?" in between))
             words = []
         words += _parts(found.group(), found.start(), not words or not between.isspace())
@@ -89,6 +98,14 @@ def clauses_of(sentence: str) -> list[Clause]:
     if words:
         clauses.append(Clause(sentence, tuple(words), "?" in sentence[end:]))
     return clauses
+
+
+def _ends_clause(last: Word, between: str, following: str) -> bool:
+    if not _ENDS_CLAUSE.search(between):
+        return False
+    if re.search("[!?;:]", between):
+        return True
+    return last.text not in _TITLES and not following.strip(APOSTROPHES)[:1].islower()
 
 
 def _parts(written: str, start: int, marked: bool) -> list[Word]:

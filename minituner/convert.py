@@ -14,15 +14,14 @@ from pathlib import Path
 
 from minituner.clauses import Word
 from minituner.corpus import BLANK, COLUMNS, SLASH
-from minituner.english import PERSON_OF, Vocabulary
+from minituner.english import Vocabulary
 from minituner.errors import shortened
 from minituner.table import Sentence, Table
 from minituner.tense import PARTICIPLE, PAST, Finding, past_forms
-from minituner.text import comparable, number_of
+from minituner.text import comparable, first_of, number_of
 from minituner.verbs import PERSONS, Verb
 
 SHOWN = 10  # sentences of each list in a report
-_PRONOUN = re.compile(rf"\b(?:{'|'.join(PERSON_OF)})\b")
 
 
 @dataclass
@@ -96,7 +95,7 @@ def _read(finding: Finding, sentence: Sentence, asked: Sequence[Verb]) -> Form |
     if len(verbs) > 1:
         lemmas = " and of ".join(verb.lemma for verb in verbs)
         return f"`{shown}` is a form of {lemmas}: {sentence.english!r}"
-    return _form(sentence, word, verbs[0], tense) if verbs else None
+    return _form(sentence, finding, verbs[0], tense) if verbs else None
 
 
 def _tenses(finding: Finding) -> tuple[str, ...]:
@@ -108,11 +107,10 @@ def _persons(verb: Verb, tense: str, word: Word) -> list[str]:
     return [p for p in PERSONS if comparable(verb.english(tense, p)) == word.text]
 
 
-def _form(sentence: Sentence, word: Word, verb: Verb, tense: str) -> Form:
-    """The form with its person: one whose Spanish is in the Spanish sentence, else that of the last
-    pronoun before it, else the third."""
-    pronouns = _PRONOUN.findall(comparable(sentence.english[: word.start]))
-    told = PERSON_OF[pronouns[-1]] if pronouns else None
+def _form(sentence: Sentence, finding: Finding, verb: Verb, tense: str) -> Form:
+    """The form with its person: one whose Spanish is in the Spanish sentence, else that of its
+    subject, else the third."""
+    word, told = finding.word, finding.person
 
     def unfit(form: Form) -> tuple[bool, bool, bool]:
         return form.spanish is None, form.person != told, not form.person.startswith("3")
@@ -161,7 +159,7 @@ def report(done: Conversion, table: Table, corpus: str | Path) -> str:
     """What became of a table, for its user: every count, and the first sentences of each list."""
     lines = [number_of(len(done.rows), "row") + (f" in {corpus}" if done.rows else "; no file")]
     if table.unused:
-        lines.append(f"columns not used: {', '.join(table.unused)}")
+        lines.append(f"columns not used: {shortened(first_of(table.unused))}")
     for sentences, what in (
         (done.without_spanish, "in the Spanish of which the verb was not found"),
         (done.doubtful, "in doubt; columns lemma and tense can settle them"),

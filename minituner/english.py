@@ -5,6 +5,7 @@ All are as ``minituner.text.comparable`` makes them: small letters, plain apostr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cached_property
 
@@ -96,8 +97,9 @@ DEMONSTRATIVES = _set("this that these those")
 INDEFINITES = _set("everyone everybody someone somebody nobody everything something nothing")
 OBJECTS = _set("me him her us them it you myself yourself himself herself itself ourselves")
 ARTICLES = _set("a an the my your his her its our their every")
+SUPERLATIVES = _set("most least best worst")  # "the film liked the most"
 NUMBERS = _set("one two three four five six seven eight nine ten")
-QUANTIFIERS = _set("some any no all both each many much more most few several enough lots another")
+QUANTIFIERS = _set("some any no all both each many much more few several enough lots another")
 DETERMINERS = ARTICLES | DEMONSTRATIVES | QUANTIFIERS | NUMBERS
 # Without "by", which may name the doer: "watched by millions".
 PREPOSITIONS = _set(
@@ -111,7 +113,7 @@ TIMES = _set(
     "saturday sunday january february march april may june july august september october "
     "november december spring summer autumn winter here there home late early hard together "
     "first later how long often times earlier afterwards "
-    "upstairs downstairs indoors outdoors overseas"
+    "upstairs downstairs indoors outdoors overseas minute minutes hour hours moment moments time"
 )
 # What a clause with a finite verb begins with.
 FINITE_AFTER = _set("after before until since")  # prepositions with which a clause begins, too
@@ -124,13 +126,11 @@ LINKING = _set(
 )
 # Contractions without their apostrophe, which would pass for names: "Ive worked here".
 CARELESS = _set(
-    "ive youve weve theyve hes shes thats whos whats hed youd theyd hasnt havent hadnt isnt wasnt "
-    "werent arent im youre theyre"
+    "ive youve weve theyve hes shes thats whos whats whys hows hed youd theyd hasnt havent hadnt "
+    "isnt wasnt werent arent didnt dont doesnt im youre theyre whyre"
 )
 # Participles that never stand before their noun, as "broken" does in "broken windows".
 NO_ADJECTIVES = _set("been had gone come done")
-# A had before these is a fixed phrase: "had better go".
-AFTER_HAD = _set("better best rather")
 HELPERS = _set("had did used")  # past forms that may only help another verb
 CONJUNCTIONS = _set("and or but nor")
 # What may follow a verb but never an adjective that stands before its noun ("a finished book").
@@ -153,9 +153,26 @@ IRREGULAR_PARTICIPLES = _set(
     "undertaken withdrawn withheld woken won worn wound woven written wept rebuilt rewritten "
     "overcome overtaken mistaken bidden cast dived fit forecast forgone foreseen hewn leapt "
     "outgrown oversleept overslept pled rid shorn slit sped spat strewn stridden strung sublet "
-    "thrust wed wrung redone retold repaid reset"
+    "thrust wed wrung dwelt slunk wrought clad shod wet bid broadcast sawn bust withstood beheld"
 )
-FINITE = HAVE | BE | MODALS
+_PREFIXES = "re|un|over|out|mis|fore|under|up|with"
+_PARTICIPLE = re.compile(
+    rf".{{2,}}ed|.{{3,}}en|(?:{_PREFIXES})-?(?:{'|'.join(IRREGULAR_PARTICIPLES)})"
+)
+FINITE = (HAVE | BE | MODALS | CARELESS | _set("ai ain aint")) - _set("having be been being")
 PRONOUNS = SUBJECTS | EITHER | DEMONSTRATIVES | INDEFINITES
 JOINERS = CONJUNCTIONS | OPENERS | RELATIVES | SUBJECTS  # after them comes another clause
+# After these, a had may help another verb, which stands later or is left out: "as he had before".
+AFTER_HAD = (
+    (PREPOSITIONS - {"to"}) | TIMES | ADVERBS | CONJUNCTIONS | OPENERS | RELATIVES | FINITE
+    | _set("all both each much myself yourself himself herself itself ourselves themselves "
+           "better best rather")
+)  # fmt: skip
 IN_TIMES = TIMES | PREPOSITIONS | NUMBERS | ADVERBS | CONJUNCTIONS | _set("the by every many")
+
+
+def may_be_participle(text: str) -> bool:
+    """Whether a word can be some verb's past participle, as far as its form tells."""
+    if text in FUNCTION_WORDS | TIMES | NUMBERS:
+        return text in HAVE | BE
+    return text in IRREGULAR_PARTICIPLES or _PARTICIPLE.fullmatch(text) is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from minituner import english
 from minituner.clauses import Clause, Word
 from minituner.english import Vocabulary
@@ -13,22 +15,58 @@ def has_subject(clause: Clause, at: int, vocabulary: Vocabulary) -> bool:
     end = clause.before(at)
     if end is None:
         return False
-    if clause.text(end) in english.SUBJECTS | {"who"}:
+    if clause.text(end) == "who":
+        return True
+    if clause.question:
+        return False  # "She finished with it?"
+    if clause.text(end) in english.SUBJECTS:
         return True
     start = _phrase_start(clause, end, vocabulary)
     if start is None or not opens_clause(clause, start):
         return False
-    return clause.text(end) in ("you", "it") or _verb_goes_on(clause, at, vocabulary)
+    return clause.text(end) in ("you", "it") or _verb_goes_on(clause, at)
+
+
+def person_of(clause: Clause, at: int, vocabulary: Vocabulary) -> str | None:
+    """The person of the subject of the verb at ``at``, from what stands before the verb and what
+    helps it; None if nothing does."""
+    end: int | None = clause.before(at)
+    while clause.text(end) in english.FINITE | english.BE | {"'s", "'d"}:
+        end = clause.before(end)
+    if end is None:
+        return None
+    start = _phrase_start(clause, end, vocabulary)
+    subject = {word.text for word in clause.words[start : end + 1]}
+    if "and" in subject and start is not None and opens_clause(clause, start):
+        return "1pl" if subject & {"i", "we"} else "3pl"
+    last = clause.words[end]
+    plural = (last.looks_plural and not last.capital) or last.text in ("these", "those")
+    return english.PERSON_OF.get(clause.text(end), "3pl" if plural else "3sg")
+
+
+def owns(clause: Clause, have: int | None, vocabulary: Vocabulary) -> bool:
+    """Whether a form of have may end a relative clause: "Everything I have started with a dream",
+    "The friends Tom had worked hard"."""
+    end = clause.before(have)
+    start = None if end is None else _phrase_start(clause, end, vocabulary)
+    if not start or clause.words[start].marked or clause.text(start - 1) in english.CONJUNCTIONS:
+        return False
+    relative = clause.text(start - 1) in english.RELATIVES | {"what"}
+    return relative or not opens_clause(clause, start)
+
+
+def begins(clause: Clause, start: int) -> bool:
+    """Whether nothing stands before ``start`` but words that begin a clause, and times."""
+    before = (word.text for word in clause.words[:start])
+    return all(text in english.OPENERS | english.IN_TIMES or text.isdigit() for text in before)
 
 
 def opens_clause(clause: Clause, start: int) -> bool:
     """Whether a clause begins at ``start``, perhaps after a time such as "last week"."""
-    before = [word.text for word in clause.words[:start]]
-    if not before or before[-1] in english.OPENERS | english.FINITE_AFTER:
+    last = clause.text(start - 1) if start else ""
+    if last in english.OPENERS | english.FINITE_AFTER:
         return True
-    if before[-1] in english.PREPOSITIONS:
-        return False  # "With the work finished on time"
-    return all(text in english.IN_TIMES or text.isdigit() for text in before)
+    return last not in english.PREPOSITIONS and begins(clause, start)  # "With the work finished"
 
 
 def _phrase_start(clause: Clause, end: int, vocabulary: Vocabulary) -> int | None:
@@ -53,7 +91,9 @@ def _simple_phrase_start(clause: Clause, end: int, vocabulary: Vocabulary) -> in
             break
         if words[start].text in english.DETERMINERS:
             two = words[end - 1], words[end]
-            return start if start == end - 1 or _adjective_and_noun(*two, vocabulary) else None
+            if start == end - 1 or _adjective_and_noun(*two, vocabulary):
+                return start
+            break  # "the friends Tom had"
     if not _may_be_name(words[end], vocabulary):
         return None
     start = end
@@ -79,16 +119,37 @@ def _may_be_name(word: Word, vocabulary: Vocabulary) -> bool:
     return word.capital and word.text not in others
 
 
-def _verb_goes_on(clause: Clause, at: int, vocabulary: Vocabulary) -> bool:
+def _verb_goes_on(clause: Clause, at: int) -> bool:
     """Whether what follows the word at ``at`` can follow a verb but no adjective ("the old used
-    car"), and no other verb needs the subject ("The film watched on Monday was good")."""
+    car"), and leaves no other verb for the subject ("The man wanted for murder lives here")."""
     rest = clause.words[at + 1 :]
-    if rest and (rest[0].marked or rest[0].text not in english.FOLLOWERS):
-        return False
-    verbs = english.FINITE | english.IRREGULAR_PARTICIPLES | vocabulary.past
-    for word in rest:
+    if not rest:
+        return True
+    return not rest[0].marked and rest[0].text in english.FOLLOWERS - {"for"} and plain(rest)
+
+
+def plain(words: Sequence[Word]) -> bool:
+    """Whether the words up to a mark or another clause are function words and short noun phrases,
+    among which no other verb can stand.
+
+    What is not known is a noun right after a determiner, or a name after a preposition; two such
+    words can stand in an object right after the verb.
+    """
+    unknown = 0
+    for place, word in enumerate(words):
         if word.marked or word.text in english.JOINERS:
             return True
-        if word.text in verbs or (len(word.text) > 4 and word.text.endswith("ed")):
+        if word.text in english.FOLLOWERS:
+            unknown = 0
+            continue
+        unknown += 1
+        before = words[place - unknown].text if place >= unknown else ""
+        allowed = 2 if before in english.DETERMINERS and place == unknown else 1
+        name = before in english.PREPOSITIONS and word.capital
+        if not (name or before in english.DETERMINERS) or unknown > allowed:
+            return False
+        if word.text in english.SUPERLATIVES or english.may_be_participle(word.text):
+            return False
+        if unknown == 2 and word.looks_plural and words[place - 1].looks_plural:
             return False
     return True

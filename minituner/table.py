@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minituner.errors import Mistakes, UserError
-from minituner.text import comparable, decode, likely_encoding, not_utf8, unreadable
+from minituner.text import comparable, decode, likely_encoding, not_utf8, number_of, unreadable
 from minituner.verbs import PAST_TENSES
 
 # What each column may be headed, as minituner.text.comparable makes it.
@@ -123,20 +123,28 @@ def _text(path: Path, encoding: str | None) -> str:
         return _decoded_as(path, raw, encoding)
     try:
         text = decode(raw, path)
-        if "\0" in text:  # UTF-16 of plain English is UTF-8 too, with a NUL beside each letter
-            line = raw.count(b"\n", 0, raw.find(b"\0")) + 1
-            raise not_utf8(f"{path}:{line}", raw, raw.find(b"\0"))
     except UserError as error:
-        likely = likely_encoding(raw)
-        raise UserError(
-            error.where,
-            error.what,
-            found=f"what looks like {likely}" if likely else "bytes of another encoding",
-            expected="text in UTF-8, or with a byte-order mark",
-            mend="save the table as UTF-8 (in Excel: CSV UTF-8), or name its encoding: "
-            f"--encoding {likely or 'NAME'}",
-        ) from error
+        raise _in_another_encoding(error, raw) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.find("\0")) + 1
+        place = f"{path}:{line}"
+        if likely_encoding(raw):  # UTF-16 of plain English is UTF-8 too: a NUL beside each letter
+            raise _in_another_encoding(not_utf8(place, raw, raw.find(b"\0")), raw)
+        what = "has a NUL in it, which is no character of a text"
+        raise _bad_row(place, what, number_of(text.count("\0"), "NUL"), "take it out")
     return text
+
+
+def _in_another_encoding(error: UserError, raw: bytes) -> UserError:
+    likely = likely_encoding(raw)
+    return UserError(
+        error.where,
+        error.what,
+        found=f"what looks like {likely}" if likely else "bytes of another encoding",
+        expected="text in UTF-8, or with a byte-order mark",
+        mend="save the table as UTF-8 (in Excel: CSV UTF-8), or name its encoding: "
+        f"--encoding {likely or 'NAME'}",
+    )
 
 
 def _decoded_as(path: Path, raw: bytes, encoding: str) -> str:
@@ -194,6 +202,8 @@ def _layout(path: Path, lines: Sequence[str]) -> _Layout:
         return _Layout(delimiters[0], ["en", "es"], [], start)
     if not first:
         return best
+    if len(first) > csv.field_size_limit():
+        raise _refusal(f"{path}:{start + 1}", "is too long to name columns", repr(first.strip()))
     raise _refusal(f"{path}:{start + 1}", "names no column en", repr(first.strip()))
 
 
@@ -209,7 +219,11 @@ def _told_delimiter(path: Path, line: str) -> str | None:
 
 def _named(line: str, delimiter: str, start: int) -> _Layout:
     """The columns that a first line names, if ``delimiter`` is what divides it."""
-    headings = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+    reader = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
+    try:
+        headings = [cell.strip() for cell in next(reader, [])]
+    except csv.Error:  # longer than any cell may be
+        headings = [line.strip()]
     columns = [_COLUMN_OF.get(comparable(heading)) for heading in headings]
     return _Layout(delimiter, columns, headings, start)
 
@@ -250,7 +264,7 @@ def _rows(
     at = layout.start
     while at < len(lines):
         rest = (lines[line] for line in range(at, len(lines)))
-        reader = csv.reader(rest, delimiter=layout.delimiter, strict=True)
+        reader = csv.reader(rest, delimiter=layout.delimiter, strict=True, skipinitialspace=True)
         number, taken = at + 1, 1
         row: list[str] | UserError
         try:

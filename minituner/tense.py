@@ -3,21 +3,23 @@
 A form that can be a past participle is one right after a form of *have*, with nothing but adverbs
 between, or a pronoun or a name in a question ("Has she ever gone?"). A form that is nothing else
 ("went") is the past simple. One that is a participle too ("worked", "had") is the past simple right
-after its subject: a pronoun, or a name or noun phrase with which the clause begins. Whatever these
-do not settle is a doubt with its reason, and so are participles after *be* (passives), which the
-corpus has none of.
+after its subject: a pronoun, or a name or noun phrase with which the clause begins. In a clause
+with an auxiliary before the form, or another verb after it that may have its subject, it is neither
+for sure. Whatever these do not settle is a doubt with its reason, and so are participles after *be*
+(passives), which the corpus has none of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 from minituner import english
 from minituner.clauses import Clause, Word, clauses_of
 from minituner.english import Vocabulary
-from minituner.subjects import has_subject, opens_clause
+from minituner.subjects import begins, has_subject, owns, person_of, plain
 from minituner.verbs import PAST_TENSES
 
 PAST, PARTICIPLE = PAST_TENSES
@@ -34,6 +36,7 @@ class Finding:
     tense: str | None
     possible: tuple[str, ...]
     why: str = ""
+    person: str | None = None  # of its subject, as far as that tells
 
 
 def past_forms(sentence: str, vocabulary: Vocabulary) -> Iterator[Finding]:
@@ -80,6 +83,9 @@ class _Place:
         if PARTICIPLE in self.possible and perfect and not helps:
             if self.may_describe():
                 return self.doubt(f"may describe `{self.clause.words[self.at + 1].written}`")
+            have = self.clause.before(self.at)
+            if PAST in self.possible and owns(self.clause, have, self.vocabulary):
+                return self.doubt("may be the past simple after a relative clause")
             return self.sure(PARTICIPLE)
         if is_base:
             return self.judged_base(perfect)
@@ -111,8 +117,13 @@ class _Place:
             return self.doubt("is not the past simple for sure" + self.context)
         if not self.agrees():
             return self.doubt("does not agree" + self.context)
+        if self.clause.quotes(self.at):
+            return self.doubt("begins a quotation")
         settled = PARTICIPLE not in self.possible and self.word.text != "did"
-        if settled and self.word.text not in self.vocabulary.other_words:
+        settled = settled and self.word.text not in self.vocabulary.other_words
+        if other := self.other_verb(settled):
+            return self.doubt(f"stands beside another verb, `{other.written}`")
+        if settled:
             return self.sure(PAST)
         if not has_subject(self.clause, self.at, self.vocabulary):
             return self.doubt(self.unsettled)
@@ -120,11 +131,26 @@ class _Place:
             return self.doubt("may only help another verb")
         return self.sure(PAST)
 
+    def other_verb(self, settled: bool) -> Word | None:
+        """An auxiliary that may belong to the form, anywhere before it, or a finite verb after it
+        that may have its subject: "Why are they liked?", "The word went is past"."""
+        auxiliaries = english.FINITE | (frozenset() if settled else {"'s", "'d"})
+        words = self.clause.words
+        if before := [word for word in words[: self.at] if word.text in auxiliaries]:
+            return before[-1]
+        for last, word in pairwise(words[self.at :]):
+            if word.marked or word.text in english.JOINERS:
+                return None
+            if word.text in english.FINITE and last.text != "to":
+                return word
+        return None
+
     def sure(self, tense: str) -> Finding:
-        return Finding(self.word, tense, self.possible)
+        person = person_of(self.clause, self.at, self.vocabulary)
+        return Finding(self.word, tense, self.possible, person=person)
 
     def doubt(self, why: str) -> Finding:
-        return Finding(self.word, None, self.possible, why)
+        return replace(self.sure(PAST), tense=None, why=why)
 
     @property
     def unsettled(self) -> str:
@@ -168,13 +194,13 @@ class _Place:
             return None  # "What's he eaten?"
         if far is None or self.clause.text(far) not in english.HAVE:
             return False
-        if text in english.SUBJECTS:
-            return True
-        may_be_subject = text in english.EITHER or self.clause.words[near].capital
+        may_be_subject = (
+            text in english.SUBJECTS | english.EITHER or self.clause.words[near].capital
+        )
         if not may_be_subject and text in english.FUNCTION_WORDS:
             return False  # "They have to come"
-        asks = self.clause.question and opens_clause(self.clause, far)
-        return True if may_be_subject and asks else None
+        asks = text in english.SUBJECTS or (may_be_subject and self.clause.question)
+        return True if asks and begins(self.clause, far) else None  # "What we have we started"
 
     def may_describe(self) -> bool:
         """Whether it can be an adjective of a plural right after it: "has broken ribs"."""
@@ -214,31 +240,41 @@ class _Place:
         """Whether it only helps another verb, as had, did and used can; None if it may."""
         if self.word.text not in english.HELPERS:
             return False
-        following = self.clause.after(self.at)
         if self.word.text == "used":
-            return None if self.clause.text(following) == "to" else False
-        right_after = [word.text for word in self.clause.words[self.at + 1 : self.at + 2]]
+            return None if "to" in self.later else False
+        following = self.clause.after(self.at)
         turned = following is not None and self.turned(following)
-        if self.word.text == "did" and (turned or right_after in (["not"], ["n't"])):
+        if self.word.text == "did" and (turned or self.later[:1] in (["not"], ["n't"])):
             return True
-        if following is None:
-            return None
-        if turned:
+        if turned and following is not None:
             following = self.clause.after(following)
-            helps = self.helps_with(self.clause.text(following))
-            return helps or None
-        return self.helps_with(self.clause.text(following))
-
-    def helps_with(self, following: str) -> bool | None:
-        """As ``helps``, from the next word that is no adverb."""
-        if self.word.text == "did":
-            if following in self.vocabulary.bases:
-                return True
-            return False if following in english.FOLLOWERS else None
-        if following in self.vocabulary.participles:
+        helped = self.vocabulary.bases if self.word.text == "did" else self.vocabulary.participles
+        if self.clause.text(following) in helped:
             return True
-        looks = following in english.IRREGULAR_PARTICIPLES | english.AFTER_HAD
-        return None if looks or following.endswith(("ed", "ly")) else False
+        if turned or following != self.at + 1:
+            return None
+        return False if self.has_object() else None
+
+    @property
+    def later(self) -> list[str]:
+        """The words after it in its clause."""
+        return [word.text for word in self.clause.words[self.at + 1 :]]
+
+    def has_object(self) -> bool:
+        """Whether the word right after a had or did can only begin its object, and no verb follows
+        that it may help: not in "They had at last gone", "She did in fact leave"."""
+        following, rest = self.later[0], self.clause.words[self.at + 1 :]
+        # "had to come" is an obligation, not a perfect.
+        verbs = [text for last, text in pairwise(["", *self.later]) if last != "to"]
+        if self.word.text == "did":
+            objects = following in english.OBJECTS and not following.endswith(("self", "selves"))
+            determined = following in english.ARTICLES or self.later[:2] == ["all", "the"]
+            helped = not self.vocabulary.bases.isdisjoint(verbs)
+            timed = bool(english.TIMES & set(self.later[1:3]))
+            return (objects or (determined and not timed)) and not helped and plain(rest)
+        if following in english.AFTER_HAD or following.endswith("ly"):
+            return False
+        return not any(map(english.may_be_participle, verbs))
 
     def turned(self, following: int) -> bool:
         """Whether the subject follows, as in "What had she" and "When did it"."""

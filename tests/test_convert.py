@@ -68,10 +68,29 @@ def test_the_spanish_form_is_taken_where_it_stands(
 
 @pytest.mark.parametrize(
     ("english", "person"),
-    [("I was late.", "1sg"), ("They say he went.", "3sg"), ("We went.", "1pl"),
-     ("The dogs were late.", "3pl")],
-)  # fmt: skip
-def test_the_person_is_that_of_the_last_pronoun(
+    [
+        ("I was late.", "1sg"),
+        ("They say he went.", "3sg"),
+        ("We went.", "1pl"),
+        ("The dogs were late.", "3pl"),
+        ("I know who worked.", "3sg"),
+        ("You and I were friends.", "1pl"),
+        ("Ana and Tom looked at it.", "3pl"),
+        ("Ana and my brother were late.", "3pl"),
+        ("My parents' friends came.", "3pl"),
+        ("I think the teacher came.", "3sg"),
+        ("I eat and he ate.", "3sg"),
+        ("James came.", "3sg"),
+        ("I like it and he went.", "3sg"),
+        ("You came.", "2sg"),
+        ("We know she has never gone.", "3sg"),
+        ("Has she gone?", "3sg"),
+        ("Ana and I have already gone.", "1pl"),
+        ("I like what they wrote.", "3pl"),
+        ("went home", "3sg"),
+    ],
+)
+def test_the_person_is_that_of_the_subject(
     verbs: dict[str, Verb], english: str, person: str
 ) -> None:
     assert convert([Sentence(english)], verbs, "own").rows[0]["person"] == person
@@ -135,6 +154,38 @@ def test_what_is_converted_is_a_corpus(
     assert main(command) == 1
     assert "it exists already" in capsys.readouterr().err
     assert corpus.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        (".own.jsonl", "a name that begins with a dot"),
+        (".jsonl", "a name that begins with a dot"),
+        ("a{b.jsonl", "a brace in its name"),
+        ("a}/own.jsonl", "a brace in its name"),
+        ("own.json", "an ending '.json'"),
+        ("own.csv", "an ending '.csv'"),
+    ],
+)
+def test_a_name_that_the_pipeline_would_not_read_is_refused_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, found: str
+) -> None:
+    table = tmp_path / "own.csv"
+    table.write_text("en\nHe went.\n")
+    assert main(["convert", str(table), str(tmp_path / name)]) == 1
+    said = capsys.readouterr().err
+    assert f"found:    {found}\n" in said
+    assert "exists" not in said
+    assert list(tmp_path.iterdir()) == [table]
+
+
+def test_a_report_of_thousands_of_columns_is_short() -> None:
+    sentences = [Sentence("I like it.", place="t.csv:2")]
+    names = [f"column{number}" for number in range(5_000)]
+    said = report(convert(sentences, {}, "own"), Table(sentences, names), "own.jsonl")
+    assert "column19 and 4,980 more\n" in said
+    long = report(convert(sentences, {}, "own"), Table(sentences, ["x" * 100_000]), "own.jsonl")
+    assert len(long) < 1_000
 
 
 def test_nothing_is_written_when_a_table_is_refused_or_gives_no_row(

@@ -103,17 +103,16 @@ It has [been]p years.
 She asked if he had [eaten]p.
 I 've [worked]p here.
 Who has [written]p this?
+She had [been]p seen and he had too.
+If he had then [eaten]p it, we would know.
+What have we [finished]p?
+I like tea and they have [finished]p it.
 """
 
 SIMPLE = """
 He [went]s home.
-He [had]s lunch, walked home and slept.
 She [had]s a cold.
-What he [had]s was a bad cold.
-She [had]s it done.
-He [had]s his hair cut.
 I [had]s to go.
-They [had]s a walked dog.
 The teacher [had]s a cold.
 He [did]s his homework.
 She [did]s the dishes.
@@ -145,6 +144,22 @@ The work finished, he [went]s home.
 We [ate]s half-eaten apples.
 'I [went]s home,' he said.
 Yesterday WE [walked]s.
+He [had]s to come home.
+He [had]s lunch.
+We [had]s no time.
+Ana and Tom [looked]s at it.
+She [did]s it because we were late.
+I know who [worked]s.
+He [went]s to be alone.
+They say he [worked]s hard.
+By whom [was]s I looked at?
+What [were]s they watched by?
+He [ate]s as he had before.
+She [ate]s more than he had yesterday.
+Rarely [was]s she liked.
+She [got]s him finished.
+He [saw]s her finished.
+He [saw]s it finished.
 """
 
 DOUBTFUL = """
@@ -200,12 +215,135 @@ Maria had, as ever, no map.
 Went home early.
 """
 
+# A form of be, had or did that may help another verb, wherever in the clause either stands; a noun
+# whose verb comes later; a form that is only spoken of.
+HELPED_OR_REDUCED = """
+Is she finished?
+Isn't he finished?
+Are they finished with it?
+Were they liked?
+Was she wanted by the police?
+Was he looked at?
+Am I wanted?
+How is she liked there?
+Why're they liked?
+They had all gone home.
+We had both finished.
+They had each eaten.
+She had in fact finished.
+He had at last gone.
+He had by then finished work.
+He had long wanted it.
+He had himself gone.
+They had together finished it.
+I had earlier gone.
+We had later gone.
+I had first gone.
+It had at last started.
+She did in fact go.
+We did both go.
+They did all work hard.
+He did at last finish.
+He did after all come home.
+They did later go.
+He did himself work.
+He did at first like it.
+Who did all go?
+Everything I have I worked for.
+What we have we started.
+The word went is past.
+The man wanted for murder lives here.
+Her work finished for the day.
+Tom wanted in three states runs.
+Aren't we finished?
+isn't she liked there?
+Aint they wanted?
+Where's he wanted?
+Since when are they liked?
+When is it finished?
+She finished with it?
+You wanted by the police?
+They had once more walked home.
+He had of late studied hard.
+We had none of us eaten.
+I had by noon written it.
+She had on Monday started it.
+They had at 9:30 gone home.
+They had with Mr. Smith finished it.
+They had... gone home.
+She had for years wanted it.
+The boys had all overslept.
+We had the whole day worked.
+She had in a way understood.
+We had only this morning come home.
+They had between them eaten it.
+They did in the end leave.
+She did an hour ago leave.
+I did once in a while walk home.
+He did the whole day work.
+They did each see it.
+We did ourselves write it.
+She did a little later eat.
+He did this morning finish.
+You did for once listen.
+All we had we finished.
+The little they have they worked for.
+What I have I wanted.
+The men wanted in the town live here.
+The film watched by millions lives on.
+The verb "went" is irregular.
+He said "went".
+The past of go is went.
+The form wrote is past.
+The people looked at laughed.
+The game played in Spain ends.
+Those who have they liked.
+Everything I have started with a dream.
+What we have worked for us.
+All he had finished in smoke.
+The plan Tom liked is here.
+Tom talked to laughs.
+The children looked after play.
+The book studied in class bores me.
+The house looked at yesterday stinks.
+The dogs walked every day live longer.
+The film watched the most wins.
+The team liked here wins.
+The job finished first wins.
+The job finished today pays.
+He had, at last, gone home.
+She did, in fact, go.
+They had \u2013 at last \u2013 gone.
+They had (all) gone.
+Nor had the old man eaten.
+Had the old man ever worked?
+Have the others finished?
+Did all of them go?
+Only then had Tom finished it.
+Little had we then seen.
+So are they liked.
+Not only is he wanted, he runs.
+Finished she is not.
+I wish I were liked.
+Got it finished.
+He considers it finished.
+Once finished it works.
+The friends Tom had worked hard.
+The money we had finished in May.
+He had lunch, walked home and slept.
+What he had was a bad cold.
+She had it done.
+He had his hair cut.
+They had a walked dog.
+"""
+
 NONE = """
 They have to come home early.
 I come here often.
 Did he come?
 When did he come?
 Did he put it there?
+Never did they all go.
 He did not work.
 She goes.
 A half-eaten apple.
@@ -224,7 +362,7 @@ def test_what_the_words_around_settle(labelled: str, verbs: dict[str, Verb]) -> 
     assert found(plain, verbs) == labelled
 
 
-@pytest.mark.parametrize("sentence", lines(DOUBTFUL))
+@pytest.mark.parametrize("sentence", [*lines(DOUBTFUL), *lines(HELPED_OR_REDUCED)])
 def test_what_they_do_not_settle_is_listed(sentence: str, verbs: dict[str, Verb]) -> None:
     assert found(sentence, verbs) == "doubtful"
 
@@ -235,7 +373,7 @@ def test_what_is_no_past_form_is_none(sentence: str, verbs: dict[str, Verb]) -> 
 
 
 def test_the_corpus_converts_back_to_itself(study: dict[str, Verb]) -> None:
-    """No row gets another label; of 660, four leave a doubt ("My parents played cards")."""
+    """No row gets another label; of 660, 15 leave a doubt ("My parents played cards")."""
     rows = [row for row in read_rows(CORPUS, study) if row.is_fill_in]
     doubtful = 0
     for row in rows:
@@ -246,7 +384,7 @@ def test_the_corpus_converts_back_to_itself(study: dict[str, Verb]) -> None:
                 row.text, row.prompt, row.tense, row.target,
             ]  # fmt: skip
         assert not done.without_form
-    assert (doubtful, len(rows)) == (4, 660)
+    assert (doubtful, len(rows)) == (15, 660)
 
 
 @pytest.mark.parametrize("apostrophe", APOSTROPHES)
