@@ -311,11 +311,10 @@ def test_pairs_that_were_left_out_for_their_length_are_counted_by_split() -> Non
     results = make_results()
     results["pairs"]["too_long"] = {"train": 1}
     assert (
-        "Left out of the table is 1 pair longer than the model's context: 1 of train. What is said "
-        "below of words, lengths and frames still counts it.\n\nA pair is"
+        "Left out here is 1 pair longer than the model's context: 1 of train.\n\nA pair is"
     ) in render(results)
     results["pairs"]["too_long"] = {"train": 1200, "probe": 1}
-    assert "Left out of the table are 1,201 pairs longer than the model's context: 1,200 of" in (
+    assert "Left out here are 1,201 pairs longer than the model's context: 1,200 of" in (
         render(results)
     )
 

@@ -235,7 +235,7 @@ def test_ids_that_look_like_numbers_and_a_sentence_that_may_be_left_out(
     run = study.snakemake("--cores", "2", "report")
     assert run.code == 0, run.output
     report = (study.root / "REPORT.md").read_text(encoding="utf-8")
-    assert "Left out of the table is 1 pair longer than the model's context: 1 of " in report
+    assert "Left out here is 1 pair longer than the model's context: 1 of " in report
     summary = json.loads((study.root / "data/tokenized/summary.json").read_text())
     assert sum(summary["too_long"].values()) == 1
 
