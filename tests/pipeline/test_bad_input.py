@@ -127,6 +127,12 @@ def prompt_in_the_base_corpus(study: Study) -> None:
     path.write_text(path.read_text(encoding="utf-8") + row + "\n", encoding="utf-8")
 
 
+def longer_regular_rows(study: Study) -> None:
+    path = study.root / CORPUS / "regular.jsonl"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('.", "', ' and so on.", "'), encoding="utf-8")
+
+
 def long_row(row: dict[str, Any]) -> dict[str, Any]:
     tail = " and so on" * 30 + "."
     return row | {"prompt": row["prompt"][:-1] + tail, "text": row["text"][:-1] + tail}
@@ -169,6 +175,10 @@ BAD_CORPORA: dict[str, tuple[Change, list[str]]] = {
     "few regular rows": (
         few_regular_rows,
         ["config.yaml: data.corpus: too few regular rows for the control split"],
+    ),
+    "regular rows unlike the irregular": (
+        longer_regular_rows,
+        ["do not resemble the irregular", "control prompts are", "words longer than irregular"],
     ),
     "prompt in two splits": (
         prompt_in_two_splits,
