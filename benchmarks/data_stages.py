@@ -10,6 +10,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -57,17 +58,18 @@ def filter_(folder: Path) -> None:
 
 def split(folder: Path) -> None:
     data = settings()["data"]
-    wanted = SplitSettings(**data["split"])
+    wanted = SplitSettings(**{key: data["split"][key] for key in asdict(SplitSettings())})
     irregular, regular = (
         list(iter_pair_rows(folder / f"{name}.jsonl")) for name in ("irregular", "regular")
     )
     splits = split_pairs(irregular, regular, wanted, data["seed"])
-    write_json(folder / "distributions.json", check_splits(splits, [], wanted))
+    write_json(folder / "unseen_words.json", check_splits(splits, []))
     for name, pairs in splits.items():
         write_jsonl(folder / f"{name}.jsonl", pair_rows(pairs))
 
 
 def tokenize(folder: Path) -> None:
+    from minituner.likeness import Likeness, LikenessLimits
     from minituner.pairs import ContextLimit, tokenize_splits
     from minituner.tokenizer import load_tokenizer
 
@@ -78,6 +80,7 @@ def tokenize(folder: Path) -> None:
         {name: folder / f"{name}.tokens.jsonl" for name in SPLITS},
         tokenizer,
         ContextLimit(context_length),
+        Likeness(LikenessLimits(1.0, float("inf"))),
     )
 
 

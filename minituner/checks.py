@@ -1,46 +1,38 @@
-"""What must hold of the splits: no leak into another or the base, and a control like the rest."""
+"""What must hold of the splits: no leak of one into another, nor of the study into the base."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import chain
-from typing import Any
 
 from minituner.corpus import BLANK, Row
 from minituner.data import Pair
 from minituner.errors import Mistakes, UserError
-from minituner.splits import SplitSettings
-from minituner.text import comparable, comparable_word
+from minituner.text import comparable, comparable_word, words_of
 
-UNSEEN_SHOWN = 10
-NO_DIFFERENCE = "spaces, apostrophes, quotation marks and capitals make no difference"
+NO_DIFFERENCE = "kinds of spaces, apostrophes and quotation marks, and capitals, make no difference"
 
 
 def check_splits(
-    splits: Mapping[str, Sequence[Pair]], base_rows: Iterable[Row], settings: SplitSettings
-) -> dict[str, Any]:
-    """Fail loudly if the splits leak into each other or the base, or are not alike.
+    splits: Mapping[str, Sequence[Pair]], base_rows: Iterable[Row]
+) -> list[str] | None:
+    """Fail loudly if the splits leak into each other or the base.
 
     Returns:
-        The distributions that were compared (:func:`compare_distributions`), and for each split the
-        words that the base has not read (``unseen_words``; None where its corpus is not known).
+        The words of the pairs' sentences that the base has not read, sorted; None where its corpus
+        is not known.
 
     Raises:
-        UserError: A prompt stands in two splits, train and control share a verb, the base corpus
-            holds a prompt or sentence of the study, or control and irregular pairs are not alike.
+        UserError: A prompt stands in two splits, train and control share a verb, or the base corpus
+            holds a prompt or sentence of the study.
     """
     check_prompts_apart(splits)
     check_verbs_apart(splits["train"], splits["control"])
     read: set[str] = set()
     check_base_apart(splits, _noting_words(base_rows, read))
-    distributions = compare_distributions(
-        [*splits["train"], *splits["val"], *splits["test"]], splits["control"]
-    )
-    check_alike(distributions, settings)
-    unseen = {name: unseen_words(pairs, read) for name, pairs in splits.items()} if read else None
-    return distributions | {"unseen_words": unseen}
+    if not read:
+        return None
+    return sorted(unseen_words(chain.from_iterable(splits.values()), read))
 
 
 def _noting_words(rows: Iterable[Row], words: set[str]) -> Iterator[Row]:
@@ -50,19 +42,9 @@ def _noting_words(rows: Iterable[Row], words: set[str]) -> Iterator[Row]:
         yield row
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a text as they are compared (:func:`comparable`), apostrophes and hyphens inside
-    them included."""
-    return re.findall(r"\w+(?:['-]\w+)*", comparable(text))
-
-
-def unseen_words(pairs: Iterable[Pair], read: Collection[str]) -> dict[str, Any]:
-    """How many of the words in the pairs' sentences are none of those that the base has read, and
-    the first few that occur most."""
-    counts = Counter(word for pair in pairs for word in words_of(pair.sentence))
-    unseen = Counter({word: n for word, n in counts.items() if word not in read})
-    shown = sorted(unseen, key=lambda word: (-unseen[word], word))[:UNSEEN_SHOWN]
-    return {"words": counts.total(), "unseen": unseen.total(), "most": shown}
+def unseen_words(pairs: Iterable[Pair], read: Set[str]) -> set[str]:
+    """The words of the pairs' sentences that are none of those that the base has read."""
+    return {word for pair in pairs for word in words_of(pair.sentence)} - read
 
 
 def check_prompts_apart(splits: Mapping[str, Sequence[Pair]]) -> None:
@@ -99,13 +81,15 @@ def check_verbs_apart(train: Sequence[Pair], control: Sequence[Pair]) -> None:
 
 
 def check_base_apart(splits: Mapping[str, Sequence[Pair]], base_rows: Iterable[Row]) -> None:
-    """No prompt and no filled-in sentence of the study is in the base corpus, however spelled."""
+    """No prompt of the study, and no sentence with either of its forms, is in the base corpus,
+    however spelled."""
     mistakes = Mistakes()
     study: dict[str, Pair] = {}
     for pair in chain.from_iterable(splits.values()):
         prompt = comparable(pair.prompt)
-        sentence = prompt.replace(BLANK, comparable_word(pair.english))
-        study[prompt] = study[sentence] = pair
+        study[prompt] = pair
+        for form in (pair.english, pair.wrong):
+            study[prompt.replace(BLANK, comparable_word(form))] = pair
     for row in base_rows:
         for text in (row.prompt, row.text):
             found = None if text is None else study.get(comparable(text))
@@ -120,49 +104,3 @@ def check_base_apart(splits: Mapping[str, Sequence[Pair]], base_rows: Iterable[R
                 mistakes.add(error)
                 break  # a row is told of once
     mistakes.raise_if_any()
-
-
-def compare_distributions(irregular: Sequence[Pair], control: Sequence[Pair]) -> dict[str, Any]:
-    """Frame types and prompt lengths (in words) of both sets, and how far apart they are."""
-
-    def describe(pairs: Sequence[Pair]) -> dict[str, Any]:
-        return {
-            "pairs": len(pairs),
-            "frames": _counts(pairs, lambda pair: pair.frame),
-            "prompt_words": _counts(pairs, lambda pair: f"{len(pair.prompt.split()):02d}"),
-            "mean_prompt_words": sum(len(p.prompt.split()) for p in pairs) / len(pairs),
-        }
-
-    left, right = describe(irregular), describe(control)
-    frames = left["frames"].keys() | right["frames"].keys()
-    distance = 0.5 * sum(
-        abs(left["frames"].get(f, 0) / left["pairs"] - right["frames"].get(f, 0) / right["pairs"])
-        for f in sorted(frames)
-    )
-    return {
-        "irregular": left,
-        "control": right,
-        "frame_distance": round(distance, 6),
-        "length_difference_words": round(right["mean_prompt_words"] - left["mean_prompt_words"], 6),
-    }
-
-
-def _counts(pairs: Sequence[Pair], key: Callable[[Pair], str]) -> dict[str, int]:
-    return dict(sorted(Counter(key(pair) for pair in pairs).items()))
-
-
-def check_alike(distributions: Mapping[str, Any], settings: SplitSettings) -> None:
-    """The control pairs must resemble the irregular ones, or drift would measure the frames."""
-    for key, limit in (
-        ("frame_distance", settings.max_frame_distance),
-        ("length_difference_words", settings.max_length_difference_words),
-    ):
-        if abs(distributions[key]) > limit:
-            raise UserError(
-                "config.yaml: data.corpus",
-                "the regular control pairs do not resemble the irregular ones",
-                found=f"{key} {distributions[key]} (irregular: {distributions['irregular']}; "
-                f"control: {distributions['control']})",
-                expected=f"at most {limit}",
-                mend=f"even out the corpus, or raise data.split.max_{key} in config.yaml",
-            )

@@ -12,7 +12,7 @@ from typing import Any
 from minituner.corpus import BLANK, Row
 from minituner.errors import Mistakes, UserError
 from minituner.files import iter_jsonl
-from minituner.text import comparable, comparable_word
+from minituner.text import comparable, plainness
 from minituner.verbs import Verb
 
 FORMS = ("past_simple", "past_participle")
@@ -123,15 +123,16 @@ def pair_of_row(row: Row, verbs: Mapping[str, Verb]) -> Pair:
 
 
 def without_duplicates(pairs: Iterable[Pair]) -> list[Pair]:
-    """One of all pairs whose prompt and target are :func:`comparable`, whatever their order: that
-    with the shortest prompt (so the one without a space too many), of equals the first."""
-    kept: dict[tuple[str, str, str], Pair] = {}
+    """One of all pairs with the same form in :func:`comparable` prompts, whatever their order: one
+    with Spanish rather than one without, and of those the one with the plainest spelling."""
+    kept: dict[tuple[str, str], Pair] = {}
 
-    def rank(pair: Pair) -> tuple[int, tuple[str, ...]]:
-        return len(pair.prompt), content(pair)
+    def rank(pair: Pair) -> tuple[object, ...]:
+        spanish = plainness(pair.spanish, begins=False)
+        return not pair.spanish, plainness(pair.prompt), spanish, content(pair)
 
     for pair in pairs:
-        key = comparable(pair.prompt), pair.english, comparable_word(pair.spanish)
+        key = comparable(pair.prompt), pair.english
         if key not in kept or rank(pair) < rank(kept[key]):
             kept[key] = pair
     return list(kept.values())

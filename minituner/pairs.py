@@ -25,6 +25,7 @@ from tokenizers import Tokenizer
 from minituner.data import Pair
 from minituner.errors import Mistakes, SeveralErrors, UserError, shortened
 from minituner.files import atomic_open, iter_jsonl, write_rows
+from minituner.likeness import Likeness
 from minituner.prompts import SEPARATOR, answer_text, prompt_text
 from minituner.text import number_of
 from minituner.tokenizer import BOS, EOS, check_kept, encode, special_id
@@ -94,6 +95,7 @@ def tokenize_splits(
     paths: Mapping[str, str | Path],
     tokenizer: Tokenizer,
     limit: ContextLimit,
+    likeness: Likeness | None = None,
     name: str = "the tokenizer",
 ) -> dict[str, Any]:
     """Write every split's pairs as token ids, one at a time; all files are written or none is.
@@ -101,24 +103,34 @@ def tokenize_splits(
     Args:
         splits: The pairs of each split, by its name.
         paths: Where each split's file goes.
+        likeness: What the pairs that fit are compared by; None does not compare them.
         name: What to call the tokenizer in messages.
 
     Returns:
-        ``splits``, what :class:`SplitSummary` says of each, and only if pairs were left out for
-        their length ``too_long``, how many of which split.
+        ``splits``, what :class:`SplitSummary` says of each; only if pairs were left out for their
+        length ``too_long``, how many of which split; and what was compared, ``distributions``.
 
     Raises:
-        UserError: More pairs are too long than may be left out, or all of a split.
+        UserError: More pairs are too long than may be left out, or all of a split; or those that
+            fit are not alike.
     """
     summaries = {name: SplitSummary() for name in splits}
     with ExitStack() as files:
         for split, pairs in splits.items():
             stream = files.enter_context(atomic_open(paths[split]))
             fitting = limit.fitting(split, pairs, tokenizer, name)
+            if likeness is not None:
+                fitting = likeness.counting(split, fitting)
             write_rows(stream, tokenized_rows(summaries[split].counting(fitting)))
         limit.check()
-    found = {"splits": {name: summary.as_json() for name, summary in summaries.items()}}
-    return found | ({"too_long": dict(limit.too_long)} if limit.too_long else {})
+        if likeness is not None:
+            likeness.check()
+    found: dict[str, Any] = {"splits": {name: s.as_json() for name, s in summaries.items()}}
+    if limit.too_long:
+        found["too_long"] = dict(limit.too_long)
+    if likeness is not None:
+        found["distributions"] = likeness.as_json()
+    return found
 
 
 class ContextLimit:

@@ -123,9 +123,8 @@ def left_out_sentence(too_long: Mapping[str, int] | None) -> str:
     by_split = ", ".join(f"{count:,} of {name}" for name, count in too_long.items())
     verb = "is" if total == 1 else "are"
     return (
-        f"Left out of the table {verb} {number_of(total, 'pair')} longer than the model's context: "
-        f"{by_split}. What is said below of words, lengths and frames still counts "
-        f"{'it' if total == 1 else 'them'}."
+        f"Left out here {verb} {number_of(total, 'pair')} longer than the model's context: "
+        f"{by_split}."
     )
 
 

@@ -19,9 +19,6 @@ class SplitSettings:
 
     The shares are of the irregular pairs and sum to 1; the counts are of the regular ones.
     ``held_out_complements`` of every irregular verb are kept out of train.
-    ``max_frame_distance`` bounds the total variation distance between the frame types of the
-    control and the irregular pairs, ``max_length_difference_words`` the difference between their
-    mean prompt lengths.
     """
 
     train_share: float = 0.8
@@ -30,8 +27,6 @@ class SplitSettings:
     held_out_complements: int = 1
     control_pairs: int = 100
     probe_sentences: int = 20
-    max_frame_distance: float = 0.1
-    max_length_difference_words: float = 0.5
 
 
 def split_pairs(
@@ -184,7 +179,9 @@ def draw_control(
     chosen: list[Pair] = []
     for frame, quota in _apportion(frames, count).items():
         chosen += round_robin_by_verb(by_frame[frame])[:quota]
-    if len(chosen) < count:  # a frame type ran short: fill up; the likeness check has the last word
+    if (
+        len(chosen) < count
+    ):  # a frame type ran short: fill up; `tokenize` has the last word on likeness
         left = without_prompts(seeded_shuffle(regular, seed), chosen)
         chosen += round_robin_by_verb(left)[: count - len(chosen)]
     if len(chosen) < count:

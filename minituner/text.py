@@ -8,23 +8,47 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import BinaryIO
 
 from minituner.errors import UserError
 
-# What people and programs type for an apostrophe and for a quotation mark.
-APOSTROPHES = "'\u2019\u2018\u201b\u02bc\u02b9\u2032\u00b4\u0060\uff07\u201a\u2039\u203a"
-QUOTES = '"\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u301d\u301e\uff02'
-INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\u00ad"  # byte-order mark, joiners, soft hyphen
-_PLAIN = {
-    **dict.fromkeys(APOSTROPHES, "'"),
-    **dict.fromkeys(QUOTES, '"'),
-    **dict.fromkeys(INVISIBLE, ""),
-}
-_NO_WIDTH = dict.fromkeys(set(map(ord, INVISIBLE)) - {0x200C, 0x200D})  # joiners make an emoji
-_NOT_PLAIN = re.compile(f"[{re.escape(''.join(_PLAIN))}]")  # five times as fast as str.translate
+# What people and programs type for an apostrophe and for a quotation mark; some are letters to
+# Unicode.
+APOSTROPHES = (
+    "'\u2019\u2018\u201a\u201b\u2032\u2035\u2039\u203a\u02b9\u02bb\u02bc\u02bd\u02be\u02bf\u02c8\u02ca"
+    "\u02cb\u00b4\u0060\u055a\u05f3\u07f4\u275b\u275c\u275f\u276e\u276f\ua78b\ua78c\uff07\uff40"
+    "\u1fbd\u1fbf\u1fef\u1ffd\u1ffe\u0384"
+)
+QUOTES = (
+    '"\u201c\u201d\u201e\u201f\u2033\u2034\u2036\u2037\u2057\u00ab\u00bb\u02ba\u02dd\u02ee\u05f4\u07f5'
+    "\u275d\u275e\u2760\u2e42\u300c\u300d\u300e\u300f\u301d\u301e\u301f\ufe41\ufe42\ufe43\ufe44\uff02"
+    "\uff62\uff63\U0001f676\U0001f677\U0001f678"
+)
+# What is not seen, as it stands between the brackets of a regular expression: all format characters
+# (Unicode's category Cf), and what else it calls default-ignorable. The first make an emoji.
+_JOINING = "\u200c\u200d\ufe00-\ufe0f\U000e0020-\U000e007f"
+_NEVER_SEEN = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e001f\U000e0080-\U000e0fff"
+    "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd\U00013430-\U0001343f"
+)
+INVISIBLE = _JOINING + _NEVER_SEEN
+_NO_WIDTH = re.compile(f"[{_NEVER_SEEN}]")
+_UNSEEN = re.compile(f"[{INVISIBLE}]")
+# Regular expressions, as str.translate takes five times as long.
+_ANY_QUOTE = re.compile(f"[{re.escape(APOSTROPHES + QUOTES)}]")
+_HYPHENS = re.compile("[\u2010\u2011]")
+_MARK = "".join(
+    re.escape(character)
+    for character in map(chr, range(0x3040))  # NFKC has none of the wide and vertical ones above
+    if unicodedata.category(character).startswith("P") and character != "_"
+)
+_SPACE_BESIDE_MARK = re.compile(f" (?:(?=[{_MARK}])|(?<=[{_MARK}] ))")
+_QUOTES_IN_A_ROW = re.compile("''+")
+
 # Byte-order marks; UTF-32's little-endian one begins with UTF-16's, so it stands before that.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -151,7 +175,7 @@ def iter_lines(stream: BinaryIO, source: str | Path) -> Iterator[bytes]:
 def single_spaced(text: str) -> str:
     """``text`` with what no reader can see taken out: one space between words and none at the
     ends, composed accents (NFC), nothing without width."""
-    return " ".join(unicodedata.normalize("NFC", text.translate(_NO_WIDTH)).split())
+    return " ".join(unicodedata.normalize("NFC", _NO_WIDTH.sub("", text)).split())
 
 
 _CONTROLS = {
@@ -178,19 +202,38 @@ def first_control(text: str) -> str | None:
     return None
 
 
+def folded(text: str) -> str:
+    """``text`` with one character for all that mean the same: small letters, composed accents, no
+    compatibility forms (NFKC), ``'`` for apostrophes and quotation marks of any kind, and nothing
+    invisible. Its spaces are as they were."""
+    if text.isascii():
+        return text.casefold().replace("`", "'").replace('"', "'")
+    # Quotation marks before NFKC, which would make a space and a combining accent of a typed acute,
+    # and after it, since it makes some; and NFKC again, since small letters may be decomposed.
+    text = unicodedata.normalize("NFKC", _seen(text)).casefold()
+    return _seen(unicodedata.normalize("NFKC", text))
+
+
+def _seen(text: str) -> str:
+    """Without invisible characters, and with one kind of quotation mark and hyphen."""
+    return _HYPHENS.sub("-", _ANY_QUOTE.sub("'", _UNSEEN.sub("", text)))
+
+
 def comparable(text: str) -> str:
     """``text`` as it is compared with others: the same for all spellings of one sentence.
 
-    Spaces of any kind and number, apostrophes, quotation marks, capitals, invisible characters and
-    Unicode's compatibility forms (NFKC) make no difference; letters, accents, digits and other
-    punctuation do. For comparing only: what is shown keeps its spelling.
+    What makes no difference: what is the same when :func:`folded`, the number and kind of spaces,
+    any space beside punctuation and at the blank ``__``, and quotation marks around the whole.
+    Letters, accents, digits and other punctuation do. For comparing only: what is shown keeps its
+    spelling.
     """
-    if not text.isascii():
-        # Before NFKC, which would make a space and a combining accent of a typed acute.
-        text = _plain(unicodedata.normalize("NFKC", _plain(text)))
-    else:
-        text = text.replace("`", "'")
-    return " ".join(text.casefold().split())
+    text = " ".join(folded(text).replace("__", " __ ").split())
+    text = _SPACE_BESIDE_MARK.sub("", text)
+    if "'" in text:
+        text = _QUOTES_IN_A_ROW.sub("'", text)
+        if len(text) > 2 and text[0] == text[-1] == "'":
+            text = text[1:-1]
+    return text
 
 
 @lru_cache(2**16)
@@ -199,8 +242,46 @@ def comparable_word(text: str) -> str:
     return comparable(text)
 
 
-def _plain(text: str) -> str:
-    return _NOT_PLAIN.sub(lambda found: _PLAIN[found[0]], text)
+def words_of(text: str) -> list[str]:
+    """The words of a text, :func:`folded`, with the apostrophes and hyphens inside them."""
+    return re.findall(r"\w+(?:['-]\w+)*", folded(text))
+
+
+_TYPOGRAPHIC = re.escape((APOSTROPHES + QUOTES).replace("'", "").replace('"', ""))
+# What a plain writer would not have typed; each place counts as one.
+_ODD = re.compile(
+    "|".join(
+        (
+            r"[^\S ]|^ | (?= )| $",  # any space but the one between two words
+            r" (?=[,.;:!?%)\]}])|(?<=[(\[{¿¡]) ",  # a space on the inner side of a mark
+            r"[,.;:!?](?=[^\W\d_])|(?<=\w)\"(?=\w)",  # none on the outer side
+            r"(?<=[^\W_])__|__(?=[^\W_])",  # none at the blank
+            r"(?:^|(?<= ))[\"'](?= |$)|'(?=')",  # a quotation mark that stands alone, or is two
+            r"^[\"'](?=.*[\"']$)",  # quotation marks around the whole
+            f"[{INVISIBLE}]|[{_TYPOGRAPHIC}]",
+        )
+    )
+)
+
+
+def plainness(text: str, begins: bool = True) -> tuple[int, int, bool, int, str]:
+    """What puts the spellings of one sentence in order, the plainest first; it depends on nothing
+    but the text.
+
+    First comes the number of odd characters (spaces too many or too few, typographic quotation
+    marks, invisible characters and whatever else comparing takes no notice of); then that of
+    capitals inside words, whether the first letter is as it should be, and that of all capitals:
+    "Ana and I" is plainer than "Ana And I", "ana and i" and "ANA AND I".
+
+    Args:
+        begins: Whether ``text`` begins a sentence, so that its first letter should be a capital.
+    """
+    composed = unicodedata.normalize("NFC", text)
+    odd = len(_ODD.findall(text)) + len(text) - len(composed)
+    odd += sum(unicodedata.normalize("NFKC", character) != character for character in composed)
+    inside = sum(left.isalpha() and right.isupper() for left, right in pairwise(composed))
+    first = next(filter(str.isalpha, composed), "")
+    return odd, inside, first.isupper() != begins, sum(map(str.isupper, composed)), text
 
 
 def number_of(count: int, noun: str, plural: str | None = None) -> str:

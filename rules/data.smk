@@ -1,5 +1,13 @@
 """The study's data: needs the verb corpus, makes data/filtered, data/splits and data/tokenized."""
 
+# Which pairs go where; and, once it is known which of them fit, how unlike they may be.
+LIKENESS = [
+    f"data.split.{key}" for key in config["data"]["split"] if key.startswith("max_")
+]
+DIVISION = [
+    f"data.split.{key}" for key in config["data"]["split"] if not key.startswith("max_")
+]
+
 
 rule filter:
     """Keep the past simple and participle rows of the study's verbs."""
@@ -23,7 +31,7 @@ rule filter:
 
 
 rule split:
-    """Train, val and test of the irregular pairs, control and probe of the regular ones; checked."""
+    """Train, val and test of the irregular pairs, control and probe of the regular; no leaks."""
     input:
         irregular="data/filtered/irregular.jsonl",
         regular="data/filtered/regular.jsonl",
@@ -32,24 +40,24 @@ rule split:
         code=source("split"),
     output:
         **{name: update(f"data/splits/{name}.jsonl") for name in SPLITS},
-        distributions=update("data/splits/distributions.json"),
+        unseen_words=update("data/splits/unseen_words.json"),
         manifest=update("data/splits/manifest.json"),
     log:
         "logs/split.log",
     conda:
         "../envs/minituner.yaml"
     params:
-        config=settings("data.split", "data.seed"),
+        config=settings(*DIVISION, "data.seed"),
         seed=config["data"]["seed"],
     script:
         "../workflow_scripts/split.py"
 
 
 checkpoint tokenize:
-    """Write the pairs as token ids. A checkpoint: see `gated` in common.smk."""
+    """Write the pairs that fit as token ids, if they are alike. A checkpoint: see `gated`."""
     input:
         **{name: f"data/splits/{name}.jsonl" for name in SPLITS},
-        distributions="data/splits/distributions.json",
+        unseen_words="data/splits/unseen_words.json",
         tokenizer=TOKENIZER,
         code=source("tokenize"),
     output:
@@ -61,6 +69,8 @@ checkpoint tokenize:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=settings("base.model.context_length", "data.max_share_too_long"),
+        config=settings(
+            "base.model.context_length", "data.max_share_too_long", *LIKENESS
+        ),
     script:
         "../workflow_scripts/tokenize.py"

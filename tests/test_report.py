@@ -311,11 +311,10 @@ def test_pairs_that_were_left_out_for_their_length_are_counted_by_split() -> Non
     results = make_results()
     results["pairs"]["too_long"] = {"train": 1}
     assert (
-        "Left out of the table is 1 pair longer than the model's context: 1 of train. What is said "
-        "below of words, lengths and frames still counts it.\n\nA pair is"
+        "Left out here is 1 pair longer than the model's context: 1 of train.\n\nA pair is"
     ) in render(results)
     results["pairs"]["too_long"] = {"train": 1200, "probe": 1}
-    assert "Left out of the table are 1,201 pairs longer than the model's context: 1,200 of" in (
+    assert "Left out here are 1,201 pairs longer than the model's context: 1,200 of" in (
         render(results)
     )
 
@@ -382,10 +381,14 @@ def test_whatever_there_is_one_of_is_one() -> None:
 
 
 def test_nothing_is_said_of_a_base_corpus_that_is_not_known() -> None:
-    assert "No prompt stands in two splits, whatever its spaces" in render(make_results())
+    report = render(make_results())
+    assert "No prompt stands in two splits, whatever kinds of" in report
+    assert "The test sentences were not in the fine-tuning; the forms" in report
     results = make_results()
     results["pairs"]["distributions"]["unseen_words"] = {"test": {"words": 9, "unseen": 0}}
-    assert "stands in two splits or in the base's corpus, whatever its" in render(results)
+    report = render(results)
+    assert "stands in two splits or in the base's corpus, whatever kinds of" in report
+    assert "The test sentences were in neither training; the forms" in report
 
 
 @pytest.mark.parametrize(("mean", "words"), [(0.0, "is not shown to depend"), (0.2, "depends on")])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import re
+import unicodedata
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from minituner.text import (
     iter_lines,
     lines_of,
     number_of,
+    plainness,
     read_text,
     single_spaced,
 )
@@ -103,6 +106,16 @@ SENTENCE = 'He didn\'t say "went" at the café.'
         "he DIDN\u00b4T say \u00abwent\u00bb at the caf\u00e9.",
         "He didn`t say \u201ewent\u201f\u3000at the café\u200b.",
         '\ufeffHe didn\u02bct say "\uff57ent" at the ca\ufb01é.'.replace("\ufb01", "f"),
+        "He didn\u02bbt say \u2018went\u2019 at the café .",
+        "He didn\ua78ct say ''went'' at the café.",
+        "He didn\u05f3t say ``went'' at the café.",
+        "He didn't say \u05f4went\u05f4 at the café.",
+        "He didn't say \u275dwent\u275e at the café.",
+        "He didn't say \u00ab went \u00bb at the café.",
+        "He didn't say \u2039\u00a0went\u202f\u203a at the café.",
+        "\"He didn't say 'went' at the café.\"",
+        "\u201cHe didn\u2019t say \u2018went\u2019 at the café.\u201d",
+        'He did\u2060n\'t say\u200e "went"\ufe0f at\u034f the\u180e café.',
     ],
 )
 def test_spellings_of_one_sentence_are_comparable(spelling: str) -> None:
@@ -122,9 +135,64 @@ def test_other_sentences_are_not(other: str) -> None:
     assert comparable(other) != comparable(SENTENCE)
 
 
+@pytest.mark.parametrize("spelling", ["they__an egg .", "They __  an egg.", "THEY__ an egg."])
+def test_the_blank_is_a_word_of_its_own(spelling: str) -> None:
+    assert comparable(spelling) == "they __ an egg."
+
+
 def test_what_is_compared_is_stable() -> None:
-    for text in (SENTENCE, "\u00b4\uff07 \u2033", "\ufb01 \xbd \u2026 \uff21"):
+    """Of every character, in a word and beside one."""
+    every = map(chr, (*range(0xD800), *range(0xE000, 0x30000)))
+    for text in (SENTENCE, *(f"{c}a{c} {c}b" for c in every)):
         assert comparable(comparable(text)) == comparable(text)
+
+
+def test_what_is_not_seen_makes_no_difference() -> None:
+    characters = map(chr, range(0x110000))
+    unseen = [c for c in characters if unicodedata.category(c) == "Cf"]
+    assert len(unseen) > 100
+    for character in (*unseen, *"\u034f\u115f\u180b\u3164\ufe00\ufe0e\ufe0f\uffa0\U000e0100"):
+        assert comparable(f"we{character}nt") == "went"
+
+
+def test_every_quotation_mark_of_unicode_is_one() -> None:
+    """Those that open or close, but for the brackets of editors of the New Testament."""
+    marks = [c for c in map(chr, range(0x2E00)) if unicodedata.category(c) in ("Pi", "Pf")]
+    assert len(marks) == 10
+    for mark in (*marks, *"\"'`\u201a\u201e\u2032\u2033\u300c\u300f\uff02\uff07"):
+        assert comparable(f"He {mark}went{mark} home.") == "he'went'home."
+
+
+# Each begins with the plainest; every one after is less plain than that before.
+SPELLINGS = [
+    ["He went.", "He Went.", "he went.", "HE WENT.", "He  went."],
+    ["He __ out, too.", "He __ out, TOO.", "He __ out , too."],
+    ["Ana and I __.", "Ana And I __.", "ana and i __.", "ANA AND I __."],
+    ["He __ out, too.", "He __ out,too.", " He __ out,too."],
+    ["They __ an egg.", "They__ an egg.", "They__an egg.", "They__an egg ."],
+    ["He went.", "He\twent.", "He\twent.\u200b"],
+    ["A café.", "A cafe\u0301.", "A \u2060cafe\u0301."],
+    ["It's late.", "It\u2019s late.", "\u201cIt\u2019s late.\u201d"],
+    ["It's late.", '"It\'s late."'],
+    ['A "b" c.', "A 'b' c.", "A ''b'' c.", "A ``b'' c."],
+    ['A "b" c.', 'A"b" c.', 'A"b"c.'],
+    ['A "b" c.', 'A " b " c.', "A \u00ab b \u00bb c."],
+    ["Went 12 times.", "Went \uff11\uff12 times."],
+    ["¿Fue él?", "¿fue él?", "¿ Fue él ?"],
+]
+
+
+@pytest.mark.parametrize("spellings", SPELLINGS, ids=lambda spellings: spellings[0])
+def test_the_plainest_spelling_comes_first(spellings: list[str]) -> None:
+    assert len({comparable(text) for text in spellings}) == 1
+    for plainer, other in pairwise(spellings):
+        assert plainness(plainer) < plainness(other)
+
+
+def test_a_word_within_a_sentence_is_plainest_without_capitals() -> None:
+    words = ["ESTUVIERON", "Estuvieron", "estuvieron"]
+    assert min(words, key=lambda word: plainness(word, begins=False)) == "estuvieron"
+    assert min(words, key=plainness) == "Estuvieron"
 
 
 def test_no_part_of_a_message_is_longer_than_a_few_lines() -> None:

@@ -11,7 +11,7 @@ with run_stage(snakemake) as job:
     pairs = {name: list(iter_pair_rows(job.input[name])) for name in ("irregular", "regular")}
     splits = split_pairs(pairs["irregular"], pairs["regular"], settings, job.params.seed)
     base_rows = iter_files(job.input.base_corpus, load_verbs(job.input.verbs))
-    distributions = check_splits(splits, base_rows, settings)
+    unseen = check_splits(splits, base_rows)
     for name, pairs in splits.items():
         write_jsonl(job.output[name], pair_rows(pairs))
-    write_json(job.output.distributions, distributions)
+    write_json(job.output.unseen_words, unseen)

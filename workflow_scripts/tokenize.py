@@ -1,5 +1,6 @@
 from minituner.data import SPLITS, iter_pair_rows
 from minituner.files import read_json, write_json
+from minituner.likeness import Likeness, LikenessLimits
 from minituner.manifest import run_stage
 from minituner.pairs import ContextLimit, tokenize_splits
 from minituner.tokenizer import load_tokenizer
@@ -9,12 +10,15 @@ with run_stage(snakemake) as job:
     limit = ContextLimit(
         config["base"]["model"]["context_length"], config["data"]["max_share_too_long"]
     )
+    likeness = Likeness(
+        LikenessLimits(**config["data"]["split"]), read_json(job.input.unseen_words)
+    )
     summary = tokenize_splits(
         {name: iter_pair_rows(job.input[name]) for name in SPLITS},
         {name: job.output[name] for name in SPLITS},
         load_tokenizer(job.input.tokenizer),
         limit,
+        likeness,
         job.input.tokenizer,
     )
-    distributions = read_json(job.input.distributions)
-    write_json(job.output.summary, summary | {"distributions": distributions})
+    write_json(job.output.summary, summary)

@@ -127,6 +127,12 @@ def prompt_in_the_base_corpus(study: Study) -> None:
     path.write_text(path.read_text(encoding="utf-8") + row + "\n", encoding="utf-8")
 
 
+def longer_regular_rows(study: Study) -> None:
+    path = study.root / CORPUS / "regular.jsonl"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('.", "', ' and so on.", "'), encoding="utf-8")
+
+
 def long_row(row: dict[str, Any]) -> dict[str, Any]:
     tail = " and so on" * 30 + "."
     return row | {"prompt": row["prompt"][:-1] + tail, "text": row["text"][:-1] + tail}
@@ -169,6 +175,10 @@ BAD_CORPORA: dict[str, tuple[Change, list[str]]] = {
     "few regular rows": (
         few_regular_rows,
         ["config.yaml: data.corpus: too few regular rows for the control split"],
+    ),
+    "regular rows unlike the irregular": (
+        longer_regular_rows,
+        ["do not resemble the irregular", "control prompts are", "words longer than irregular"],
     ),
     "prompt in two splits": (
         prompt_in_two_splits,
@@ -235,7 +245,7 @@ def test_ids_that_look_like_numbers_and_a_sentence_that_may_be_left_out(
     run = study.snakemake("--cores", "2", "report")
     assert run.code == 0, run.output
     report = (study.root / "REPORT.md").read_text(encoding="utf-8")
-    assert "Left out of the table is 1 pair longer than the model's context: 1 of " in report
+    assert "Left out here is 1 pair longer than the model's context: 1 of " in report
     summary = json.loads((study.root / "data/tokenized/summary.json").read_text())
     assert sum(summary["too_long"].values()) == 1
 

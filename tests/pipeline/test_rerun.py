@@ -85,6 +85,12 @@ def allow_pairs_too_long(study: Study) -> None:
     study.write_config(config)
 
 
+def allow_another_control(study: Study) -> None:
+    config = study.config
+    config["data"]["split"]["max_length_difference_words"] += 0.25
+    study.write_config(config)
+
+
 CONTRACT: list[tuple[str, Callable[[Study], None], set[str]]] = [
     ("touched", touch_everything, set()),
     ("present row added", add_present_row, DATA),
@@ -101,6 +107,7 @@ CONTRACT: list[tuple[str, Callable[[Study], None], set[str]]] = [
         (DATA - {"filter"}) | BASE | {"train"} | AFTER_TRAINING,
     ),
     ("more pairs may be too long", allow_pairs_too_long, {"tokenize"}),
+    ("control may be less like the rest", allow_another_control, {"tokenize"}),
     ("rank added", add_rank, {"train", "evaluate", "plot", "render", "cost"}),
     ("learning rate changed", change_learning_rate, {"train"} | AFTER_TRAINING),
     (
