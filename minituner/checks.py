@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import chain
 from typing import Any
 
+from minituner.commands import in_config
 from minituner.corpus import BLANK, Row
 from minituner.data import Pair
 from minituner.errors import Mistakes, UserError
@@ -94,7 +95,7 @@ def check_verbs_apart(train: Sequence[Pair], control: Sequence[Pair]) -> None:
             "a verb is both trained on and in the control split",
             found=", ".join(sorted(shared)),
             expected="control verbs that the training split does not hold",
-            mend="keep data.irregular_verbs and data.regular_verbs apart in config.yaml",
+            mend="keep data.irregular_verbs and data.regular_verbs apart",
         )
 
 
@@ -159,10 +160,10 @@ def check_alike(distributions: Mapping[str, Any], settings: SplitSettings) -> No
     ):
         if abs(distributions[key]) > limit:
             raise UserError(
-                "config.yaml: data.corpus",
+                in_config("data.corpus"),
                 "the regular control pairs do not resemble the irregular ones",
                 found=f"{key} {distributions[key]} (irregular: {distributions['irregular']}; "
                 f"control: {distributions['control']})",
                 expected=f"at most {limit}",
-                mend=f"even out the corpus, or raise data.split.max_{key} in config.yaml",
+                mend=f"even out the corpus, or raise data.split.max_{key}",
             )

@@ -57,6 +57,31 @@ def test_the_same_file_is_named_once_however_it_is_written(tmp_path: Path) -> No
     assert commands.use_config_files(files) == ("config.yaml", "own/c.yaml")
 
 
+def test_a_key_is_named_with_the_last_file_that_holds_it() -> None:
+    Path("config.yaml").write_text("data: {corpus: a, split: {probe: 1}}\nranks: [2]\n")
+    Path("one.yaml").write_text("data:\n  corpus: b\n")
+    Path("two.yaml").write_text("\ufeffranks: [4]\ndata: {split: null}\n", encoding="utf-8")
+    commands.use_config_files(["config.yaml", "one.yaml", "two.yaml"])
+    for key, file in {
+        "ranks": "two.yaml",
+        "data.corpus": "one.yaml",
+        "data.split": "two.yaml",
+        "data.split.probe": "config.yaml",
+        "data.verbs": "config.yaml",  # in none of them
+    }.items():
+        assert commands.in_config(key) == f"{file}: {key}"
+    Path("two.yaml").write_text("ranks: [")
+    Path("one.yaml").unlink()
+    assert commands.in_config("ranks") == "config.yaml: ranks"
+    assert commands.in_config("data.corpus") == "config.yaml: data.corpus"
+
+
+def test_no_message_takes_the_users_config_for_the_projects() -> None:
+    """Where a value stands is known to in_config alone."""
+    for file in (Path(__file__).parent.parent / "minituner").glob("*.py"):
+        assert '"config.yaml: ' not in file.read_text(encoding="utf-8"), file
+
+
 # --- whose results ------------------------------------------------------------------------------
 
 
