@@ -256,7 +256,7 @@ def test_a_verb_without_a_row_is_a_warning_in_the_report(finished: Study, tmp_pa
 
 BAD_CONFIGS: dict[str, tuple[dict[str, object], list[str]]] = {
     "unknown key": ({"rnaks": [2]}, ["config.yaml: top level: unknown", "did you mean 'ranks'?"]),
-    "wrong type": ({"seeds": "0"}, ["config.yaml: seeds:", "'0' (str)", "of type array"]),
+    "wrong type": ({"seeds": "0"}, ["config.yaml: seeds:", "'0' (text)", "a list"]),
     "rank 0": ({"ranks": [0, 8]}, ["config.yaml: ranks.0:", "at least 1"]),
     "rank above the layer": (
         {"ranks": [8, 64]},
@@ -471,11 +471,11 @@ BAD_BASES: dict[str, tuple[Change, list[str]]] = {
     ),
     "another base's tokenizer": (
         other_tokenizer,
-        ["own/tokenizer.json: is the tokenizer of another base", "sha256"],
+        ["own/tokenizer.json: is not the file that the base was saved with", "sha256"],
     ),
     "another vocabulary": (
         other_vocabulary,
-        ["own/tokenizer.json: is the tokenizer of another base", "a vocabulary of 599"],
+        ["own/tokenizer.json: has another vocabulary than the base", "a vocabulary of 599"],
     ),
     "a tokenizer that changes text": (
         lower_case,
