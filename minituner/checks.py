@@ -165,5 +165,5 @@ def check_alike(distributions: Mapping[str, Any], settings: SplitSettings) -> No
                 found=f"{key} {distributions[key]} (irregular: {distributions['irregular']}; "
                 f"control: {distributions['control']})",
                 expected=f"at most {limit}",
-                mend=f"even out the corpus, or raise data.split.max_{key}",
+                mend=f"even out the corpus, or raise {in_config(f'data.split.max_{key}')}",
             )

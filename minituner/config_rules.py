@@ -23,7 +23,7 @@ def headline_rank(config: Config) -> Iterator[Problem]:
         yield problem(
             "lora.rank",
             "the headline rank is not in the sweep",
-            found=config["lora"]["rank"],
+            found=f"lora.rank: {config['lora']['rank']}",
             expected=f"one of the ranks {config['ranks']}",
             mend="add it to ranks, or choose another headline rank (lora.rank)",
             compared_with=["ranks"],
@@ -54,7 +54,7 @@ def heads_divide_the_width(config: Config) -> Iterator[Problem]:
             "base.model.n_heads",
             "n_heads does not divide d_model",
             found=f"{n_heads} heads, d_model {d_model}",
-            expected="a divisor of d_model",
+            expected="n_heads: a divisor of d_model",
             mend=f"e.g. n_heads: {min(divisors, key=lambda d: abs(d - n_heads))}, or a d_model "
             f"that is a multiple of {n_heads}",
             compared_with=["base.model.d_model"],

@@ -218,5 +218,5 @@ def _too_few(split: str, found: int, needed: int, kind: str) -> UserError:
         f"too few {kind} rows for the {split} split",
         found=number_of(found, "pair"),
         expected=f"at least {needed}, in the past simple or past participle, each with a prompt",
-        mend="add rows to the corpus, or ask for fewer under data.split",
+        mend=f"add rows to the corpus, or ask for fewer: {in_config('data.split')}",
     )

@@ -199,12 +199,14 @@ def where_they_part(text: str, other: str, around: int = 60) -> str:
     pairs = enumerate(zip(text, other, strict=False))
     place = next((i for i, (a, b) in pairs if a != b), min(len(text), len(other)))
     start = max(place - around, 0)
-    shown = repr(text if len(text) <= 4 * around else text[start : place + around])
-    cut = f"from character {start + 1} on: " if len(text) > 4 * around and start else ""
+    shown = repr(text)
+    if len(text) > 4 * around:
+        of = f" (from character {start + 1} of {len(text):,})"
+        shown = repr(text[start : place + around]) + of
     there = text[place : place + 1], other[place : place + 1]
     if comparable(text) != comparable(other) and "".join(there).isascii():
-        return cut + shown
-    return f"{cut}{shown}, with {_named(there[0])} as character {place + 1}"
+        return shown
+    return f"{shown}, with {_named(there[0])} as character {place + 1}"
 
 
 def _named(character: str) -> str:

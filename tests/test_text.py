@@ -191,7 +191,7 @@ def test_several_mistakes_of_any_length_are_a_page_at_most(parts: int) -> None:
         ),
         ("He g\u043et.", "He got.", "'He g\u043et.', with CYRILLIC SMALL LETTER O (U+043E) as"),
         ("Yes", "Yes ", "'Yes', with nothing as character 4"),
-        ("a" * 500 + "xy", "a" * 500 + "zy", f"from character 441 on: '{'a' * 60}xy'"),
+        ("a" * 500 + "xy", "a" * 500 + "zy", f"'{'a' * 60}xy' (from character 441 of 502)"),
     ],
 )
 def test_where_two_texts_part_is_seen(text: str, other: str, shown: str) -> None:
