@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from minituner import commands
+from minituner.checks import check_alike
+from minituner.data import filter_rows
 from minituner.errors import UserError
 from minituner.files import write_json
 from minituner.interpreter import one_word
 from minituner.manifest import config_files_of, require_own_results
+from minituner.splits import SplitSettings, shares_of
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +77,23 @@ def test_a_key_is_named_with_the_last_file_that_holds_it() -> None:
     Path("one.yaml").unlink()
     assert commands.in_config("ranks") == "config.yaml: ranks"
     assert commands.in_config("data.corpus") == "config.yaml: data.corpus"
+
+
+def test_what_is_wrong_with_the_data_is_a_mistake_of_the_file_that_asks_for_it() -> None:
+    Path("config.yaml").write_text("data: {corpus: a, irregular_verbs: [go]}\n")
+    Path("own.yaml").write_text("data: {split: {train_share: 0.5}, regular_verbs: [walk]}\n")
+    commands.use_config_files(["config.yaml", "own.yaml"])
+    settings = SplitSettings(train_share=0.5)
+    with pytest.raises(UserError, match=r"^own\.yaml: data\.split: the shares"):
+        shares_of(settings)
+    distances = {"frame_distance": 0.2, "irregular": {}, "control": {}}
+    with pytest.raises(UserError, match=r"^config\.yaml: data\.corpus: ") as refusal:
+        check_alike(distances, settings)
+    assert "own.yaml" not in str(refusal.value)  # it says nothing of that limit
+    with pytest.raises(UserError, match="2 mistakes") as refusal:
+        filter_rows([], {}, ["go"], ["walk"])
+    assert "\nconfig.yaml: data.irregular_verbs: " in str(refusal.value)
+    assert "\nown.yaml: data.regular_verbs: " in str(refusal.value)
 
 
 def test_no_message_takes_the_users_config_for_the_projects() -> None:
