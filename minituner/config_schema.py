@@ -101,49 +101,58 @@ def _problems(error: Any) -> Iterator[Problem]:
     """One error of jsonschema, which may tell of several keys."""
     keys = tuple(map(str, error.absolute_path))
     place = ".".join(keys) or "top level"
-    if error.validator == "additionalProperties":
-        known = list(error.schema["properties"])
-        for key in error.instance:
-            if key not in known:
-                yield Problem(
-                    place,
-                    (*keys, key),
-                    f"unknown key {key!r}",
-                    found=str(key),
-                    expected=f"one of {', '.join(known)}",
-                    mend=nearest(str(key), known) or f"remove {key!r}",
-                )
-    elif error.validator == "required":
-        for key in error.validator_value:
-            if key not in error.instance:
-                yield Problem(
-                    place,
-                    (*keys, key),
-                    f"the key {key!r} is missing",
-                    found=f"only {', '.join(map(str, error.instance)) or 'nothing'}",
-                    expected=f"{key!r} as well",
-                    mend="take it from the config.yaml that the project ships",
-                    missing=True,
-                )
-    elif error.instance is None and error.validator == "type" and "properties" in error.schema:
-        yield Problem(
-            place,
-            keys,
-            "has no keys under it",
-            found="nothing",
-            expected=f"its keys: {', '.join(error.schema['properties'])}",
-            mend=f"write them under {keys[-1]}, indented; an overlay that changes none of them "
-            f"leaves out {keys[-1]} as well",
-        )
-    else:
-        yield Problem(
-            place,
-            keys,
-            "the value cannot be used",
-            found=_with_kind(error.instance),
-            expected=EXPECTED[error.validator](error.validator_value),
-            mend=_suggestion(error) or "change it there",
-        )
+    match error.validator:
+        case "additionalProperties":
+            yield from _unknown_keys(error, keys, place)
+        case "required":
+            yield from _missing_keys(error, keys, place)
+        case "type" if "properties" in error.schema:
+            yield Problem(
+                place,
+                keys,
+                "has no keys under it",
+                found=_with_kind(error.instance),
+                expected=f"its keys: {', '.join(error.schema['properties'])}",
+                mend=f"write them under {place}, indented; an overlay that changes none of them "
+                f"leaves out {place} as well",
+            )
+        case _:
+            yield Problem(
+                place,
+                keys,
+                "the value cannot be used",
+                found=_with_kind(error.instance),
+                expected=EXPECTED[error.validator](error.validator_value),
+                mend=_suggestion(error) or "change it there",
+            )
+
+
+def _unknown_keys(error: Any, keys: Keys, place: str) -> Iterator[Problem]:
+    known = list(error.schema["properties"])
+    for key in error.instance:
+        if key not in known:
+            yield Problem(
+                place,
+                (*keys, key),
+                f"unknown key {key!r}",
+                found=str(key),
+                expected=f"one of {', '.join(known)}",
+                mend=nearest(str(key), known) or f"remove {key!r}",
+            )
+
+
+def _missing_keys(error: Any, keys: Keys, place: str) -> Iterator[Problem]:
+    for key in error.validator_value:
+        if key not in error.instance:
+            yield Problem(
+                place,
+                (*keys, key),
+                f"the key {key!r} is missing",
+                found=f"only {', '.join(map(str, error.instance)) or 'nothing'}",
+                expected=f"{key!r} as well",
+                mend="take it from the config.yaml that the project ships",
+                missing=True,
+            )
 
 
 # The kinds of values, as JSON Schema and as people call them.
@@ -171,7 +180,9 @@ def _with_kind(value: object) -> str:
             return f"{value} (a number)"
         case list():
             return f"{value} (a list)"
-    return f"{value} (a mapping)"
+        case Mapping():
+            return f"{dict(value)} (a mapping)"
+    return repr(value)
 
 
 EXPECTED: Mapping[str, Callable[[Any], str]] = {

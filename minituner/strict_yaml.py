@@ -81,7 +81,7 @@ def _not_yaml(path: str | Path, text: str, error: Exception) -> UserError:
     return UserError(
         path if line is None else f"{path}:{line}",
         "is not YAML",
-        found=problem,
+        found=str(problem).removeprefix("found "),
         expected="one YAML document: 'key: value', indented by spaces",
         mend="mend the indentation, quotes or colons on that line",
     )

@@ -164,7 +164,8 @@ def drop(path: str) -> Callable[[dict[str, Any]], None]:
         (put("base.model.n_heads", 5), "base.model.n_heads", "a divisor of d_model"),
         (put("base.corpus", ""), "base.corpus", "''"),
         # What stands there, called what people call it; and no advice that does not help.
-        (put("data", None), "data", "nothing\n  expected: its keys: verbs, corpus, "),
+        (put("data", None), "data", "nothing (null)\n  expected: its keys: verbs, corpus, "),
+        (put("lora", [8]), "lora", "[8] (a list)\n  expected: its keys: rank, "),
         (put("lora.use_dora", "maybe"), "lora.use_dora", "write true or false there"),
         (put("lora.alpha", "nan"), "lora.alpha", "to mend:  write a number there"),
         (put("lora.alpha", "1e999"), "lora.alpha", "to mend:  write a number there"),

@@ -86,6 +86,7 @@ def test_every_kind_of_value_is_read_as_it_is_written(tmp_path: Path) -> None:
         ("a:\n\tb: 1\n", 2, ["is not YAML"]),
         ("a: 1\nb: x\x00y\n", 2, ["is not YAML", "control characters"]),
         ("a: 1\nb: c: d\n", 2, ["is not YAML"]),
+        ("a: 1\nb: *c\n", 2, ["is not YAML", "found:    undefined alias"]),
     ],
 )
 def test_what_yaml_takes_for_something_else_is_refused_by_line(
