@@ -70,16 +70,17 @@ def load_tokenizer(path: str | Path, vocab_size: int | None = None) -> Tokenizer
         raise _refusal(path, "there is no such file", found="nothing", expected=EXPECTED)
     with _failures_told(path):
         tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        if hasattr(tokenizer.model, "dropout"):  # it would cut a text differently each time
+            tokenizer.model.dropout = None
+        _plain_text(tokenizer)
         _check(tokenizer, path, vocab_size)
     return tokenizer
 
 
 def _check(tokenizer: Tokenizer, path: Path, vocab_size: int | None) -> None:
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    if hasattr(tokenizer.model, "dropout"):  # it would cut a text differently each time
-        tokenizer.model.dropout = None
-    _plain_text(tokenizer)
+    """It has the special tokens, keeps text, and is of the base's size."""
     missing = [token for token in SPECIAL_TOKENS if tokenizer.token_to_id(token) is None]
     if missing:
         raise _refusal(
@@ -109,7 +110,7 @@ def _failures_told(path: Path) -> Iterator[None]:
     """Refuse a file that the library fails on: with a bare Exception, or with a panic, which is no
     Exception and of which it also prints a trace."""
     try:
-        with _standard_error_closed():
+        with _silenced():
             yield
     except UserError:
         raise
@@ -121,7 +122,7 @@ def _failures_told(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _standard_error_closed() -> Iterator[None]:
+def _silenced() -> Iterator[None]:
     """What the library writes to standard error goes nowhere."""
     try:
         kept = os.dup(2)
