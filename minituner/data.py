@@ -90,14 +90,15 @@ def _check_known(verbs: Mapping[str, Verb], **lemmas: Sequence[str]) -> None:
     mistakes = Mistakes()
     for key, names in lemmas.items():
         for unknown in (name for name in names if name not in verbs):
+            near = nearest(unknown, verbs)
             mistakes.add(
                 UserError(
                     in_config(f"data.{key}"),
                     "names a verb whose forms are not known",
                     found=unknown,
                     expected=f"verbs of data.verbs: {', '.join(verbs)}",
-                    mend=nearest(unknown, verbs)
-                    or "mend the name, or write the verb's forms into that file",
+                    mend=(f"{near} If not, " if near else "mend the name, or ")
+                    + "write the verb's forms into that file",
                 )
             )
     mistakes.raise_if_any()
