@@ -563,7 +563,7 @@ def test_a_loss_that_is_no_number_stops_the_training_at_its_step(
     config["train"]["learning_rate"] = 1e30
     study.write_config(config)
     run = study.snakemake("--cores", "1", f"{SWEEP}/rank-2/training.json")
-    assert_refused(run, "the loss is no longer finite", "learning rate in config.yaml")
+    assert_refused(run, "the loss is no longer finite", "lower the learning rate")
     assert re.search(r"training step \d+ of \d+:", run.output), run.output
     assert "train" in run.rules
     assert results(study) == results(finished)
