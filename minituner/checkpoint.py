@@ -38,7 +38,7 @@ def load_base(path: str | Path, tokenizer_path: str | Path | None = None) -> Min
 
     Raises:
         UserError: The file is unsafe or damaged, its weights do not fit its config, or the
-            tokenizer is another base's.
+            tokenizer is not the file that it names.
     """
     value = load_tensors(path, BASE_FORMAT)
     try:
@@ -72,8 +72,9 @@ def _check_tokenizer(tokenizer_path: str | Path, recorded: object, base_path: st
     if recorded not in (None, digest):
         raise UserError(
             tokenizer_path,
-            "is the tokenizer of another base",
-            found=f"sha256 {digest[:12]}",
+            "is not the file that the base was saved with",
+            found=f"sha256 {digest[:12]}: another tokenizer, or the same one written once more",
             expected=f"sha256 {str(recorded)[:12]}, as {base_path} says",
-            mend="name the tokenizer.json that the base was trained with",
+            mend="name that file; or, if this is the base's own tokenizer with other settings, "
+            "save the base with it: minituner.checkpoint.save_base",
         )

@@ -76,7 +76,7 @@ def check_verbs_apart(train: Sequence[Pair], control: Sequence[Pair]) -> None:
             "a verb is both trained on and in the control split",
             found=", ".join(sorted(shared)),
             expected="control verbs that the training split does not hold",
-            mend="keep data.irregular_verbs and data.regular_verbs apart in config.yaml",
+            mend="keep data.irregular_verbs and data.regular_verbs apart",
         )
 
 

@@ -1,10 +1,12 @@
-"""Commands as they are printed for a user: they repeat the config files of the user's study."""
+"""The config files of this process's study, as commands and messages name them for a user."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 CONFIG = "config.yaml"
 
@@ -30,6 +32,32 @@ def use_config_files(paths: Iterable[str | Path]) -> tuple[str, ...]:
 def config_files() -> tuple[str, ...]:
     """The config files of this process."""
     return _config_files
+
+
+def in_config(key: str) -> str:
+    """``own/config.yaml: data.corpus``: a dotted key after the last config file that holds it.
+
+    ``config.yaml`` if none does. The files are read when a message is made, and not before.
+    """
+    holding = [name for name in _config_files if _holds(_content_of(name), key.split("."))]
+    return f"{(holding or [CONFIG])[-1]}: {key}"
+
+
+def _content_of(path: str) -> Any:
+    """What a config file holds; None if it is no longer what it was when the study began."""
+    import yaml  # here: a message alone needs it
+
+    with suppress(OSError, ValueError, yaml.YAMLError):
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
+    return None
+
+
+def _holds(content: Any, keys: list[str]) -> bool:
+    for key in keys:
+        if not isinstance(content, dict) or key not in content:
+            return False
+        content = content[key]
+    return True
 
 
 def _name_of(path: str | Path) -> str:

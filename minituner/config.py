@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +32,36 @@ def check_config(config: Config, schema_path: str | Path, paths: Iterable[str | 
     mistakes = Mistakes()
     problems = schema_problems(config, read_yaml(schema_path))
     for problem in problems:
-        mistakes.add(problem.error(_source(problem, config, layers)))
+        source = _source(problem, config, layers)
+        mistakes.add(
+            (problem.at_command_line() if source == COMMAND_LINE else problem).error(source)
+        )
     for reads, rule in RULES:
         # A rule can only look at values that are there and of their kinds.
         if not any(_overlap(problem.keys, key) for problem in problems for key in reads):
             for found in rule(config):
-                if isinstance(found, Problem):
-                    found = found.error(_source(found, config, layers))
-                mistakes.add(found)
+                error = _placed(found, config, layers) if isinstance(found, Problem) else found
+                mistakes.add(error)
     mistakes.raise_if_any()
 
 
 def _overlap(keys: Keys, dotted: str) -> bool:
     """Whether one of two ways to a value is the beginning of the other."""
     return all(one == other for one, other in zip(keys, dotted.split("."), strict=False))
+
+
+def _placed(problem: Problem, config: Config, layers: Mapping[str, Config]) -> UserError:
+    """Values that do not agree: the mistake is where the last of them was written. That is the
+    problem's own value if it was written with that one, or later."""
+    order = [*(layers or ["config.yaml"]), COMMAND_LINE]
+
+    def source(keys: Keys) -> str:
+        return _source(replace(problem, keys=keys), config, layers)
+
+    last = max((problem.keys, *problem.others), key=lambda keys: order.index(source(keys)))
+    if source(last) != source(problem.keys):
+        problem = replace(problem, place=".".join(last))
+    return problem.error(source(last))
 
 
 def _source(problem: Problem, config: Config, layers: Mapping[str, Config]) -> str:

@@ -23,9 +23,10 @@ def headline_rank(config: Config) -> Iterator[Problem]:
         yield problem(
             "lora.rank",
             "the headline rank is not in the sweep",
-            found=config["lora"]["rank"],
+            found=f"lora.rank: {config['lora']['rank']}",
             expected=f"one of the ranks {config['ranks']}",
-            mend="add it to ranks, or choose another headline rank",
+            mend="add it to ranks, or choose another headline rank (lora.rank)",
+            compared_with=["ranks"],
         )
 
 
@@ -40,6 +41,7 @@ def ranks_fit_the_base(config: Config) -> Iterator[Problem]:
             found=", ".join(map(str, too_large)),
             expected=f"at most base.model.d_model = {d_model}",
             mend="remove it from ranks",
+            compared_with=["base.model.d_model"],
         )
 
 
@@ -50,10 +52,12 @@ def heads_divide_the_width(config: Config) -> Iterator[Problem]:
         divisors = (d for d in range(1, d_model + 1) if d_model % d == 0)
         yield problem(
             "base.model.n_heads",
-            "does not divide d_model",
+            "n_heads does not divide d_model",
             found=f"{n_heads} heads, d_model {d_model}",
-            expected="a divisor of d_model",
-            mend=f"e.g. {min(divisors, key=lambda d: abs(d - n_heads))}",
+            expected="n_heads: a divisor of d_model",
+            mend=f"e.g. n_heads: {min(divisors, key=lambda d: abs(d - n_heads))}, or a d_model "
+            f"that is a multiple of {n_heads}",
+            compared_with=["base.model.d_model"],
         )
 
 
@@ -68,6 +72,7 @@ def verbs_taught_or_kept(config: Config) -> Iterator[Problem]:
             expected="irregular_verbs and regular_verbs to share none",
             mend="remove it from one of the two",
             at="data.regular_verbs",
+            compared_with=["data.irregular_verbs"],
         )
 
 
@@ -101,16 +106,18 @@ def seeds_of_further_bases(config: Config) -> Iterator[Problem]:
             "base.seeds",
             "a base of your own has no other seeds",
             found=base["seeds"],
-            expected="an empty list",
+            expected="base.seeds to be an empty list",
             mend="write seeds: [], or let the pipeline pretrain the base: checkpoint: null",
+            compared_with=["base.checkpoint"],
         )
     if base["pretrain"]["seed"] in base["seeds"]:
         yield problem(
             "base.seeds",
-            "holds the seed of the study's own base",
+            "the seed of the study's own base is among base.seeds",
             found=base["pretrain"]["seed"],
             expected="the seeds of further bases",
-            mend="remove it from the list",
+            mend="remove it from base.seeds",
+            compared_with=["base.pretrain.seed"],
         )
 
 
@@ -135,7 +142,8 @@ def arms_and_runs(config: Config) -> Iterator[Problem]:
                     "the name is given twice",
                     found=f"{twin} and {name}",
                     expected="names that differ in more than capitals: they become folders",
-                    mend="call it something else",
+                    mend="call one of them something else",
+                    compared_with=[f"ablations.{arm}.runs.{twin}"],
                 )
             if body["ranks"] == "sweep" and (overlay.get("full") or "held_out_verb" in overlay):
                 yield problem(
@@ -144,6 +152,7 @@ def arms_and_runs(config: Config) -> Iterator[Problem]:
                     found="full: true or held_out_verb in an arm with ranks: sweep",
                     expected="such a run in an arm with ranks: headline",
                     mend="make an arm of its own for it",
+                    compared_with=[f"ablations.{arm}.ranks"],
                 )
             yield from _overlay(where, overlay)
 
@@ -175,12 +184,15 @@ def held_out_verbs(config: Config) -> Iterator[Problem]:
         for name, overlay in body["runs"].items():
             verb = overlay.get("held_out_verb")
             if body["enabled"] and verb is not None and verb not in verbs:
+                where = f"ablations.{arm}.runs.{name}.held_out_verb"
                 yield problem(
-                    f"ablations.{arm}.runs.{name}.held_out_verb",
-                    "is not taught",
-                    found=verb,
+                    where,
+                    "a run leaves out a verb that is not taught",
+                    found=f"{where}: {verb}",
                     expected=f"one of data.irregular_verbs: {', '.join(verbs)}",
-                    mend=nearest(verb, verbs) or "remove the run",
+                    mend=f"{nearest(verb, verbs) or 'name another verb'} Or leave out the arm: "
+                    f"ablations.{arm}.enabled: false",
+                    compared_with=["data.irregular_verbs", f"ablations.{arm}.enabled"],
                 )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from minituner.errors import UserError
@@ -22,6 +22,7 @@ class Problem:
         place: The key that a message names, dotted.
         keys: Which value it is about, to find the file that holds it.
         missing: Whether that value is missing, and so stands in no file.
+        others: The values that it was compared with: the mistake is that of the last one written.
     """
 
     place: str
@@ -31,30 +32,46 @@ class Problem:
     expected: str
     mend: str
     missing: bool = False
+    others: tuple[Keys, ...] = ()
 
     def error(self, source: str) -> UserError:
         """The error, once it is known where the value comes from: a file or the command line."""
-        mend = self.mend
-        if source == COMMAND_LINE:
-            mend = (
-                "write it into a file and give that with --configfile: Snakemake reads all that is "
-                "nested in --config as text"
-            )
         return UserError(
             f"{source}: {self.place}",
             self.what,
             found=self.found,
             expected=self.expected,
-            mend=mend,
+            mend=self.mend,
         )
+
+    def at_command_line(self) -> Problem:
+        """The same, of a value that does not fit the schema and stands in no file."""
+        mend = (
+            "write it into a file and give that with --configfile: Snakemake reads all that is "
+            "nested in --config as text"
+        )
+        return replace(self, mend=mend)
 
 
 def problem(
-    place: str, what: str, *, found: object, expected: str, mend: str, at: str | None = None
+    place: str,
+    what: str,
+    *,
+    found: object,
+    expected: str,
+    mend: str,
+    at: str | None = None,
+    compared_with: Iterable[str] = (),
 ) -> Problem:
-    """A problem at a dotted key; ``at`` is the value to be looked for, if it is another."""
+    """A problem at a dotted key.
+
+    Args:
+        at: The value to be looked for, if it is another.
+        compared_with: The dotted keys of the values that this one does not agree with.
+    """
     keys = tuple((place if at is None else at).split("."))
-    return Problem(place, keys, what, str(found), expected, mend)
+    others = tuple(tuple(key.split(".")) for key in compared_with)
+    return Problem(place, keys, what, str(found), expected, mend, others=others)
 
 
 def schema_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Problem]:
@@ -84,43 +101,94 @@ def _problems(error: Any) -> Iterator[Problem]:
     """One error of jsonschema, which may tell of several keys."""
     keys = tuple(map(str, error.absolute_path))
     place = ".".join(keys) or "top level"
-    if error.validator == "additionalProperties":
-        known = list(error.schema["properties"])
-        for key in error.instance:
-            if key not in known:
-                yield Problem(
-                    place,
-                    (*keys, key),
-                    f"unknown key {key!r}",
-                    found=str(key),
-                    expected=f"one of {', '.join(known)}",
-                    mend=nearest(str(key), known) or f"remove {key!r}",
-                )
-    elif error.validator == "required":
-        for key in error.validator_value:
-            if key not in error.instance:
-                yield Problem(
-                    place,
-                    (*keys, key),
-                    f"the key {key!r} is missing",
-                    found=f"only {', '.join(map(str, error.instance)) or 'nothing'}",
-                    expected=f"{key!r} as well",
-                    mend="take it from the config.yaml that the project ships",
-                    missing=True,
-                )
-    else:
-        yield Problem(
-            place,
-            keys,
-            "the value cannot be used",
-            found=f"{error.instance!r} ({type(error.instance).__name__})",
-            expected=EXPECTED[error.validator](error.validator_value),
-            mend=_suggestion(error) or "change it there",
-        )
+    match error.validator:
+        case "additionalProperties":
+            yield from _unknown_keys(error, keys, place)
+        case "required":
+            yield from _missing_keys(error, keys, place)
+        case "type" if "properties" in error.schema:
+            yield Problem(
+                place,
+                keys,
+                "has no keys under it",
+                found=_with_kind(error.instance),
+                expected=f"its keys: {', '.join(error.schema['properties'])}",
+                mend=f"write them under {place}, indented; an overlay that changes none of them "
+                f"leaves out {place} as well",
+            )
+        case _:
+            yield Problem(
+                place,
+                keys,
+                "the value cannot be used",
+                found=_with_kind(error.instance),
+                expected=EXPECTED[error.validator](error.validator_value),
+                mend=_suggestion(error) or "change it there",
+            )
+
+
+def _unknown_keys(error: Any, keys: Keys, place: str) -> Iterator[Problem]:
+    known = list(error.schema["properties"])
+    for key in error.instance:
+        if key not in known:
+            yield Problem(
+                place,
+                (*keys, key),
+                f"unknown key {key!r}",
+                found=str(key),
+                expected=f"one of {', '.join(known)}",
+                mend=nearest(str(key), known) or f"remove {key!r}",
+            )
+
+
+def _missing_keys(error: Any, keys: Keys, place: str) -> Iterator[Problem]:
+    for key in error.validator_value:
+        if key not in error.instance:
+            yield Problem(
+                place,
+                (*keys, key),
+                f"the key {key!r} is missing",
+                found=f"only {', '.join(map(str, error.instance)) or 'nothing'}",
+                expected=f"{key!r} as well",
+                mend="take it from the config.yaml that the project ships",
+                missing=True,
+            )
+
+
+# The kinds of values, as JSON Schema and as people call them.
+KINDS = {
+    "string": "text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "null",
+}
+
+
+def _with_kind(value: object) -> str:
+    """A value and what it is: ``'16' (text)``; of nothing, only that."""
+    match value:
+        case None:
+            return "nothing (null)"
+        case bool():
+            return f"{str(value).lower()} (true or false)"
+        case str():
+            return f"{value!r} (text)"
+        case int() | float():
+            return f"{value} (a number)"
+        case list():
+            return f"{value} (a list)"
+        case Mapping():
+            return f"{dict(value)} (a mapping)"
+    return repr(value)
 
 
 EXPECTED: Mapping[str, Callable[[Any], str]] = {
-    "type": lambda value: f"of type {value if isinstance(value, str) else ' or '.join(value)}",
+    "type": lambda value: " or ".join(
+        KINDS[kind] for kind in ([value] if isinstance(value, str) else value)
+    ),
     "minimum": lambda value: f"at least {value}",
     "maximum": lambda value: f"at most {value}",
     "exclusiveMinimum": lambda value: f"above {value}",
@@ -135,18 +203,22 @@ EXPECTED: Mapping[str, Callable[[Any], str]] = {
 
 
 def _suggestion(error: Any) -> str | None:
-    if error.validator == "type" and (number := _as_number(error.instance)) is not None:
+    if error.validator != "type":
+        return nearest(str(error.instance), error.schema.get("enum", ()))
+    wanted, value = error.validator_value, error.instance
+    if wanted in ("integer", "number") and (number := _as_number(value, wanted)) is not None:
         return f"write {number}, without quotes: YAML reads 1e-4 as text, 1.0e-4 as a number"
-    if error.validator == "type" and error.validator_value == "string":
+    if wanted == "string" and isinstance(value, int | float):
         return "write it in quotes: YAML reads numbers, dates, yes, no, on and off as no text"
-    return nearest(str(error.instance), error.schema.get("enum", ()))
+    return f"write {EXPECTED['type'](wanted)} there"
 
 
-def _as_number(value: object) -> float | None:
-    """The number that a text spells, if it does."""
-    for kind in (int, float):
+def _as_number(value: object, wanted: str) -> float | None:
+    """The number of the wanted kind that a text spells, if it does."""
+    for kind in (int, float) if wanted == "number" else (int,):
         try:
-            return kind(value) if isinstance(value, str) else None
-        except ValueError:
+            number = kind(value) if isinstance(value, str) else math.nan
+        except (ValueError, OverflowError):
             continue
+        return number if math.isfinite(number) else None
     return None

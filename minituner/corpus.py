@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from minituner.errors import Mistakes, UserError
 from minituner.sections import brief
-from minituner.text import first_control, not_utf8, unreadable
+from minituner.text import first_control, not_utf8, number_of, unreadable, where_they_part
 from minituner.verbs import PAST_TENSES, PERSONS, REGULARITIES, TENSES, Verb
 
 LABELS = ("correct", "mis_conjugated")
@@ -255,6 +255,14 @@ def _parse(text: str, place: str) -> dict[str, Any]:
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
+        if "\r" in text.strip():
+            raise UserError(
+                place,
+                "has carriage returns for line ends",
+                found=number_of(text.strip().count("\r") + 1, "line") + " that end so",
+                expected="lines that end with a line feed (LF, or CR LF)",
+                mend="save the file with line feeds as line ends, or convert it: mac2unix",
+            ) from error
         raise UserError(
             place,
             "is not JSON",
@@ -482,8 +490,8 @@ def _check_prompt(row: Row, written: str, prompt: str) -> None:
         raise UserError(
             row.place,
             f"the text is not the prompt with {written!r} in the blank",
-            found=repr(row.text),
-            expected=repr(expected),
+            found=where_they_part(row.text, expected),
+            expected=where_they_part(expected, row.text),
             mend="make text and prompt the same sentence, and the label that of its form",
         )
 

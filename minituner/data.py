@@ -9,9 +9,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from minituner.commands import in_config
 from minituner.corpus import BLANK, Row
 from minituner.errors import Mistakes, UserError
 from minituner.files import iter_jsonl
+from minituner.sections import nearest
 from minituner.text import comparable, plainness
 from minituner.verbs import Verb
 
@@ -87,15 +89,16 @@ def _check_known(verbs: Mapping[str, Verb], **lemmas: Sequence[str]) -> None:
     """Every verb that the config names has its forms in data.verbs."""
     mistakes = Mistakes()
     for key, names in lemmas.items():
-        unknown = [name for name in names if name not in verbs]
-        if unknown:
+        for unknown in (name for name in names if name not in verbs):
+            near = nearest(unknown, verbs)
             mistakes.add(
                 UserError(
-                    f"config.yaml: data.{key}",
+                    in_config(f"data.{key}"),
                     "names a verb whose forms are not known",
-                    found=", ".join(unknown),
+                    found=unknown,
                     expected=f"verbs of data.verbs: {', '.join(verbs)}",
-                    mend="mend the name, or write the verb's forms into that file",
+                    mend=(f"{near} If not, " if near else "mend the name, or ")
+                    + "write the verb's forms into that file",
                 )
             )
     mistakes.raise_if_any()

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LONGEST = 600  # characters of any part of a message; a user's text may have any length
+LONGEST_OF_SEVERAL = (200, 150, 100, 75)  # the first that keeps the message within its limit
+LONGEST_MESSAGE = 5000  # characters of several mistakes: Snakemake prints its log once more
 
 
 class UserError(ValueError):
@@ -27,14 +29,17 @@ class UserError(ValueError):
     ) -> None:
         self.where = str(where)
         self.what = what
-        super().__init__(
-            f"{shortened(where)}: {shortened(what)}\n  found:    {shortened(found)}\n"
-            f"  expected: {shortened(expected)}\n  to mend:  {shortened(mend)}"
-        )
+        self._parts = (str(where), what, str(found), expected, mend)
+        super().__init__(self.message())
+
+    def message(self, longest: int = LONGEST) -> str:
+        """All parts, each of at most ``longest`` characters."""
+        where, what, found, expected, mend = (shortened(part, longest) for part in self._parts)
+        return f"{where}: {what}\n  found:    {found}\n  expected: {expected}\n  to mend:  {mend}"
 
 
 class SeveralErrors(UserError):
-    """Several mistakes at once; the message has the first of them and their number.
+    """Several mistakes at once; the message has the first of them, shortened, and their number.
 
     Args:
         first: The mistakes to show, at least one.
@@ -45,8 +50,12 @@ class SeveralErrors(UserError):
         self.where, self.what = first[0].where, first[0].what
         self.first, self.count = first, count
         shown = "" if count == len(first) else f"; the first {len(first)}"
-        parts = [f"{count} mistakes{shown}:", *map(str, first)]
-        ValueError.__init__(self, "\n\n".join(parts))
+        for longest in LONGEST_OF_SEVERAL:
+            parts = [f"{count:,} mistakes{shown}:", *(error.message(longest) for error in first)]
+            text = "\n\n".join(parts)
+            if len(text) <= LONGEST_MESSAGE:
+                break
+        ValueError.__init__(self, text)
 
 
 class Mistakes:

@@ -99,7 +99,7 @@ def load_grammar(path: Path, verbs: Mapping[str, Verb]) -> Grammar:
             every such key at once.
     """
     mistakes = Mistakes()
-    content = Section(path, "", read_yaml(path), mistakes)
+    content = Section(path, "", read_yaml(path), mistakes, "data/raw/frames.yaml")
     content.only(("subjects", "frames", "times", "states", "complements"))
     states = content.section("states")
     states.only(("verbs", "times"))
@@ -156,7 +156,9 @@ def _subjects(content: Section) -> list[Subject]:
         )
         return []
     subjects = [
-        _subject(Section(content.path, f"subjects.{i}", entry, content.mistakes))
+        _subject(
+            Section(content.path, f"subjects.{i}", entry, content.mistakes, "data/raw/frames.yaml")
+        )
         for i, entry in enumerate(entries)
     ]
     _note_twice(content, "subjects", (subject.english for subject in subjects))
@@ -562,7 +564,7 @@ def _settings(path: Path) -> dict[str, Any]:
         UserError: The section or a setting is missing, or cannot be used.
     """
     mistakes = Mistakes()
-    section = Section(path, "", read_yaml(path), mistakes).section("generate")
+    section = Section(path, "", read_yaml(path), mistakes, "config.yaml").section("generate")
     section.only(("seed", "base_rows", "over_regularized_share"))
     settings = {
         "seed": section.number("seed", 0, math.inf, whole=True),

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from minituner.commands import in_config
 from minituner.corpus import BLANK
 from minituner.errors import Mistakes, UserError
 from minituner.text import words_of
@@ -160,10 +161,10 @@ def _frames_apart(irregular: Mapping[str, Any], control: Mapping[str, Any]) -> s
 
 def _unlike(found: str, expected: str, key: str, enough: float) -> UserError:
     return UserError(
-        "config.yaml: data.corpus",
+        in_config("data.corpus"),
         "the regular control pairs do not resemble the irregular ones",
         found=found,
         expected=expected,
-        mend=f"even out the corpus, or raise data.split.{key} to {math.ceil(100 * enough) / 100:g} "
-        "in config.yaml",
+        mend="even out the corpus, or raise the limit to "
+        f"{math.ceil(100 * enough) / 100:g} in {in_config(f'data.split.{key}')}",
     )

@@ -107,7 +107,7 @@ def check_finite(row: LogRow, total_steps: int) -> None:
                 "the loss is no longer finite",
                 found=value,
                 expected="a finite number of nats",
-                mend="lower the learning rate in config.yaml, or check the base's weights",
+                mend="lower the learning rate, or check the base's weights",
             )
 
 

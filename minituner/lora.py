@@ -177,7 +177,7 @@ def _check_hyperparameters(base: nn.Linear, r: int, alpha: float, dropout: float
             found=r,
             expected=f"1 to {largest}, the smaller side of a {base.out_features} x "
             f"{base.in_features} layer",
-            mend="choose a rank in that range; in config.yaml, under ranks",
+            mend="choose a rank in that range; in a config, under ranks",
         )
     if not (alpha > 0 and math.isfinite(alpha)):
         raise UserError(

@@ -22,6 +22,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from minituner.commands import in_config
 from minituner.data import Pair
 from minituner.errors import Mistakes, SeveralErrors, UserError, shortened
 from minituner.files import atomic_open, iter_jsonl, write_rows
@@ -174,7 +175,7 @@ class ContextLimit:
         for name, count in self.too_long.items():
             if count == self.pairs[name]:
                 raise UserError(
-                    "config.yaml: data.corpus",
+                    in_config("data.corpus"),
                     f"no pair of the {name} split is short enough for the model's context",
                     found=f"{number_of(count, 'pair')}, all of them too long",
                     expected=f"at least one of at most {self.context_length} tokens",

@@ -240,7 +240,7 @@ def check_lengths(rows: Sequence[Row], texts: Sequence[list[int]], context_lengt
                 "the sentence is longer than the model's context",
                 found=f"{len(text)} tokens: {row.text!r}",
                 expected=f"at most {context_length} tokens",
-                mend="shorten the sentence, or raise base.model.context_length in config.yaml",
+                mend="shorten the sentence, or raise base.model.context_length",
             )
             mistakes.add(error)
     mistakes.raise_if_any()

@@ -387,37 +387,37 @@ def compare_with_expected(elbow: Mapping[str, Any], expected: int = 8) -> str:
     return "this sweep neither confirms nor contradicts it, since no rank stands out."
 
 
-# --- numbers in words ---------------------------------------------------------------------------
+# --- numbers in words (z: what rounds to zero has no minus) -------------------------------------
 
 
 def pct(value: float, digits: int = 1) -> str:
     """A share as a percentage: 0.981 -> 98.1 %"""
-    return f"{100 * value:.{digits}f} %"
+    return f"{100 * value:z.{digits}f} %"
 
 
 def signed_pct(value: float, digits: int = 1) -> str:
     """A relative change: 0.012 -> +1.2 %"""
-    return f"{100 * value:+.{digits}f} %"
+    return f"{100 * value:+z.{digits}f} %"
 
 
 def signed_pp(value: float) -> str:
     """A difference of two shares in percentage points: 0.25 -> +25.0 pp"""
-    return f"{100 * value:+.1f} pp"
+    return f"{100 * value:+z.1f} pp"
 
 
 def signed(value: float, digits: int = 2) -> str:
     """A number with its sign: 1.4 -> +1.40"""
-    return f"{value:+.{digits}f}"
+    return f"{value:+z.{digits}f}"
 
 
 def fixed(value: float, digits: int) -> str:
     """A number to so many digits."""
-    return f"{value:.{digits}f}"
+    return f"{value:z.{digits}f}"
 
 
 def number(value: float) -> str:
     """A number as short as four significant digits allow: 0.0083750 -> 0.008375"""
-    return f"{value:.4g}"
+    return f"{value:z.4g}"
 
 
 def thousands(value: int) -> str:
@@ -442,12 +442,12 @@ def p_number(value: float) -> str:
 
 def interval(estimate: Mapping[str, float | None], digits: int = 2, scale: float = 1) -> str:
     """A mean and its interval: +1.48 [+1.40, +1.55]"""
-    return _with_ends(estimate, scale, f"+.{digits}f")
+    return _with_ends(estimate, scale, f"+z.{digits}f")
 
 
 def interval_pct(estimate: Mapping[str, float | None], digits: int = 1) -> str:
     """A mean share and its interval, in percent: 98.1 % [96.2, 100.0]"""
-    return _with_ends(estimate, 100, f".{digits}f", " %")
+    return _with_ends(estimate, 100, f"z.{digits}f", " %")
 
 
 def _with_ends(

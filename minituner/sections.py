@@ -23,10 +23,14 @@ class Section:
         key: Where the mapping stands in it, dotted; empty at the top.
         value: What stands there.
         mistakes: Where mistakes are noted.
+        example: The file of the repository that shows how it is written.
     """
 
-    def __init__(self, path: str | Path, key: str, value: Any, mistakes: Mistakes) -> None:
+    def __init__(
+        self, path: str | Path, key: str, value: Any, mistakes: Mistakes, example: str
+    ) -> None:
         self.path, self.key, self.mistakes = path, key, mistakes
+        self._example = example
         self.values: Mapping[str, Any] = value if isinstance(value, dict) else {}
         self._misspelled: set[str] = set()  # keys that are missing, as a misspelled one tells
         if not self.values:
@@ -36,8 +40,7 @@ class Section:
                 "is not a mapping with something in it",
                 found=brief(value),
                 expected=f"a mapping under {name!r}" if key else "a mapping",
-                mend=f"write {name or 'it'!r} as data/raw/{Path(path).name} of the repository has "
-                "it",
+                mend=f"write {name or 'it'!r} as {example} of the repository has it",
             )
             self.mistakes = Mistakes()  # that its keys are missing goes without saying
 
@@ -59,7 +62,7 @@ class Section:
         """The mapping at ``key``, which may not be empty."""
         where = f"{self.key}.{key}".removeprefix(".")
         mistakes = Mistakes() if key in self._misspelled else self.mistakes
-        return Section(self.path, where, self.values.get(key), mistakes)
+        return Section(self.path, where, self.values.get(key), mistakes, self._example)
 
     def text(self, key: str) -> str:
         """The text at ``key``, which may not be blank; empty if it is refused."""

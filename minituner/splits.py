@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from minituner.commands import in_config
 from minituner.data import Pair
 from minituner.errors import UserError
 from minituner.text import comparable, comparable_word, number_of
@@ -107,7 +108,7 @@ def shares_of(settings: SplitSettings) -> dict[str, float]:
     """
     if abs(settings.train_share + settings.val_share + settings.test_share - 1) > 1e-9:
         raise UserError(
-            "config.yaml: data.split",
+            in_config("data.split"),
             "the shares do not sum to 1",
             found=settings.train_share + settings.val_share + settings.test_share,
             expected="train_share + val_share + test_share = 1",
@@ -210,9 +211,9 @@ def round_robin_by_verb(pairs: Iterable[Pair]) -> list[Pair]:
 
 def _too_few(split: str, found: int, needed: int, kind: str) -> UserError:
     return UserError(
-        "config.yaml: data.corpus",
+        in_config("data.corpus"),
         f"too few {kind} rows for the {split} split",
         found=number_of(found, "pair"),
         expected=f"at least {needed}, in the past simple or past participle, each with a prompt",
-        mend="add rows to the corpus, or ask for fewer under data.split in config.yaml",
+        mend=f"add rows to the corpus, or ask for fewer: {in_config('data.split')}",
     )

@@ -81,10 +81,18 @@ def _not_yaml(path: str | Path, text: str, error: Exception) -> UserError:
     return UserError(
         path if line is None else f"{path}:{line}",
         "is not YAML",
-        found=problem,
+        found=str(problem).removeprefix("found "),
         expected="one YAML document: 'key: value', indented by spaces",
         mend="mend the indentation, quotes or colons on that line",
     )
+
+
+def _both_places(first: Any, second: Any) -> str:
+    """Two marks of a file, told apart by their columns where they are on one line."""
+    if first.line != second.line:
+        return f"on line {first.line + 1} and on line {second.line + 1}"
+    columns = f"at column {first.column + 1} and at column {second.column + 1}"
+    return f"on line {first.line + 1}, {columns}"
 
 
 def _allowed(text: str) -> bool:
@@ -129,24 +137,38 @@ class _Values:
 
     def _mapping(self, node: Any, keys: tuple[str, ...]) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        lines: dict[str, int] = {}
+        marks: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            if key_node.tag == f"{_TAG}merge":
+                self._refuse_merge(key_node, keys)
+                continue
             key = self._key(key_node, keys)
-            value = self.of(value_node, (*keys, str(key)))
+            written = key_node.value if key_node.id == "scalar" else f"a {key_node.id}"
+            value = self.of(value_node, (*keys, str(written)))
             if key is None:
                 continue
-            line = key_node.start_mark.line + 1
-            if key in lines:
+            mark = key_node.start_mark
+            if key in marks:
                 self._refuse(
                     key_node,
                     f"the key {'.'.join((*keys, key))!r} stands twice",
-                    found=f"on line {lines[key]} and on line {line}",
+                    found=_both_places(marks[key], mark),
                     expected="each key once: of two, YAML would use the last alone",
                     mend="put what belongs there under one of them, and remove the other",
                 )
             else:
-                lines[key], values[key] = line, value
+                marks[key], values[key] = mark, value
         return values
+
+    def _refuse_merge(self, node: Any, keys: tuple[str, ...]) -> None:
+        under = f" under {'.'.join(keys)!r}" if keys else ""
+        self._refuse(
+            node,
+            f"a merge key{under}",
+            found="<<",
+            expected="every key and value written out where it belongs: merge keys are not read",
+            mend="write the keys and values there instead of <<",
+        )
 
     def _key(self, node: Any, keys: tuple[str, ...]) -> str | None:
         if self._is_alias(node, (*keys, "a key")):

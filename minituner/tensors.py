@@ -70,8 +70,7 @@ def read_torch_file(path: str | Path, expected: str, mmap: bool = False) -> Any:
             "there is no such file",
             found="a folder" if path.is_dir() else "nothing",
             expected=expected,
-            mend="check the path in config.yaml, or let the pipeline make it: "
-            + commands.snakemake("report"),
+            mend="check the path, or let the pipeline make it: " + commands.snakemake("report"),
         )
     try:
         # Files of torch before 1.6 are no zip archives, and cannot be left on the disk.

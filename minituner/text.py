@@ -236,6 +236,28 @@ def comparable(text: str) -> str:
     return text
 
 
+def where_they_part(text: str, other: str, around: int = 60) -> str:
+    """``text`` as a message shows it that differs from ``other``: of a long text the part around
+    the first difference, and where a reader might see none, the character there by its name."""
+    pairs = enumerate(zip(text, other, strict=False))
+    place = next((i for i, (a, b) in pairs if a != b), min(len(text), len(other)))
+    start = max(place - around, 0)
+    shown = repr(text)
+    if len(text) > 4 * around:
+        of = f" (from character {start + 1} of {len(text):,})"
+        shown = repr(text[start : place + around]) + of
+    there = text[place : place + 1], other[place : place + 1]
+    if comparable(text) != comparable(other) and "".join(there).isascii():
+        return shown
+    return f"{shown}, with {_named(there[0])} as character {place + 1}"
+
+
+def _named(character: str) -> str:
+    if not character:
+        return "nothing"
+    return f"{unicodedata.name(character, 'a character')} (U+{ord(character):04X})"
+
+
 @lru_cache(2**16)
 def comparable_word(text: str) -> str:
     """:func:`comparable` of a text that comes again and again, remembered."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from minituner.commands import in_config
 from minituner.errors import Mistakes, UserError
 from minituner.files import write_text
 
@@ -64,12 +66,21 @@ def load_tokenizer(path: str | Path, vocab_size: int | None = None) -> Tokenizer
             base, numbers its tokens wrongly, or does not keep text as it is.
     """
     path = Path(path)
-    tokenizer = _read(path)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    if hasattr(tokenizer.model, "dropout"):  # it would cut a text differently each time
-        tokenizer.model.dropout = None
-    _plain_text(tokenizer)
+    if not path.is_file():
+        raise _refusal(path, "there is no such file", found="nothing", expected=EXPECTED)
+    with _failures_told(path):
+        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        if hasattr(tokenizer.model, "dropout"):  # it would cut a text differently each time
+            tokenizer.model.dropout = None
+        _plain_text(tokenizer)
+        _check(tokenizer, path, vocab_size)
+    return tokenizer
+
+
+def _check(tokenizer: Tokenizer, path: Path, vocab_size: int | None) -> None:
+    """It has the special tokens, keeps text, and is of the base's size."""
     missing = [token for token in SPECIAL_TOKENS if tokenizer.token_to_id(token) is None]
     if missing:
         raise _refusal(
@@ -86,22 +97,45 @@ def load_tokenizer(path: str | Path, vocab_size: int | None = None) -> Tokenizer
         mistakes.add(
             _refusal(
                 path,
-                "is the tokenizer of another base",
+                "has another vocabulary than the base",
                 found=f"a vocabulary of {tokenizer.get_vocab_size()}",
                 expected=f"a vocabulary of {vocab_size}, as the base has",
             )
         )
     mistakes.raise_if_any()
-    return tokenizer
 
 
-def _read(path: Path) -> Tokenizer:
-    if not path.is_file():
-        raise _refusal(path, "there is no such file", found="nothing", expected=EXPECTED)
+@contextmanager
+def _failures_told(path: Path) -> Iterator[None]:
+    """Refuse a file that the library fails on: with a bare Exception, or with a panic, which is no
+    Exception and of which it also prints a trace."""
     try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises a bare Exception
-        raise _refusal(path, "is no tokenizer", found=str(error), expected=EXPECTED) from error
+        with _silenced():
+            yield
+    except UserError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        found = f"what the library fails on: {error}"
+        raise _refusal(path, "is not a tokenizer", found=found, expected=EXPECTED) from error
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """What the library writes to standard error goes nowhere."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed already
+        yield
+        return
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _check_ids(tokenizer: Tokenizer, path: Path) -> None:
@@ -163,7 +197,7 @@ def check_kept(
 
 
 def _refusal(path: Path, what: str, *, found: str, expected: str) -> UserError:
-    mend = "name the tokenizer.json that belongs to the base in config.yaml: base.tokenizer"
+    mend = f"name the tokenizer.json that belongs to the base: {in_config('base.tokenizer')}"
     return UserError(path, what, found=found, expected=expected, mend=mend)
 
 

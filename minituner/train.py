@@ -10,6 +10,7 @@ from typing import Any
 from minituner.adapter import save_adapter
 from minituner.batches import Batch, Example, Loader, text_examples
 from minituner.checkpoint import save_base
+from minituner.commands import in_config
 from minituner.errors import UserError
 from minituner.frozen import keep_frozen_part
 from minituner.loop import LogRow, mean_loss, perplexity, run_steps, write_log
@@ -208,8 +209,8 @@ def without_verb(pairs: Sequence[TokenizedPair], verb: str | None) -> list[Token
     kept = [pair for pair in pairs if pair.verb != verb]
     if verb is not None and not 0 < len(kept) < len(pairs):
         raise UserError(
-            "config.yaml: held_out_verb",
-            "leaves out all training pairs, or none",
+            in_config("ablations"),
+            "a held_out_verb leaves out all training pairs, or none",
             found=f"{verb!r}: of {number_of(len(pairs), 'pair')} it leaves {len(kept):,}",
             expected="a verb that some of the training pairs have, and some have not",
             mend="leave out another verb, or add rows of it to the corpus",

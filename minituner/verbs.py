@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from minituner.errors import Mistakes, UserError
 from minituner.sections import Section, brief
 from minituner.strict_yaml import read_yaml
+from minituner.text import comparable
 
 PERSONS = ("1sg", "2sg", "3sg", "1pl", "3pl")
 PAST_TENSES = ("past_simple", "past_participle")  # the two a learner over-regularises
@@ -35,6 +37,11 @@ SPANISH_KEYS = (
     "future_stem",
     "clitics",
 )
+
+EXAMPLE = "data/raw/verbs.yaml"  # of the repository
+LONGEST_FORM = 60  # characters; a name of a file or the cell of a table may be made of it
+_LETTER = r"[^\W\d_][\u0300-\u036f]*"  # with the accents that stand apart from it
+_FORM = re.compile(rf"{_LETTER}(?:[ '\u2019-]?{_LETTER})*['\u2019]?")
 
 _FUTURE_ENDINGS = {"1sg": "é", "2sg": "ás", "3sg": "á", "1pl": "emos", "3pl": "án"}
 _HABER = {"1sg": "he", "2sg": "has", "3sg": "ha", "1pl": "hemos", "3pl": "han"}
@@ -133,11 +140,11 @@ def load_verbs(path: str | Path) -> dict[str, Verb]:
             "holds no verbs",
             found=brief(entries),
             expected="a mapping from each English lemma to its forms",
-            mend="write the verbs as in data/raw/verbs.yaml",
+            mend=f"write the verbs as in {EXAMPLE}",
         )
     mistakes = Mistakes()
     verbs = {
-        lemma: _verb(lemma, Section(path, lemma, entry, mistakes))
+        lemma: _verb(lemma, Section(path, lemma, entry, mistakes, EXAMPLE))
         for lemma, entry in entries.items()
     }
     mistakes.raise_if_any()
@@ -147,6 +154,8 @@ def load_verbs(path: str | Path) -> dict[str, Verb]:
 def _verb(lemma: str, entry: Section) -> Verb:
     """The verb, with empty forms where a mistake was noted."""
     noted = entry.mistakes.count
+    if not _is_form(lemma):
+        entry.note("", "the lemma is not a word", found=repr(lemma), **_A_FORM)
     entry.only(("english", "spanish"))
     english, spanish = entry.section("english"), entry.section("spanish")
     english.only(ENGLISH_KEYS)
@@ -154,20 +163,20 @@ def _verb(lemma: str, entry: Section) -> Verb:
     clitics = _by_person(spanish, "clitics") if "clitics" in spanish else None
     # What is liked is singular, so the future of gustar, too, is the third person's for everybody.
     endings = dict.fromkeys(PERSONS, _FUTURE_ENDINGS["3sg"]) if clitics else _FUTURE_ENDINGS
-    stem = spanish.text("future_stem")
+    stem = _form(spanish, "future_stem")
     verb = Verb(
         lemma=lemma,
         english_regularity=english.choice("regularity", "regularity", REGULARITIES),
         present=_present(english),
         past=_by_person(english, "past"),
-        participle=english.text("participle"),
-        wrong_past=english.text("wrong_past"),
-        wrong_participle=english.text("wrong_participle"),
-        spanish_lemma=spanish.text("lemma"),
+        participle=_form(english, "participle"),
+        wrong_past=_form(english, "wrong_past"),
+        wrong_participle=_form(english, "wrong_participle"),
+        spanish_lemma=_form(spanish, "lemma"),
         spanish_regularity=spanish.choice("regularity", "regularity", REGULARITIES),
         spanish_present=_by_person(spanish, "present"),
         spanish_preterite=_by_person(spanish, "preterite"),
-        spanish_participle=spanish.text("participle"),
+        spanish_participle=_form(spanish, "participle"),
         spanish_future={person: stem + ending for person, ending in endings.items()},
         spanish_clitics=clitics,
         ambiguous=english.section("ambiguous").values if "ambiguous" in english else {},
@@ -190,12 +199,14 @@ def _check_verb(verb: Verb, english: Section) -> None:
                 mend="mend the word, or remove the line",
             )
     for key, tense in (("wrong_past", "past_simple"), ("wrong_participle", "past_participle")):
-        if any(verb.wrong(tense) == verb.english(tense, person) for person in PERSONS):
+        right = {comparable(verb.english(tense, person)) for person in PERSONS}
+        if comparable(verb.wrong(tense)) in right:
             english.note(
                 key,
                 "is the correct form",
                 found=verb.wrong(tense),
-                expected="a form that is wrong in this tense: the other half of the minimal pair",
+                expected="a form that is wrong in this tense, not only in its capitals or "
+                "apostrophes: the other half of the minimal pair",
                 mend=f"write the wrong form of {verb.lemma!r} there",
             )
 
@@ -203,14 +214,34 @@ def _check_verb(verb: Verb, english: Section) -> None:
 def _present(english: Section) -> dict[str, str]:
     present = _by_person(english, "present")
     if not isinstance(english.values.get("present"), dict):
-        present["3sg"] = english.text("third_person")
+        present["3sg"] = _form(english, "third_person")
     return present
 
 
 def _by_person(entry: Section, key: str) -> dict[str, str]:
     """A form for each person; a single string stands for all of them."""
     if not isinstance(entry.values.get(key), dict):
-        return dict.fromkeys(PERSONS, entry.text(key))
+        return dict.fromkeys(PERSONS, _form(entry, key))
     forms = entry.section(key)
     forms.only(PERSONS)
-    return {person: forms.text(person) for person in PERSONS}
+    return {person: _form(forms, person) for person in PERSONS}
+
+
+_A_FORM = {
+    "expected": "letters, with apostrophes, hyphens and single spaces between them, at most "
+    f"{LONGEST_FORM} characters",
+    "mend": "write one form and nothing else there",
+}
+
+
+def _form(entry: Section, key: str) -> str:
+    """The word or words at ``key``; empty if it is refused."""
+    form = entry.text(key)
+    if form and not _is_form(form):
+        entry.note(key, "is not a verb form", found=repr(form), **_A_FORM)
+        return ""
+    return form
+
+
+def _is_form(text: str) -> bool:
+    return len(text) <= LONGEST_FORM and _FORM.fullmatch(text) is not None

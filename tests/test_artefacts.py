@@ -194,7 +194,7 @@ def test_what_a_text_holds_is_said(tmp_path: Path, name: str, content: str, word
         ("a.pt", b"", "an empty file"),
         ("a.exe", b"x", "a file that ends in '.exe'"),
         ("a", b"x", "a name without an ending"),
-        ("a.json", b'{"model": {"vocab": 3}}', "is no tokenizer"),
+        ("a.json", b'{"model": {"vocab": 3}}', "is not a tokenizer"),
         ("a.json", b'{"schema_version": 1, "stage": "train"}', "a.json: experiment: is not what"),
     ],
 )

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from minituner import commands
+from minituner.data import filter_rows
 from minituner.errors import UserError
 from minituner.interpreter import one_word
 from minituner.ownership import claim_results, owner, require_own_results
+from minituner.splits import SplitSettings, shares_of
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +76,44 @@ def test_the_same_file_is_named_once_however_it_is_reached(
     assert commands.use_config_files(files) == ("config.yaml", "own/c.yaml")
     monkeypatch.chdir(link)
     assert commands.use_config_files([tmp_path / "own/c.yaml"]) == ("config.yaml", "own/c.yaml")
+
+
+def test_a_key_is_named_with_the_last_file_that_holds_it() -> None:
+    Path("config.yaml").write_text("data: {corpus: a, split: {probe: 1}}\nranks: [2]\n")
+    Path("one.yaml").write_text("data:\n  corpus: b\n")
+    Path("two.yaml").write_text("\ufeffranks: [4]\ndata: {split: null}\n", encoding="utf-8")
+    commands.use_config_files(["config.yaml", "one.yaml", "two.yaml"])
+    for key, file in {
+        "ranks": "two.yaml",
+        "data.corpus": "one.yaml",
+        "data.split": "two.yaml",
+        "data.split.probe": "config.yaml",
+        "data.verbs": "config.yaml",  # in none of them
+    }.items():
+        assert commands.in_config(key) == f"{file}: {key}"
+    Path("two.yaml").write_text("ranks: [")
+    Path("one.yaml").unlink()
+    assert commands.in_config("ranks") == "config.yaml: ranks"
+    assert commands.in_config("data.corpus") == "config.yaml: data.corpus"
+
+
+def test_what_is_wrong_with_the_data_is_a_mistake_of_the_file_that_asks_for_it() -> None:
+    Path("config.yaml").write_text("data: {corpus: a, irregular_verbs: [go]}\n")
+    Path("own.yaml").write_text("data: {split: {train_share: 0.5}, regular_verbs: [walk]}\n")
+    commands.use_config_files(["config.yaml", "own.yaml"])
+    settings = SplitSettings(train_share=0.5)
+    with pytest.raises(UserError, match=r"^own\.yaml: data\.split: the shares"):
+        shares_of(settings)
+    with pytest.raises(UserError, match="2 mistakes") as refusal:
+        filter_rows([], {}, ["go"], ["walk"])
+    assert "\nconfig.yaml: data.irregular_verbs: " in str(refusal.value)
+    assert "\nown.yaml: data.regular_verbs: " in str(refusal.value)
+
+
+def test_no_message_takes_the_users_config_for_the_projects() -> None:
+    """Where a value stands is known to in_config alone."""
+    for file in (Path(__file__).parent.parent / "minituner").glob("*.py"):
+        assert '"config.yaml: ' not in file.read_text(encoding="utf-8"), file
 
 
 # --- whose results ------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def drop(path: str) -> Callable[[dict[str, Any]], None]:
     [
         (put("lora.rnak", 8), "lora", "did you mean 'rank'?"),
         (put("sedes", [0]), "top level", "did you mean 'seeds'?"),
-        (put("lora.alpha", "16"), "lora.alpha", "of type number"),
+        (put("lora.alpha", "16"), "lora.alpha", "'16' (text)\n  expected: a number"),
         (put("train.learning_rate", "1e-4"), "train.learning_rate", "write 0.0001, without quotes"),
         (put("train.held_out_verb", "eat"), "train", "unknown key 'held_out_verb'"),
         (put("base.seeds", [0]), "base.seeds", "the seeds of further bases"),
@@ -144,8 +144,8 @@ def drop(path: str) -> Callable[[dict[str, Any]], None]:
             "it has no adapter",
         ),
         (put("ablations.scaling.runs.Fixed", {}), "ablations.scaling.runs.Fixed", "twice"),
-        (put("ablations.scaling.runs", {1: {}}), "ablations.scaling.runs", "of type string"),
-        (put("ranks", "2"), "ranks", "of type array"),
+        (put("ablations.scaling.runs", {1: {}}), "ablations.scaling.runs", "expected: text"),
+        (put("ranks", "2"), "ranks", "expected: a list"),
         (put("ranks", [0, 8]), "ranks.0", "at least 1"),
         (put("ranks", [8, 8]), "ranks", "no value twice"),
         (put("ranks", [8, 385]), "ranks", "at most base.model.d_model = 384"),
@@ -163,11 +163,22 @@ def drop(path: str) -> Callable[[dict[str, Any]], None]:
         (put("data.regular_verbs", ["go"]), "data", "to share none"),
         (put("base.model.n_heads", 5), "base.model.n_heads", "a divisor of d_model"),
         (put("base.corpus", ""), "base.corpus", "''"),
+        # What stands there, called what people call it; and no advice that does not help.
+        (put("data", None), "data", "nothing (null)\n  expected: its keys: verbs, corpus, "),
+        (put("lora", [8]), "lora", "[8] (a list)\n  expected: its keys: rank, "),
+        (put("lora.use_dora", "maybe"), "lora.use_dora", "write true or false there"),
+        (put("lora.alpha", "nan"), "lora.alpha", "to mend:  write a number there"),
+        (put("lora.alpha", "1e999"), "lora.alpha", "to mend:  write a number there"),
+        (put("train.epochs", "3.5"), "train.epochs", "to mend:  write a whole number there"),
+        (put("ranks", "2"), "ranks", "to mend:  write a list there"),
+        (put("data.verbs", [1]), "data.verbs", "to mend:  write text there"),
+        (put("data.verbs", False), "data.verbs", "false (true or false)\n  expected: text"),
+        (put("data.verbs", None), "data.verbs", "nothing (null)\n  expected: text"),
         # YAML's .nan and .inf are floats, and 3.0 is no int: range() would refuse it an hour later.
         (put("lora.alpha", math.nan), "lora.alpha", "nan"),
         (put("train.learning_rate", math.inf), "train.learning_rate", "inf"),
-        (put("train.epochs", 3.0), "train.epochs", "of type integer"),
-        (put("ranks", [2, 4, 8.0]), "ranks.2", "of type integer"),
+        (put("train.epochs", 3.0), "train.epochs", "expected: a whole number"),
+        (put("ranks", [2, 4, 8.0]), "ranks.2", "8.0 (a number)\n  expected: a whole number"),
     ],
 )
 def test_a_bad_value_is_refused_by_its_key(
@@ -266,7 +277,7 @@ def test_all_mistakes_of_a_config_are_told_at_once(config: dict[str, Any]) -> No
         "config.yaml: lora.dropout: the value cannot be used",
         "config.yaml: train: the key 'epochs' is missing",
         "config.yaml: train: the key 'batch_size' is missing",
-        "config.yaml: base.model.n_heads: does not divide d_model",
+        "config.yaml: base.model.n_heads: n_heads does not divide d_model",
         "config.yaml: lora.rank: the headline rank is not in the sweep",
         "config.yaml: data.verbs: there is no such file",
         "no/corpus: holds no corpus",
@@ -363,3 +374,54 @@ def test_a_seed_is_one_that_every_generator_takes(config: dict[str, Any]) -> Non
     config["seeds"] = [2**64]
     with pytest.raises(UserError, match=r"seeds\.0: the value cannot be used"):
         check_config(config, SCHEMA)
+
+
+def checked(tmp_path: Path, text: str, *, base: str | None = None) -> str:
+    """What is said of an overlay on the project's config, or on another."""
+    path = tmp_path / "config.yaml"
+    path.write_text((ROOT / "config.yaml").read_text() if base is None else base)
+    (tmp_path / "own.yaml").write_text(text)
+    paths = [path, tmp_path / "own.yaml"]
+    with pytest.raises(UserError) as refusal:
+        check_config(read_config(paths), SCHEMA, paths)
+    return str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("ranks: [2]", "ranks: the headline rank is not in the sweep"),
+        ("lora: {rank: 3}", "lora.rank: the headline rank is not in the sweep"),
+        ("ranks: [2]\nlora: {rank: 3}", "lora.rank: the headline rank is not in the sweep"),
+        ("base: {model: {d_model: 385}}", "base.model.d_model: n_heads does not divide d_model"),
+        ("base: {model: {n_heads: 5}}", "base.model.n_heads: n_heads does not divide d_model"),
+        ("base: {model: {d_model: 24}}", "base.model.d_model: a rank is larger than"),
+        (
+            "data: {irregular_verbs: [walk, go, come, see]}",
+            "data.irregular_verbs: a verb is both taught and in the control set",
+        ),
+        ("data: {regular_verbs: [go]}", "data: a verb is both taught and in the control set"),
+        ("base: {pretrain: {seed: 1}}", "base.pretrain.seed: the seed of the study's own base"),
+        ("data: {irregular_verbs: [be, have]}", "data.irregular_verbs: a run leaves out a verb"),
+    ],
+)
+def test_values_that_do_not_agree_are_a_mistake_of_the_file_that_came_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], text: str, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("data", "base"):  # relative to the working folder
+        config[name]["corpus"] = str(ROOT / config[name]["corpus"])
+    config["data"]["verbs"] = str(ROOT / config["data"]["verbs"])
+    config["base"]["seeds"] = [1, 2]
+    for body in config["ablations"].values():
+        body["enabled"] = True
+    assert f"own.yaml: {place}" in checked(tmp_path, text, base=yaml.safe_dump(config))
+
+
+def test_values_of_the_command_line_that_do_not_agree_are_to_be_mended_there(
+    config: dict[str, Any],
+) -> None:
+    config["ranks"] = [2, 4]
+    with pytest.raises(UserError, match=r"^--config: ranks: the headline rank") as refusal:
+        check_config(config, SCHEMA, [ROOT / "config.yaml"])
+    assert "add it to ranks" in str(refusal.value)

@@ -157,6 +157,22 @@ def test_spanish_compound_and_turned_round_forms(verbs: dict[str, Verb]) -> None
             "did you mean 'english'?",
         ),
         ("past: went", "past: 'went", ":", "mend the indentation, quotes"),
+        ("past: went", "past: went / x", "go.english.past: is not a verb form", "one form and no"),
+        ("past: went", "past: we_nt", "go.english.past: is not a verb form", "one form and no"),
+        ("past: went", "past: __", "go.english.past: is not a verb form", "one form and no"),
+        ("past: went", "past: went  on", "go.english.past: is not a verb form", "one form and no"),
+        ("past: went", "past: we\u200bnt", "go.english.past: is not plain text", "write go.e"),
+        ("past: went", f"past: {'w' * 5000}", "go.english.past: is not a verb form", "one form"),
+        ("1sg: was, ", "1sg: w/s, ", "be.english.past.1sg: is not a verb form", "one form"),
+        ("lemma: ir\n", "lemma: ir / x\n", "go.spanish.lemma: is not a verb form", "one form"),
+        ("go:\n", "go/es:\n", "go/es: the lemma is not a word", "one form"),
+        ("go:\n", f"? {'g' * 5000}\n:\n", "ggg", "one form"),
+        (
+            "wrong_past: goed",
+            "wrong_past: WENT",
+            "go.english.wrong_past: is the correct",
+            "form of",
+        ),
     ],
 )
 def test_a_bad_verb_is_named_by_file_and_key(
@@ -170,6 +186,24 @@ def test_a_bad_verb_is_named_by_file_and_key(
     assert str(caught.value).startswith(f"{path}:")
     assert where in str(caught.value)
     assert mend in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "form", ["went on", "o'went", "re-went", "wen\u2019t", "fu\u00e9", "fue\u0301"]
+)
+def test_a_form_is_of_letters_in_any_script_and_what_joins_them(tmp_path: Path, form: str) -> None:
+    text = (RAW / "verbs.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "verbs.yaml"
+    path.write_text(text.replace("past: went", f'past: "{form}"', 1), encoding="utf-8")
+    assert load_verbs(path)["go"].past["1sg"] == form
+
+
+def test_a_section_that_is_not_there_is_looked_up_in_the_repositorys_own_file(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "vv.yaml").write_text("go:\n")
+    with pytest.raises(UserError, match=r"write 'go' as data/raw/verbs\.yaml of the repository"):
+        load_verbs(tmp_path / "vv.yaml")
 
 
 def test_all_mistakes_of_all_verbs_are_told_at_once(tmp_path: Path) -> None:
@@ -615,6 +649,11 @@ def as_line(row: Mapping[str, Any]) -> bytes:
         (as_line({**GOOD, "target": None}), "a prompt without a target", 'write "target"'),
         (as_line({**GOOD, "prompt": None}), "a target without a prompt", 'write "prompt"'),
         (as_line({**GOOD, "text": "He left."}), "is not the prompt with 'went'", "same sentence"),
+        (
+            as_line(GOOD) + b"\r" + as_line(GOOD | {"id": "b"}) + b"\r",
+            "has carriage returns for line ends",
+            "save the file with line feeds",
+        ),
         (as_line({**WRONG, "text": GOOD["text"]}), "is not the prompt with 'goed'", "the label"),
         (as_line({**PLAIN, "text": "He left."}), "has no 'went' in it", "mend the text"),
         (as_line({**WRONG, "correct_form": None}), "without its correct_form", '"went"'),
@@ -661,6 +700,15 @@ def test_a_field_that_stands_twice_is_refused(
         read_rows([path], verbs)
     assert str(caught.value).startswith(f"{path}:1: ")
     assert all(word in str(caught.value) for word in words)
+
+
+def test_a_difference_that_no_reader_sees_is_named(tmp_path: Path, verbs: dict[str, Verb]) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(as_line({**GOOD, "text": GOOD["text"].replace(" ", "\u00a0", 1)}))
+    with pytest.raises(UserError, match="is not the prompt with 'went'") as refusal:
+        read_rows([path], verbs)
+    assert "with NO-BREAK SPACE (U+00A0) as character 3\n" in str(refusal.value)
+    assert "with SPACE (U+0020) as character 3\n" in str(refusal.value)
 
 
 def test_a_colon_in_a_text_is_not_a_field(tmp_path: Path, verbs: dict[str, Verb]) -> None:

@@ -119,7 +119,7 @@ def test_a_file_that_is_no_tokenizer_of_ours_is_refused(
         path.write_text("{}")
     elif damage == "no <eos>":
         path.write_text(tokenizer.to_str().replace("<eos>", "<end>"))
-    expected = {"gone": "no such file", "garbage": "is no tokenizer", "no <eos>": "no <eos>"}
+    expected = {"gone": "no such file", "garbage": "is not a tokenizer", "no <eos>": "no <eos>"}
     with pytest.raises(UserError, match=expected[damage]) as refusal:
         load_tokenizer(path)
     assert str(refusal.value).startswith(f"{path}: ")

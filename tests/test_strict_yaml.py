@@ -63,7 +63,9 @@ def test_every_kind_of_value_is_read_as_it_is_written(tmp_path: Path) -> None:
         ("2024-01-02: 1\n", 1, ["not take for text"]),
         ("~: 1\n", 1, ["not take for text"]),
         ("? [a, b]\n: 1\n", 1, ["not take for text", "a sequence"]),
-        ("a: {x: 1}\nb:\n  <<: {y: 2}\n", 3, ["not take for text", "<<"]),
+        ("a: {x: 1}\nb:\n  <<: {y: 2}\n", 3, ["a merge key under 'b'", "instead of <<"]),
+        ("a: &x {y: 1}\nb:\n  <<: *x\n", 3, ["a merge key under 'b'", "are not read"]),
+        ("{b: 1, b: 2}\n", 1, ["line 1, at column 2 and at column 8"]),
         ("a: &here {x: 1}\nb: *here\n", 1, ["b is an alias of what stands here"]),
         ("a: &here [1]\nb: [2, *here]\n", 1, ["b.1 is an alias"]),
         ("&here a: *here\n", 1, ["a is an alias"]),
@@ -84,6 +86,7 @@ def test_every_kind_of_value_is_read_as_it_is_written(tmp_path: Path) -> None:
         ("a:\n\tb: 1\n", 2, ["is not YAML"]),
         ("a: 1\nb: x\x00y\n", 2, ["is not YAML", "control characters"]),
         ("a: 1\nb: c: d\n", 2, ["is not YAML"]),
+        ("a: 1\nb: *c\n", 2, ["is not YAML", "found:    undefined alias"]),
     ],
 )
 def test_what_yaml_takes_for_something_else_is_refused_by_line(
@@ -97,6 +100,14 @@ def test_what_yaml_takes_for_something_else_is_refused_by_line(
     assert message.startswith(f"{path}:{line}: ")
     for word in (*words, "found:", "expected:", "to mend:"):
         assert word in message
+
+
+def test_what_stands_at_a_key_that_is_refused_is_named_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("a: &x 1\nb:\n  no: *x\n")
+    with pytest.raises(UserError, match="2 mistakes") as refusal:
+        read_yaml(path)
+    assert "b.no is an alias" in str(refusal.value)
 
 
 def test_all_of_a_files_mistakes_are_told_at_once(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from minituner.text import (
     plainness,
     read_text,
     single_spaced,
+    where_they_part,
 )
 
 
@@ -221,6 +222,48 @@ def test_all_mistakes_are_told_at_once_the_first_ten_in_full() -> None:
     both.add(mistake("other:7"))
     both.add(several.value)
     assert (both.count, len(both.first)) == (41, 10)
+
+
+@pytest.mark.parametrize("parts", [1, 5])
+def test_several_mistakes_of_any_length_are_a_page_at_most(parts: int) -> None:
+    """Snakemake prints a job's message, and then its log with the message in it."""
+    mistakes = Mistakes()
+    for i in range(30):
+        long = [f"{i}" + "x" * 50_000] * parts + ["short"] * 5
+        mistakes.add(UserError(long[0], long[1], found=long[2], expected=long[3], mend=long[4]))
+    with pytest.raises(SeveralErrors) as several:
+        mistakes.raise_if_any()
+    message = str(several.value)
+    assert message.startswith("30 mistakes; the first 10:\n\n0xxx")
+    assert len(message) < 5000
+    assert all(f"\n\n{i}xxx" in message for i in range(10))
+    with pytest.raises(UserError) as single:  # one alone has more room
+        raise mistakes.first[0]
+    assert len(str(single.value)) >= 600
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "shown"),
+    [
+        ("He went.", "He goed.", "'He went.'"),
+        ("He  went.", "He went.", "'He  went.', with SPACE (U+0020) as character 4"),
+        (
+            "El caf\u00e9.",
+            "El cafe\u0301.",
+            "'El caf\u00e9.', with LATIN SMALL LETTER E WITH ACUTE (U+00E9) as character 7",
+        ),
+        (
+            "El cafe\u0301.",
+            "El caf\u00e9.",
+            "'El cafe\u0301.', with LATIN SMALL LETTER E (U+0065) as character 7",
+        ),
+        ("He g\u043et.", "He got.", "'He g\u043et.', with CYRILLIC SMALL LETTER O (U+043E) as"),
+        ("Yes", "Yes ", "'Yes', with nothing as character 4"),
+        ("a" * 500 + "xy", "a" * 500 + "zy", f"'{'a' * 60}xy' (from character 441 of 502)"),
+    ],
+)
+def test_where_two_texts_part_is_seen(text: str, other: str, shown: str) -> None:
+    assert where_they_part(text, other).startswith(shown)
 
 
 def test_one_is_singular() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -157,6 +158,62 @@ def test_all_that_is_wrong_with_a_tokenizer_is_told_at_once(
         load_tokenizer(changed(change), vocab_size=7)
     for words in ("numbers its tokens", "changes text", "a vocabulary of 7"):
         assert words in str(refusal.value)
+
+
+def without_unknown(kind: str) -> Change:
+    """A model of another kind, which has no token for what it does not know."""
+
+    def change(content: dict[str, Any]) -> None:
+        model = {"type": kind, "unk_token": "none such", "vocab": content["model"]["vocab"]}
+        more = {"continuing_subword_prefix": "##", "max_input_chars_per_word": 100}
+        content["model"] = model | (more if kind == "WordPiece" else {})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content["model"].update(continuing_subword_prefix="##"),
+        without_unknown("WordPiece"),
+        without_unknown("WordLevel"),
+    ],
+)
+def test_a_tokenizer_that_the_library_fails_on_is_refused_without_a_trace(
+    changed: Callable[[Change], Path], change: Change, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The first makes it panic, which is no Exception, and print a page of its own."""
+    path = changed(change)
+    with pytest.raises(UserError, match="is not a tokenizer"):
+        load_tokenizer(path)
+    os.write(2, b"still open")
+    assert capfd.readouterr().err == "still open"
+
+
+def test_who_stops_the_program_while_a_tokenizer_is_read_stops_it(
+    changed: Callable[[Change], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    path = changed(dict.copy)
+    monkeypatch.setattr("minituner.tokenizer._check_probes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_tokenizer(path)
+
+
+def test_a_tokenizer_that_was_saved_once_more_is_not_called_another_bases(
+    base: MiniGPT, changed: Callable[[Change], Path], tmp_path: Path
+) -> None:
+    path = changed(dict.copy)
+    save_base(tmp_path / "base.pt", base, path)
+    load_base(tmp_path / "base.pt", path)
+    changed(padding)
+    with pytest.raises(UserError, match="is not the file that the base was saved with") as refusal:
+        load_base(tmp_path / "base.pt", path)
+    assert "the same one written once more" in str(refusal.value)
+    save_base(tmp_path / "base.pt", base, path)  # as it says
+    load_base(tmp_path / "base.pt", path)
 
 
 RUNS_OVER = "a token runs over the end of the prompt or of the verb form"

@@ -266,7 +266,7 @@ def test_a_verb_without_a_row_is_a_warning_in_the_report(finished: Study, tmp_pa
 
 BAD_CONFIGS: dict[str, tuple[dict[str, object], list[str]]] = {
     "unknown key": ({"rnaks": [2]}, ["config.yaml: top level: unknown", "did you mean 'ranks'?"]),
-    "wrong type": ({"seeds": "0"}, ["config.yaml: seeds:", "'0' (str)", "of type array"]),
+    "wrong type": ({"seeds": "0"}, ["config.yaml: seeds:", "'0' (text)", "a list"]),
     "rank 0": ({"ranks": [0, 8]}, ["config.yaml: ranks.0:", "at least 1"]),
     "rank above the layer": (
         {"ranks": [8, 64]},
@@ -481,11 +481,11 @@ BAD_BASES: dict[str, tuple[Change, list[str]]] = {
     ),
     "another base's tokenizer": (
         other_tokenizer,
-        ["own/tokenizer.json: is the tokenizer of another base", "sha256"],
+        ["own/tokenizer.json: is not the file that the base was saved with", "sha256"],
     ),
     "another vocabulary": (
         other_vocabulary,
-        ["own/tokenizer.json: is the tokenizer of another base", "a vocabulary of 599"],
+        ["own/tokenizer.json: has another vocabulary than the base", "a vocabulary of 599"],
     ),
     "a tokenizer that changes text": (
         lower_case,
@@ -573,7 +573,7 @@ def test_a_loss_that_is_no_number_stops_the_training_at_its_step(
     config["train"]["learning_rate"] = 1e30
     study.write_config(config)
     run = study.snakemake("--cores", "1", f"{SWEEP}/rank-2/training.json")
-    assert_refused(run, "the loss is no longer finite", "learning rate in config.yaml")
+    assert_refused(run, "the loss is no longer finite", "lower the learning rate")
     assert re.search(r"training step \d+ of \d+:", run.output), run.output
     assert "train" in run.rules
     assert results(study) == results(finished)
