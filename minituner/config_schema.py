@@ -204,7 +204,7 @@ EXPECTED: Mapping[str, Callable[[Any], str]] = {
 
 def _suggestion(error: Any) -> str | None:
     if error.validator != "type":
-        return nearest(str(error.instance), error.schema.get("enum", ()))
+        return nearest(str(error.instance), map(str, error.schema.get("enum", ())))
     wanted, value = error.validator_value, error.instance
     if wanted in ("integer", "number") and (number := _as_number(value, wanted)) is not None:
         return f"write {number}, without quotes: YAML reads 1e-4 as text, 1.0e-4 as a number"

@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LONGEST = 600  # characters of any part of a message; a user's text may have any length
-LONGEST_OF_SEVERAL = (200, 150, 100, 75)  # the first that keeps the message within its limit
+# Of each of several mistakes: the first that keeps the message within its limit.
+LONGEST_OF_SEVERAL = (LONGEST, 300, 200, 150, 100, 75, 60)
 LONGEST_MESSAGE = 5000  # characters of several mistakes: Snakemake prints its log once more
 
 
 class UserError(ValueError):
     """Something the user gave cannot be used.
 
-    Each part is shortened to ``LONGEST`` characters in the message.
+    Each part is shortened to ``LONGEST`` characters in the message, ``mend`` to twice as many.
 
     Args:
         where: The place, as an editor would open it: a path, ``path:line`` or ``path: key``.
@@ -33,8 +34,11 @@ class UserError(ValueError):
         super().__init__(self.message())
 
     def message(self, longest: int = LONGEST) -> str:
-        """All parts, each of at most ``longest`` characters."""
-        where, what, found, expected, mend = (shortened(part, longest) for part in self._parts)
+        """All parts, each of at most ``longest`` characters, the last of twice as many: a command
+        in it is of use only whole."""
+        *parts, mend = self._parts
+        where, what, found, expected = (shortened(part, longest) for part in parts)
+        mend = shortened(mend, 2 * longest)
         return f"{where}: {what}\n  found:    {found}\n  expected: {expected}\n  to mend:  {mend}"
 
 

@@ -297,6 +297,16 @@ def test_what_is_wrong_by_itself_is_not_compared_with_others(config: dict[str, A
         assert f"config.yaml: {key}: " in str(refusal.value)
 
 
+@pytest.mark.parametrize("value", [1, "yes", "TRUE", None, [True]])
+def test_results_are_overwritten_for_true_and_refused_for_what_is_neither(
+    config: dict[str, Any], value: object
+) -> None:
+    for known in (True, False, "true", "false"):
+        check_config(config | {"overwrite_results": known}, SCHEMA)
+    with pytest.raises(UserError, match="overwrite_results: the value cannot be used"):
+        check_config(config | {"overwrite_results": value}, SCHEMA)
+
+
 def test_a_name_that_snakemake_takes_for_a_pattern_is_refused(
     config: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -80,7 +80,8 @@ def test_a_control_set_of_another_length_is_refused_in_words() -> None:
         message = str(refusal.value)
         assert message.startswith("config.yaml: data.corpus: the regular control pairs do not")
         assert f"found:    control prompts are {words}" in message
-        assert "raise data.split.max_length_difference_words to 3 in config.yaml" in message
+        limit = "config.yaml: data.split.max_length_difference_words"
+        assert f"raise the limit to 3 in {limit}" in message
         assert "{" not in message
     counted([pair(LONG)], irregular, limits=LikenessLimits(0.0, 3.0)).check()
     counted(irregular, irregular, limits=LikenessLimits(0.0, 0.0)).check()
@@ -98,7 +99,7 @@ def test_a_control_set_of_other_frames_is_refused_with_those_that_differ_most() 
     )
     assert "b in 10% of the control and 30% of the irregular pairs, c in 10%" in message
     assert "d in" not in message
-    assert "raise data.split.max_frame_distance to 0.5 in config.yaml" in message
+    assert "raise the limit to 0.5 in config.yaml: data.split.max_frame_distance" in message
     counted(control, irregular, limits=LikenessLimits(0.5)).check()
 
 

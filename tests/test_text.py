@@ -199,7 +199,7 @@ def test_a_word_within_a_sentence_is_plainest_without_capitals() -> None:
 def test_no_part_of_a_message_is_longer_than_a_few_lines() -> None:
     text = "word " * 5_000
     error = UserError(text, text, found=text, expected=text, mend=text)
-    assert len(str(error)) < 5 * LONGEST + 100
+    assert len(str(error)) < 6 * LONGEST + 100
     assert str(error).count("(25,000 characters)") == 5
     assert shortened("a" * LONGEST) == "a" * LONGEST
 
