@@ -76,13 +76,16 @@ def snakemake(*targets: str, options: str = "--cores 4", files: Iterable[str] = 
     return " ".join(part for part in parts if part)
 
 
-def with_config(arguments: Sequence[str], setting: str) -> str:
-    """A Snakemake command with these arguments, and ``setting`` given by ``--config``."""
-    words = list(arguments)
+def with_config(arguments: Sequence[str], key: str, value: str) -> str:
+    """A Snakemake command with these arguments, and ``key=value`` given by ``--config``."""
+    words = [word for word in arguments if not word.startswith(f"{key}=")]
     if "--config" in words:
-        at, added = words.index("--config") + 1, [setting]
+        at, added = words.index("--config") + 1, [f"{key}={value}"]
     else:
-        at, added = words.index("--") if "--" in words else len(words), ["--config", setting]
+        at, added = (
+            words.index("--") if "--" in words else len(words),
+            ["--config", f"{key}={value}"],
+        )
     return shlex.join(["snakemake", *words[:at], *added, *words[at:]])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from minituner.config_rules import RULES
 from minituner.config_schema import COMMAND_LINE, Keys, Problem, schema_problems
 from minituner.errors import Mistakes, UserError
+from minituner.ownership import OVERWRITE
 from minituner.sections import brief
 from minituner.strict_yaml import read_yaml
 from minituner.text import not_utf8
@@ -30,6 +31,8 @@ def check_config(config: Config, schema_path: str | Path, paths: Iterable[str | 
     """
     layers = _read_layers(paths)
     mistakes = Mistakes()
+    for name in (name for name, layer in layers.items() if OVERWRITE in layer):
+        mistakes.add(_not_in_a_file(name))
     problems = schema_problems(config, read_yaml(schema_path))
     for problem in problems:
         source = _source(problem, config, layers)
@@ -43,6 +46,17 @@ def check_config(config: Config, schema_path: str | Path, paths: Iterable[str | 
                 error = _placed(found, config, layers) if isinstance(found, Problem) else found
                 mistakes.add(error)
     mistakes.raise_if_any()
+
+
+def _not_in_a_file(name: str) -> UserError:
+    """There it would let every later run replace another study's results."""
+    return UserError(
+        f"{name}: {OVERWRITE}",
+        "is for the command line alone",
+        found=f"{OVERWRITE} in a file",
+        expected=f"--config {OVERWRITE}=true, on the run that it is meant for",
+        mend="remove it from the file",
+    )
 
 
 def _overlap(keys: Keys, dotted: str) -> bool:

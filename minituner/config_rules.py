@@ -10,10 +10,14 @@ from typing import Any
 
 from minituner.config_schema import Problem, problem
 from minituner.corpus import corpus_files
+from minituner.data import check_known
 from minituner.errors import UserError
 from minituner.sections import nearest
+from minituner.splits import SplitSettings, shares_of
+from minituner.verbs import load_verbs
 
 Config = Mapping[str, Any]
+SHARES = ("train_share", "val_share", "test_share")
 Rule = Callable[[Config], Iterator[Problem | UserError]]
 
 
@@ -196,6 +200,28 @@ def held_out_verbs(config: Config) -> Iterator[Problem]:
                 )
 
 
+def shares_sum_to_one(config: Config) -> Iterator[UserError]:
+    """The three splits are all of the pairs."""
+    try:
+        shares_of(SplitSettings(**{key: config["data"]["split"][key] for key in SHARES}))
+    except UserError as error:
+        yield error
+
+
+def verbs_have_forms(config: Config) -> Iterator[UserError]:
+    """Those taught and those kept are among data.verbs."""
+    data = config["data"]
+    if Path(data["verbs"]).is_file():
+        try:
+            check_known(
+                load_verbs(data["verbs"]),
+                irregular_verbs=data["irregular_verbs"],
+                regular_verbs=data["regular_verbs"],
+            )
+        except UserError as error:
+            yield error
+
+
 def files_are_there(config: Config) -> Iterator[Problem]:
     """The files that the config names."""
     for key in ("data.verbs", "base.checkpoint", "base.tokenizer"):
@@ -251,6 +277,8 @@ RULES: tuple[tuple[Iterable[str], Rule], ...] = (
     (("ablations",), arms_and_runs),
     (("ablations", "data.irregular_verbs"), held_out_verbs),
     (("data.verbs", "base.checkpoint", "base.tokenizer"), files_are_there),
+    (("data.split",), shares_sum_to_one),
+    (("data.verbs", "data.irregular_verbs", "data.regular_verbs"), verbs_have_forms),
     (("data.corpus", "base.corpus"), corpora_are_there),
     (("data", "base"), names_without_braces),
 )

@@ -455,10 +455,10 @@ def _check_target(row: Row, verb: Verb, correct: str, target: str) -> None:
             expected=f"{shown!r}: {row.tense}, {row.person} of {verb.lemma!r}",
             mend=f"begin the target with {correct!r}, or mend verb_lemma, tense or person",
         )
-    if slash and not spanish.strip():
+    if slash and (not spanish.strip() or "/" in spanish):
         raise UserError(
             row.place,
-            "the target has a slash and no Spanish",
+            f"the target has {'two slashes' if spanish.strip() else 'a slash and no Spanish'}",
             found=repr(target),
             expected="'english / spanish', or the English alone",
             mend="write the Spanish form, or leave out the slash",

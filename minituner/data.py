@@ -62,7 +62,7 @@ def filter_rows(
     Raises:
         UserError: A verb is not among ``verbs``.
     """
-    _check_known(verbs, irregular_verbs=irregular_verbs, regular_verbs=regular_verbs)
+    check_known(verbs, irregular_verbs=irregular_verbs, regular_verbs=regular_verbs)
     group = dict.fromkeys(irregular_verbs, "irregular") | dict.fromkeys(regular_verbs, "regular")
     kept: dict[str, list[Pair]] = {"irregular": [], "regular": []}
     dropped: Counter[str] = Counter()
@@ -85,8 +85,15 @@ def filter_rows(
     return kept["irregular"], kept["regular"], summary
 
 
-def _check_known(verbs: Mapping[str, Verb], **lemmas: Sequence[str]) -> None:
-    """Every verb that the config names has its forms in data.verbs."""
+def check_known(verbs: Mapping[str, Verb], **lemmas: Sequence[str]) -> None:
+    """Every verb that the config names has its forms in data.verbs.
+
+    Args:
+        lemmas: The names, by their key under ``data``.
+
+    Raises:
+        UserError: Naming each that has not.
+    """
     mistakes = Mistakes()
     for key, names in lemmas.items():
         for unknown in (name for name in names if name not in verbs):

@@ -141,8 +141,9 @@ def _not_json(place: str, found: str, what: str = "is not JSON") -> UserError:
         place,
         what,
         found=found,
-        expected="whole JSON, as the pipeline writes it",
-        mend="copy the file again from its source, or delete it and let the pipeline make it again",
+        expected="whole JSON: of a .jsonl, one object on each line",
+        mend="mend the quotes, commas and braces; what the pipeline has written, it writes again once"
+        " it is deleted",
     )
 
 

@@ -10,6 +10,7 @@ from minituner.errors import UserError
 from minituner.files import read_json, write_json
 
 RECORD = "experiments/study.json"
+OVERWRITE = "overwrite_results"  # what --config takes for it
 
 
 def owner() -> tuple[str, ...] | None:
@@ -35,6 +36,23 @@ def owner() -> tuple[str, ...] | None:
     return tuple(names)
 
 
+def asked_to_overwrite(value: object) -> bool:
+    """Whether ``--config overwrite_results=`` was given a value that means yes.
+
+    Raises:
+        UserError: It means neither yes nor no.
+    """
+    if str(value).lower() not in ("true", "false"):
+        raise UserError(
+            f"--config: {OVERWRITE}",
+            "is neither true nor false",
+            found=repr(value),
+            expected="true, or nothing at all",
+            mend=f"write --config {OVERWRITE}=true",
+        )
+    return str(value).lower() == "true"
+
+
 def require_own_results(arguments: Sequence[str]) -> None:
     """Refuse to go on where the results of other config files lie: they would be replaced, or
     taken for this study's.
@@ -48,7 +66,7 @@ def require_own_results(arguments: Sequence[str]) -> None:
     ours, theirs = commands.config_files(), owner()
     if theirs in (None, ours):
         return
-    replace = commands.with_config(arguments, "overwrite_results=true")
+    replace = commands.with_config(arguments, OVERWRITE, "true")
     raise UserError(
         RECORD,
         "the results here are another study's",

@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 
 from minituner.commands import in_config
 from minituner.data import Pair
-from minituner.errors import Mistakes, SeveralErrors, UserError, shortened
+from minituner.errors import Mistakes, UserError, shortened
 from minituner.files import atomic_open, iter_jsonl, write_rows
 from minituner.likeness import Likeness
 from minituner.prompts import SEPARATOR, answer_text, prompt_text
@@ -98,6 +98,7 @@ def tokenize_splits(
     limit: ContextLimit,
     likeness: Likeness | None = None,
     name: str = "the tokenizer",
+    others: Iterable[Pair] = (),
 ) -> dict[str, Any]:
     """Write every split's pairs as token ids, one at a time; all files are written or none is.
 
@@ -106,6 +107,8 @@ def tokenize_splits(
         paths: Where each split's file goes.
         likeness: What the pairs that fit are compared by; None does not compare them.
         name: What to call the tokenizer in messages.
+        others: All pairs that the control was drawn from, only looked at if too many are too long:
+            a user who is told of some is told of all.
 
     Returns:
         ``splits``, what :class:`SplitSummary` says of each; only if pairs were left out for their
@@ -123,7 +126,7 @@ def tokenize_splits(
             if likeness is not None:
                 fitting = likeness.counting(split, fitting)
             write_rows(stream, tokenized_rows(summaries[split].counting(fitting)))
-        limit.check()
+        limit.check(others, tokenizer)
         if likeness is not None:
             likeness.check()
     found: dict[str, Any] = {"splits": {name: s.as_json() for name, s in summaries.items()}}
@@ -147,7 +150,7 @@ class ContextLimit:
         self.max_share = max_share
         self.pairs: Counter[str] = Counter()  # by split, those that are too long included
         self.too_long: Counter[str] = Counter()
-        self._first: list[tuple[Pair, int]] = []
+        self._found: list[tuple[Pair, int]] = []  # those that are too long, and their tokens
 
     def fitting(
         self, split: str, pairs: Iterable[Pair], tokenizer: Tokenizer, name: str = "the tokenizer"
@@ -160,18 +163,16 @@ class ContextLimit:
                 yield tokenized
                 continue
             self.too_long[split] += 1
-            if len(self._first) < Mistakes.SHOWN:
-                self._first.append((pair, tokenized.tokens))
+            self._found.append((pair, tokenized.tokens))
 
-    def check(self) -> None:
+    def check(self, others: Iterable[Pair], tokenizer: Tokenizer) -> None:
         """Whether what was passed over may be left out.
 
         Raises:
             UserError: It is too much, or all of a split.
         """
         if self.too_long.total() > 0 and self._share > self.max_share:
-            first = [self._refusal(pair, tokens) for pair, tokens in self._first]
-            raise first[0] if len(first) == 1 else SeveralErrors(first, self.too_long.total())
+            self._refuse(others, tokenizer)
         for name, count in self.too_long.items():
             if count == self.pairs[name]:
                 raise UserError(
@@ -183,23 +184,39 @@ class ContextLimit:
                     "base)",
                 )
 
+    def _refuse(self, others: Iterable[Pair], tokenizer: Tokenizer) -> None:
+        known = {pair.id for pair, _ in self._found}
+        for pair in (pair for pair in others if pair.id not in known):
+            tokens = tokenize_pair(pair, tokenizer).tokens
+            if tokens > self.context_length:
+                self._found.append((pair, tokens))
+        mistakes = Mistakes()
+        for pair, tokens in sorted(self._found, key=lambda found: _path_and_line(found[0].source)):
+            mistakes.add(self._refusal(pair, tokens))
+        mistakes.raise_if_any()
+
     @property
     def _share(self) -> float:
         return self.too_long.total() / self.pairs.total()
 
     def _refusal(self, pair: Pair, tokens: int) -> UserError:
         enough = math.ceil(1e4 * self._share) / 1e4
-        leave_out = f", or leave such pairs out (data.max_share_too_long: {enough:g})"
+        leave_out = (
+            f", or leave such out (data.max_share_too_long: {enough:g}, now {self.max_share:g})"
+        )
         return UserError(
             pair.source,
             "the sentence is longer than the model's context",
-            found=f"{tokens} tokens: {shortened(pair.prompt, 200)!r}",
-            expected=f"at most {self.context_length} tokens, answer included; too long are "
-            f"{self.too_long.total():,} of {number_of(self.pairs.total(), 'pair')}, a share of "
-            f"{self._share:.2g}, and data.max_share_too_long allows {self.max_share:g}",
+            found=f"{tokens} tokens: {shortened(pair.prompt, 100)!r}",
+            expected=f"at most {self.context_length} tokens, answer included",
             mend="shorten it, or raise base.model.context_length (retrains the base)"
             + (leave_out if enough < 1 else ""),
         )
+
+
+def _path_and_line(source: str) -> tuple[str, int]:
+    path, _, line = source.rpartition(":")
+    return path, int(line)
 
 
 def _check_boundaries(

@@ -14,7 +14,7 @@ from minituner.arms import arms_of, describe_run, enabled_arms, study_setting, u
 from minituner.config import check_config, config_subset
 from minituner.corpus import corpus_files
 from minituner.imports import import_closure
-from minituner.ownership import claim_results, require_own_results
+from minituner.ownership import asked_to_overwrite, claim_results, require_own_results
 from minituner.strict_yaml import read_yaml
 
 # Threads that wait spin by default, and steal the time of those that work: on two busy cores that made
@@ -22,6 +22,8 @@ from minituner.strict_yaml import read_yaml
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+# Of the command line alone, and no part of the config.
+overwrite_results = or_stop(asked_to_overwrite, config.pop("overwrite_results", False))
 CONFIG_FILES = list(commands.use_config_files(workflow.configfiles))
 or_stop(check_config, config, workflow.source_path("config.schema.yaml"), CONFIG_FILES)
 # Snakemake has read these itself, and takes the last of a key that stands twice.
@@ -30,8 +32,7 @@ for profile in Path("profiles").glob("*/*.yaml"):
 
 config["config_files"] = CONFIG_FILES  # for the jobs, which print commands
 
-# The command line's `true` arrives as text.
-if config.pop("overwrite_results", False) not in (True, "true"):
+if not overwrite_results:
     or_stop(require_own_results, sys.argv[1:])
 
 

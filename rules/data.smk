@@ -57,6 +57,7 @@ checkpoint tokenize:
     """Write the pairs that fit as token ids, if they are alike. A checkpoint: see `gated`."""
     input:
         **{name: f"data/splits/{name}.jsonl" for name in SPLITS},
+        regular="data/filtered/regular.jsonl",
         unseen_words="data/splits/unseen_words.json",
         tokenizer=TOKENIZER,
         code=source("tokenize"),

@@ -14,7 +14,12 @@ from minituner import commands
 from minituner.data import filter_rows
 from minituner.errors import UserError
 from minituner.interpreter import one_word
-from minituner.ownership import claim_results, owner, require_own_results
+from minituner.ownership import (
+    asked_to_overwrite,
+    claim_results,
+    owner,
+    require_own_results,
+)
 from minituner.splits import SplitSettings, shares_of
 
 
@@ -57,13 +62,14 @@ def test_commands_repeat_the_config_files_as_the_shell_reads_them(tmp_path: Path
             "snakemake --configfile 'my c.yaml' --config a=1 -- x",
         ),
         (["--config", "b=2", "--", "x"], "snakemake --config a=1 b=2 -- x"),
+        (["--config", "b=2", "a=0", "--", "x"], "snakemake --config a=1 b=2 -- x"),
         ([], "snakemake --config a=1"),
     ],
 )
 def test_a_config_on_the_command_line_does_not_swallow_the_target(
     given: list[str], made: str
 ) -> None:
-    assert commands.with_config(given, "a=1") == made
+    assert commands.with_config(given, "a", "1") == made
 
 
 def test_the_same_file_is_named_once_however_it_is_reached(
@@ -134,6 +140,17 @@ def test_results_of_other_config_files_are_refused_and_the_ways_out_are_named() 
     )
     claim_results()
     require_own_results([])
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"), [(True, True), ("true", True), ("TRUE", True), (False, False), ("no", None)]
+)
+def test_only_true_asks_for_results_to_be_replaced(value: object, meant: bool | None) -> None:
+    if meant is None:
+        with pytest.raises(UserError, match="write --config overwrite_results=true"):
+            asked_to_overwrite(value)
+    else:
+        assert asked_to_overwrite(value) is meant
 
 
 def test_where_no_study_is_recorded_any_may_run() -> None:

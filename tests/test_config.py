@@ -44,8 +44,7 @@ def test_config_and_schema_have_the_same_keys_at_every_level(config: dict[str, A
             schema = schema | root["$defs"][schema["$ref"].rpartition("/")[2]]
         if "properties" not in schema:  # a mapping whose keys are the user's: the ablations
             return
-        known = set(schema["properties"]) - ({"overwrite_results"} if where == "config" else set())
-        assert set(values) == known == set(schema["required"]), where
+        assert set(values) == set(schema["properties"]) == set(schema["required"]), where
         assert schema["additionalProperties"] is False, where
         for key, value in values.items():
             if isinstance(value, dict):
@@ -297,14 +296,13 @@ def test_what_is_wrong_by_itself_is_not_compared_with_others(config: dict[str, A
         assert f"config.yaml: {key}: " in str(refusal.value)
 
 
-@pytest.mark.parametrize("value", [1, "yes", "TRUE", None, [True]])
-def test_results_are_overwritten_for_true_and_refused_for_what_is_neither(
-    config: dict[str, Any], value: object
+def test_what_is_for_the_command_line_alone_is_refused_in_a_file(
+    config: dict[str, Any], tmp_path: Path
 ) -> None:
-    for known in (True, False, "true", "false"):
-        check_config(config | {"overwrite_results": known}, SCHEMA)
-    with pytest.raises(UserError, match="overwrite_results: the value cannot be used"):
-        check_config(config | {"overwrite_results": value}, SCHEMA)
+    overlay = tmp_path / "own.yaml"
+    overlay.write_text("overwrite_results: true\n")
+    with pytest.raises(UserError, match=r"own\.yaml: overwrite_results: is for the command line"):
+        check_config(config, SCHEMA, [ROOT / "config.yaml", overlay])
 
 
 def test_a_name_that_snakemake_takes_for_a_pattern_is_refused(
@@ -313,11 +311,21 @@ def test_a_name_that_snakemake_takes_for_a_pattern_is_refused(
     for name in ("a.jsonl", "{b}.jsonl", "c}.jsonl"):
         (tmp_path / name).touch()
     put("data.corpus", str(tmp_path))(config)
-    put("data.verbs", str(tmp_path / "{b}.jsonl"))(config)
+    with pytest.raises(UserError, match="2 mistakes") as refusal:
+        check_config(config, SCHEMA)
+    assert str(refusal.value).count("{b}.jsonl: has a brace in its name\n  found:    {}\n") == 1
+    assert "c}.jsonl: has a brace in its name\n  found:    }\n" in str(refusal.value)
+
+
+def test_what_the_data_would_be_refused_for_is_said_before_anything_runs(
+    config: dict[str, Any],
+) -> None:
+    put("data.split.train_share", 0.7)(config)
+    put("data.irregular_verbs", ["go", "gooo", "bee"])(config)
     with pytest.raises(UserError, match="3 mistakes") as refusal:
         check_config(config, SCHEMA)
-    assert str(refusal.value).count("{b}.jsonl: has a brace in its name\n  found:    {}\n") == 2
-    assert "c}.jsonl: has a brace in its name\n  found:    }\n" in str(refusal.value)
+    for words in ("the shares do not sum to 1", "found:    gooo\n", "found:    bee\n"):
+        assert str(refusal.value).count(words) == 1
 
 
 def test_files_that_are_not_there_are_told_at_once(config: dict[str, Any]) -> None:

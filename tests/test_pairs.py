@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,22 +64,33 @@ def test_forty_sentences_too_long_are_told_at_once_and_nothing_is_written(
     with pytest.raises(SeveralErrors) as refusal:
         write(tmp_path, splits, tokenizer, max_share=0.39)
     message = str(refusal.value)
-    assert message.startswith("40 mistakes; the first 10:\n\nc.jsonl:41: the sentence is longer")
+    assert message.startswith("40 mistakes; the first 10:\n\nc.jsonl:21: the sentence is longer")
     assert message.count("c.jsonl:") == 10
-    assert "too long are 40 of 100 pairs, a share of 0.4, and data.max_share_too_long allows" in (
-        message
-    )
     assert "shorten it, or raise base.model.context_length" in message
-    assert "data.max_share_too_long: 0.4)" in message
+    assert message.count("data.max_share_too_long: 0.4, now 0.39)\n") == 9
     assert (tmp_path / "train.jsonl").read_text() == "as it was\n"
     assert [path.name for path in tmp_path.iterdir()] == ["train.jsonl"]
+
+
+def test_who_is_told_of_some_that_are_too_long_is_told_of_those_not_drawn_too(
+    tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
+) -> None:
+    corpus = some(raw_pairs[0], 60, 40)
+    paths = {"control": tmp_path / "control.jsonl"}
+    with pytest.raises(SeveralErrors, match=r"^40 mistakes") as refusal:
+        tokenize_splits(
+            {"control": corpus[18:23]}, paths, tokenizer, ContextLimit(CONTEXT), others=corpus
+        )
+    lines = re.findall(r"^c\.jsonl:(\d+): ", str(refusal.value), re.MULTILINE)
+    assert lines == [str(line) for line in range(21, 31)]
+    tokenize_splits({"control": corpus[:5]}, paths, tokenizer, ContextLimit(CONTEXT), others=corpus)
 
 
 def test_one_sentence_too_long_among_2800_is_left_out_and_counted(
     tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     splits = {"train": some(raw_pairs[0], 2790), "test": some(raw_pairs[0], 10, 1)}
-    with pytest.raises(UserError, match=r"1 of 2,800 pairs, a share of 0\.00036"):
+    with pytest.raises(UserError, match=r"data.max_share_too_long: 0\.0004, now 0"):
         write(tmp_path, splits, tokenizer)
     summary = write(tmp_path, splits, tokenizer, max_share=0.01)
     assert summary["too_long"] == {"test": 1}

@@ -20,5 +20,6 @@ with run_stage(snakemake) as job:
         limit,
         likeness,
         job.input.tokenizer,
+        iter_pair_rows(job.input.regular),
     )
     write_json(job.output.summary, summary)

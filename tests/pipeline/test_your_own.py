@@ -54,7 +54,7 @@ def followed(finished: Study, tmp_path_factory: pytest.TempPathFactory) -> Study
 def test_own_sentences_and_verbs_make_a_study(followed: Study) -> None:
     refused = followed.shell(RUN)
     assert refused.code != 0
-    assert "docs/your-own.md says how" in refused.output
+    assert "in a copy of the project, as docs/your-own.md says" in refused.output
     assert followed.shell(CLEAR).code == 0
     done = followed.shell(RUN)
     assert done.code == 0, done.output
