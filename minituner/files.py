@@ -142,8 +142,8 @@ def _not_json(place: str, found: str, what: str = "is not JSON") -> UserError:
         what,
         found=found,
         expected="whole JSON: of a .jsonl, one object on each line",
-        mend="mend the quotes, commas and braces; or, if the pipeline has written it, delete it and let"
-        " it be written again",
+        mend="mend the quotes, commas and braces; a file that the pipeline has written can be"
+        " deleted, and is made again",
     )
 
 
