@@ -39,7 +39,7 @@ FIGURE = (ROOT / "experiments/28-lora-ablate-rank/accuracy_vs_rank.png").read_by
         (MANIFEST, "stage: pretrain_base"),
         ("experiments/28-lora-ablate-rank/summary.json", "A JSON object"),
         ("experiments/28-lora-ablate-rank/base/items.csv", "rows: 205"),
-        ("experiments/17-minigpt-train/loss_curve.png", "x 630 pixels"),
+        ("experiments/17-minigpt-train/loss_curve.png", "size: 960 x 663 pixels"),
         ("experiments/28-lora-ablate-rank", "with the manifests of the stages"),
         ("data/processed/base-corpus/plain.jsonl", "rows: 3,000, 0 of them fill-in"),
         ("data/processed/base-corpus", "holds: fill_in.jsonl, plain.jsonl"),
