@@ -58,7 +58,7 @@ verify: $(VENV)/.installed
 
 # Writes data/processed anew from data/raw; refuses to overwrite edits (see its --force).
 corpus: $(VENV)/.installed
-	$(BIN)/python -m minituner.generate
+	$(BIN)/python -m minituner.data.generate
 
 # The picture of the graph in the README (needs graphviz's dot).
 dag: $(VENV)/.installed

@@ -25,7 +25,7 @@ import measure
 import work
 from measure import ROOT, Usage
 
-from minituner.files import read_json, write_json
+from minituner.storage.files import read_json, write_json
 
 FOLDER = ROOT / "benchmarks"
 RANKS = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -171,7 +171,7 @@ def pipeline(repetitions: int, scratch: Path) -> dict[str, Any]:
         usages["from a fresh clone"].append(report())
         usages["nothing changed"].append(report())
         usages["nothing changed, an empty Snakefile"].append(measure.run(snakemake, cwd=empty))
-        with (clone / "minituner/templates/REPORT.md.j2").open("a") as stream:
+        with (clone / "minituner/reporting/templates/REPORT.md.j2").open("a") as stream:
             stream.write("<!-- edited -->\n")
         usages["the report's template edited"].append(report())
         _edit_a_training_sentence(clone)

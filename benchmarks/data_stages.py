@@ -16,13 +16,13 @@ from pathlib import Path
 
 from work import ROOT, TOKENIZER, settings
 
-from minituner.checks import check_splits
-from minituner.corpus import corpus_files, iter_files
-from minituner.data import SPLITS, filter_rows, iter_pair_rows, pair_rows
-from minituner.files import write_json, write_jsonl
-from minituner.manifest import cycles_uncollected
-from minituner.splits import SplitSettings, split_pairs
-from minituner.verbs import load_verbs
+from minituner.data.checks import check_splits
+from minituner.data.corpus import corpus_files, iter_files
+from minituner.data.filter import SPLITS, filter_rows, iter_pair_rows, pair_rows
+from minituner.data.split import SplitSettings, split_pairs
+from minituner.data.verbs import load_verbs
+from minituner.pipeline.manifest import cycles_uncollected
+from minituner.storage.files import write_json, write_jsonl
 
 
 def corpus(folder: Path, rows: int) -> None:
@@ -69,8 +69,8 @@ def split(folder: Path) -> None:
 
 
 def tokenize(folder: Path) -> None:
-    from minituner.likeness import Likeness, LikenessLimits
-    from minituner.pairs import ContextLimit, tokenize_splits
+    from minituner.data.likeness import Likeness, LikenessLimits
+    from minituner.data.tokenize import ContextLimit, tokenize_splits
     from minituner.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(TOKENIZER)

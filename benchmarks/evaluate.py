@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import work
 
+from minituner.data.tokenize import read_pairs
 from minituner.evaluate import EVALUATED, evaluate_rank
-from minituner.files import read_json, write_json
-from minituner.items import write_items
-from minituner.manifest import cycles_uncollected
-from minituner.pairs import read_pairs
+from minituner.pipeline.manifest import cycles_uncollected
 from minituner.seeding import seed_everything
+from minituner.storage.files import read_json, write_json
+from minituner.storage.items import write_items
 from minituner.tokenizer import load_tokenizer
 
 

@@ -19,14 +19,14 @@ import work
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from minituner.batches import Loader
-from minituner.checkpoint import load_base
-from minituner.frozen import keep_frozen_part
+from minituner.data.batches import Loader
+from minituner.data.tokenize import read_pairs
+from minituner.fast.frozen import keep_frozen_part
+from minituner.fast.optim import AdamW
 from minituner.loop import take_step
 from minituner.lora import lora_parameters, wrap_minigpt_with_lora
-from minituner.optim import AdamW
-from minituner.pairs import read_pairs
 from minituner.seeding import generator, seed_everything
+from minituner.storage.checkpoint import load_base
 from minituner.train import target_examples
 
 ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"

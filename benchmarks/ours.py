@@ -8,10 +8,10 @@ from pathlib import Path
 
 import work
 
-from minituner.checkpoint import load_base
-from minituner.manifest import cycles_uncollected
-from minituner.pairs import read_pairs
+from minituner.data.tokenize import read_pairs
+from minituner.pipeline.manifest import cycles_uncollected
 from minituner.seeding import seed_everything
+from minituner.storage.checkpoint import load_base
 from minituner.train import LoRATrainConfig, train_rank
 
 

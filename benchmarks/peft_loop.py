@@ -13,7 +13,7 @@ def main() -> None:
     import torch
     from peft import get_peft_model_state_dict, inject_adapter_in_model
 
-    from minituner.checkpoint import load_base
+    from minituner.storage.checkpoint import load_base
 
     torch.set_num_threads(options.threads)
     pairs = work.read_pairs()

@@ -89,7 +89,7 @@ def main() -> None:
 
 def name_in_peft(name: str) -> str:
     """What PEFT calls a parameter of our adapter before it is saved."""
-    from minituner.interop import peft_name
+    from minituner.interop.opt import peft_name
 
     return peft_name(name).replace(".weight", ".default.weight")
 

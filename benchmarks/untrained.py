@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 import work
 
-from minituner.checkpoint import load_base, save_base
 from minituner.model import MiniGPT, init_weights
+from minituner.storage.checkpoint import load_base, save_base
 
 
 def main() -> None:

@@ -111,8 +111,8 @@ def start_as_ours(model: Any, rank: int, seed: int, name_of: Callable[[str], str
     """
     import torch
 
-    from minituner.checkpoint import load_base
     from minituner.lora import lora_state_dict, wrap_minigpt_with_lora
+    from minituner.storage.checkpoint import load_base
 
     ours = lora_state_dict(wrap_minigpt_with_lora(load_base(BASE), rank, seed=seed))
     own = dict(model.named_parameters())

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from minituner import __version__, commands
-from minituner.errors import UserError
-from minituner.ownership import owner
-from minituner.process import complain, run_command, standard_input, writes_unicode
-from minituner.text import iter_lines, number_of, unreadable
+from minituner.cli.process import complain, run_command, standard_input, writes_unicode
+from minituner.errors import UserError, number_of
+from minituner.pipeline.ownership import owner
+from minituner.storage.text import iter_lines, unreadable
 
 PRETRAINED = "experiments/17-minigpt-train"
 
@@ -228,11 +228,11 @@ def _predict(options: Any) -> int:
 
     from copy import deepcopy
 
-    from minituner.adapter import load_adapter
-    from minituner.checkpoint import load_base
+    from minituner.data.verbs import load_verbs
     from minituner.predict import BEAM, as_table, known_forms, predict, typed_prompt
+    from minituner.storage.adapter import load_adapter
+    from minituner.storage.checkpoint import load_base
     from minituner.tokenizer import load_tokenizer
-    from minituner.verbs import load_verbs
 
     if options.top > BEAM:
         raise UserError(
@@ -240,7 +240,7 @@ def _predict(options: Any) -> int:
             "is more than the search finds",
             found=options.top,
             expected=f"a number from 1 to {BEAM}",
-            mend=f"e.g. --top {BEAM}",
+            fix=f"e.g. --top {BEAM}",
         )
     base = load_base(options.base, options.tokenizer)
     tokenizer = load_tokenizer(options.tokenizer, base.config.vocab_size)
@@ -289,7 +289,7 @@ def _sentences(options: Any) -> Iterable[tuple[str, bytes]]:
             "was given both sentences and a file",
             found=f"{number_of(len(options.prompts), 'sentence')} and --file {options.file}",
             expected="sentences, --file FILE, or a pipe",
-            mend="leave out one of the two",
+            fix="leave out one of the two",
         )
     if options.prompts:  # what is not UTF-8 in an argument, Python has as surrogates
         lines = (prompt.encode("utf-8", "surrogateescape") for prompt in options.prompts)
@@ -320,22 +320,22 @@ def _no_sentence(found: str) -> UserError:
         "was given no sentence",
         found=found,
         expected="a sentence, --file FILE, or a pipe",
-        mend='e.g. python -m minituner predict "He __ to school yesterday."',
+        fix='e.g. python -m minituner predict "He __ to school yesterday."',
     )
 
 
 def _inspect(options: Any) -> int:
-    from minituner.artefacts import explain
+    from minituner.cli.inspect import explain
 
     print(explain(options.file))
     return 0
 
 
 def _convert(options: Any) -> int:
-    from minituner.convert import convert, report
-    from minituner.files import write_jsonl
-    from minituner.table import read_table
-    from minituner.verbs import load_verbs
+    from minituner.convert.rows import convert, report
+    from minituner.convert.table import read_table
+    from minituner.data.verbs import load_verbs
+    from minituner.storage.files import write_jsonl
 
     path = _new_corpus(options.corpus)
     verbs = load_verbs(options.verbs)
@@ -369,14 +369,14 @@ def _new_corpus(name: str) -> Path:
         what,
         found=found,
         expected="a new file whose name ends in .jsonl, begins with no dot and has no { or }",
-        mend="choose another name; no corpus is ever overwritten",
+        fix="choose another name; no corpus is ever overwritten",
     )
 
 
 def _export(options: Any) -> int:
-    from minituner.checkpoint import load_base
-    from minituner.interop import export_base
-    from minituner.peft_files import export_adapter_file
+    from minituner.interop.opt import export_base
+    from minituner.interop.peft_files import export_adapter_file
+    from minituner.storage.checkpoint import load_base
 
     if options.to == "transformers":
         base = load_base(options.base, options.tokenizer)
@@ -387,7 +387,7 @@ def _export(options: Any) -> int:
 
 
 def _import(options: Any) -> int:
-    from minituner.peft_files import import_adapter_file
+    from minituner.interop.peft_files import import_adapter_file
 
     _tell(import_adapter_file(options.folder, options.base, options.adapter))
     return 0
@@ -400,8 +400,8 @@ def _tell(notes: Sequence[str]) -> None:
 
 
 def _verify(options: Any) -> int:
-    from minituner.config import read_config
-    from minituner.verify import describe, verify
+    from minituner.pipeline.config import read_config
+    from minituner.pipeline.verify import describe, verify
 
     files = commands.use_config_files(options.config or commands.config_files())
     stages = verify(read_config(files))

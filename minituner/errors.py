@@ -1,8 +1,8 @@
-"""A user's mistake, which says where, what, and how to mend it; and several of them at once."""
+"""A user's mistake, which says where, what, and how to fix it; and several of them at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,31 +15,31 @@ LONGEST_MESSAGE = 5000  # characters of several mistakes: Snakemake prints its l
 class UserError(ValueError):
     """Something the user gave cannot be used.
 
-    Each part is shortened to ``LONGEST`` characters in the message, ``mend`` to twice as many.
+    Each part is shortened to ``LONGEST`` characters in the message, ``fix`` to twice as many.
 
     Args:
         where: The place, as an editor would open it: a path, ``path:line`` or ``path: key``.
         what: What is wrong, in one short clause.
         found: What stands there.
         expected: What should stand there.
-        mend: The one thing to do about it.
+        fix: The one thing to do about it.
     """
 
     def __init__(
-        self, where: str | Path, what: str, *, found: object, expected: str, mend: str
+        self, where: str | Path, what: str, *, found: object, expected: str, fix: str
     ) -> None:
         self.where = str(where)
         self.what = what
-        self._parts = (str(where), what, str(found), expected, mend)
+        self._parts = (str(where), what, str(found), expected, fix)
         super().__init__(self.message())
 
     def message(self, longest: int = LONGEST) -> str:
         """All parts, each of at most ``longest`` characters, the last of twice as many: a command
         in it is of use only whole."""
-        *parts, mend = self._parts
+        *parts, fix = self._parts
         where, what, found, expected = (shortened(part, longest) for part in parts)
-        mend = shortened(mend, 2 * longest)
-        return f"{where}: {what}\n  found:    {found}\n  expected: {expected}\n  to mend:  {mend}"
+        fix = shortened(fix, 2 * longest)
+        return f"{where}: {what}\n  found:    {found}\n  expected: {expected}\n  fix:      {fix}"
 
 
 class SeveralErrors(UserError):
@@ -109,3 +109,16 @@ def shortened(value: object, longest: int = LONGEST) -> str:
         return text
     left_out = f"... ({len(text):,} characters)"
     return text[: longest - len(left_out)] + left_out
+
+
+def number_of(count: int, noun: str, plural: str | None = None) -> str:
+    """``1 verb``, ``2 verbs``, ``1,000 verbs``."""
+    words = noun if count == 1 else plural or f"{noun}s"
+    return f"{count:,} {words}"
+
+
+def first_of(words: Collection[object], most: int = 20) -> str:
+    """``a, b, c``; of more than ``most`` words the first, and how many others there are."""
+    shown = [str(word) for word, _ in zip(words, range(most), strict=False)]
+    others = len(words) - len(shown)
+    return ", ".join(shown) + (f" and {others:,} more" if others else "")

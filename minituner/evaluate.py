@@ -15,17 +15,17 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from minituner.adapter import load_adapter
-from minituner.audit import scale_audit
-from minituner.batches import IGNORE, Batch, Example, collate
-from minituner.checkpoint import load_base
-from minituner.frozen import keep_frozen_part
+from minituner.data.batches import IGNORE, Batch, Example, collate
+from minituner.data.pairs import TokenizedPair
+from minituner.data.prompts import SEPARATOR
+from minituner.fast.frozen import keep_frozen_part
 from minituner.loop import perplexity
 from minituner.lora import base_state_dict, lora_layers, lora_parameters
 from minituner.model import MiniGPT
-from minituner.pairs import TokenizedPair
-from minituner.prompts import SEPARATOR
-from minituner.tensors import weights_sha256
+from minituner.statistics.audit import scale_audit
+from minituner.storage.adapter import load_adapter
+from minituner.storage.checkpoint import load_base
+from minituner.storage.tensors import weights_sha256
 from minituner.tokenizer import EOS, PAD, special_id
 
 EVALUATED = ("val", "test", "control", "probe")
@@ -124,7 +124,7 @@ def replies(model: MiniGPT, questions: Questions) -> list[Reply]:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgment:
     """How a model weighs the two forms of one pair, in nats.
 
     ``margin`` is log P(correct form) - log P(wrong form), the token that ends the form included;
@@ -140,33 +140,33 @@ class Judgement:
         return self.margin > 0
 
 
-def judge(reply: Reply) -> Judgement:
+def judge(reply: Reply) -> Judgment:
     """Weigh the correct form of a pair against the wrong one, given the whole prompt."""
-    return Judgement(
+    return Judgment(
         margin=float(reply.correct.sum() - reply.wrong.sum()),
         margin_per_token=float(reply.correct.mean() - reply.wrong.mean()),
     )
 
 
-def accuracy_summary(judgements: Sequence[Judgement]) -> dict[str, Any]:
+def accuracy_summary(judgments: Sequence[Judgment]) -> dict[str, Any]:
     """Accuracy as a share, its per-token variant, and the mean margins in nats."""
-    n = len(judgements)
+    n = len(judgments)
     return {
         "n": n,
-        "accuracy": sum(j.correct for j in judgements) / n,
-        "accuracy_per_token": sum(j.margin_per_token > 0 for j in judgements) / n,
-        "margin_nats": math.fsum(j.margin for j in judgements) / n,
-        "margin_nats_per_token": math.fsum(j.margin_per_token for j in judgements) / n,
+        "accuracy": sum(j.correct for j in judgments) / n,
+        "accuracy_per_token": sum(j.margin_per_token > 0 for j in judgments) / n,
+        "margin_nats": math.fsum(j.margin for j in judgments) / n,
+        "margin_nats_per_token": math.fsum(j.margin_per_token for j in judgments) / n,
     }
 
 
 def accuracy_by(
-    pairs: Sequence[TokenizedPair], judgements: Sequence[Judgement]
+    pairs: Sequence[TokenizedPair], judgments: Sequence[Judgment]
 ) -> dict[str, dict[str, Any]]:
     """:func:`accuracy_summary` for each verb and form, under ``verb/form``."""
-    groups: dict[str, list[Judgement]] = {}
-    for pair, judgement in zip(pairs, judgements, strict=True):
-        groups.setdefault(f"{pair.verb}/{pair.form}", []).append(judgement)
+    groups: dict[str, list[Judgment]] = {}
+    for pair, judgment in zip(pairs, judgments, strict=True):
+        groups.setdefault(f"{pair.verb}/{pair.form}", []).append(judgment)
     return {key: accuracy_summary(groups[key]) for key in sorted(groups)}
 
 
@@ -270,8 +270,8 @@ def english_of(answer: str) -> str:
     return answer.split(SEPARATOR.strip())[0].strip()
 
 
-def probe_over_irregularisation(
-    pairs: Sequence[TokenizedPair], judgements: Sequence[Judgement], answers: Sequence[str]
+def probe_over_irregularization(
+    pairs: Sequence[TokenizedPair], judgments: Sequence[Judgment], answers: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Whether regular verbs stay regular: per sentence the greedy answer and walked against walken.
 
@@ -283,10 +283,10 @@ def probe_over_irregularisation(
             "expected": pair.english,
             "over_irregular": pair.wrong,
             "answer": answer,
-            "margin_nats": judgement.margin,
-            "failed": not judgement.correct or english_of(answer) == pair.wrong,
+            "margin_nats": judgment.margin,
+            "failed": not judgment.correct or english_of(answer) == pair.wrong,
         }
-        for pair, judgement, answer in zip(pairs, judgements, answers, strict=True)
+        for pair, judgment, answer in zip(pairs, judgments, answers, strict=True)
     ]
 
 
@@ -345,7 +345,7 @@ def evaluate_model(
         [reply.greedy for reply in (*replied["test"], *replied["probe"])],
     )
     to_test, to_probe = answers[: len(test)], answers[len(test) :]
-    metrics["probe"] = probe_over_irregularisation(probe, judged["probe"], to_probe)
+    metrics["probe"] = probe_over_irregularization(probe, judged["probe"], to_probe)
     metrics["predictions"] = predictions(test, to_test)
     metrics["test"]["greedy_accuracy"] = sum(
         english_of(answer) == pair.english for answer, pair in zip(to_test, test, strict=True)
@@ -356,7 +356,7 @@ def evaluate_model(
 def item_rows(
     split: str,
     pairs: Iterable[TokenizedPair],
-    judgements: Iterable[Judgement],
+    judgments: Iterable[Judgment],
     losses: Iterable[Losses],
 ) -> list[dict[str, Any]]:
     """One row a pair: what was asked, how the model weighed it, and what it cost."""
@@ -370,15 +370,15 @@ def item_rows(
             "complement": pair.complement,
             "correct_form": pair.english,
             "wrong_form": pair.wrong,
-            "margin_nats": f"{judgement.margin:.6f}",
-            "margin_nats_per_token": f"{judgement.margin_per_token:.6f}",
-            "correct": int(judgement.correct),
+            "margin_nats": f"{judgment.margin:.6f}",
+            "margin_nats_per_token": f"{judgment.margin_per_token:.6f}",
+            "correct": int(judgment.correct),
             "text_nll_nats": f"{loss.text_nll:.6f}",
             "text_tokens": loss.text_tokens,
             "target_nll_nats": f"{loss.target_nll:.6f}",
             "target_tokens": loss.target_tokens,
         }
-        for pair, judgement, loss in zip(pairs, judgements, losses, strict=True)
+        for pair, judgment, loss in zip(pairs, judgments, losses, strict=True)
     ]
 
 

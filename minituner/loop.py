@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minituner.batches import IGNORE, Batch
+from minituner.data.batches import IGNORE, Batch
 from minituner.errors import UserError
-from minituner.files import atomic_open
+from minituner.fast.optim import AdamW
 from minituner.model import MiniGPT
-from minituner.optim import AdamW
-from minituner.progress import progress_bar
+from minituner.pipeline.progress import progress_bar
+from minituner.storage.files import atomic_open
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def check_finite(row: LogRow, total_steps: int) -> None:
                 "the loss is no longer finite",
                 found=value,
                 expected="a finite number of nats",
-                mend="lower the learning rate, or check the base's weights",
+                fix="lower the learning rate, or check the base's weights",
             )
 
 

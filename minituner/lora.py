@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from minituner.errors import UserError
 from minituner.model import MiniGPT, linear_layers
 from minituner.seeding import derive_seed, generator
-from minituner.tensors import check_tensors
+from minituner.storage.tensors import check_tensors
 
 # Chosen on the validation split among the choices that keep the adapter under 1 % of the base.
 DEFAULT_TARGET_MODULES = ("mlp.fc2",)
@@ -177,11 +177,11 @@ def _check_hyperparameters(base: nn.Linear, r: int, alpha: float, dropout: float
             found=r,
             expected=f"1 to {largest}, the smaller side of a {base.out_features} x "
             f"{base.in_features} layer",
-            mend="choose a rank in that range; in a config, under ranks",
+            fix="choose a rank in that range; in a config, under ranks",
         )
     if not (alpha > 0 and math.isfinite(alpha)):
         raise UserError(
-            "alpha", "out of range", found=alpha, expected="a number above 0", mend="choose e.g. 16"
+            "alpha", "out of range", found=alpha, expected="a number above 0", fix="choose e.g. 16"
         )
     if not 0 <= dropout < 1:
         raise UserError(
@@ -189,7 +189,7 @@ def _check_hyperparameters(base: nn.Linear, r: int, alpha: float, dropout: float
             "out of range",
             found=dropout,
             expected="at least 0 and below 1",
-            mend="choose e.g. 0.05",
+            fix="choose e.g. 0.05",
         )
 
 
@@ -226,7 +226,7 @@ def wrap_minigpt_with_lora(
             "has adapters already",
             found=f"LoRA layers such as {next(lora_layers(model))[0]}",
             expected="a model without",
-            mend="load the base anew, or start its adapters anew with reset_adapters",
+            fix="load the base anew, or start its adapters anew with reset_adapters",
         )
     targets = match_target_modules([name for name, _ in linear_layers(model)], target_modules)
     for name in targets:
@@ -263,7 +263,7 @@ def match_target_modules(names: Sequence[str], target_modules: Sequence[str]) ->
             "matches no linear layer of the model",
             found=", ".join(unmatched) or "an empty list",
             expected=f"layer names or their endings: {', '.join(endings) or 'none'}",
-            mend="name at least one of those",
+            fix="name at least one of those",
         )
     return [name for name in names if any(matches(name, t) for t in target_modules)]
 
@@ -362,7 +362,7 @@ def require_adapters(layers: Mapping[str, LoRALinear]) -> None:
             "its adapters are merged into the base" if merged else "has no adapters",
             found=f"merged layers such as {merged[0]}" if merged else "an unwrapped model",
             expected="a model with LoRA layers, unmerged",
-            mend="call unmerge_(model) first"
+            fix="call unmerge_(model) first"
             if merged
             else "call wrap_minigpt_with_lora(model) first",
         )

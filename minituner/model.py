@@ -196,7 +196,7 @@ class MiniGPT(nn.Module):
                 "a text is longer than the model's context",
                 found=f"{T} tokens",
                 expected=f"at most {self.config.context_length}",
-                mend="shorten it; for a base of your own, set base.model.context_length to its own",
+                fix="shorten it; for a base of your own, set base.model.context_length to its own",
             )
         layout = layout or Layout.of(torch.ones_like(input_ids, dtype=torch.bool))
         last = layout if wanted is None else Layout.of(wanted)
@@ -240,7 +240,7 @@ class MiniGPT(nn.Module):
 
 
 def init_weights(model: MiniGPT, generator: torch.Generator) -> None:
-    """GPT-2's initialisation: N(0, 0.02), biases 0, residual outputs scaled by 1/sqrt(2 layers)."""
+    """GPT-2's initialization: N(0, 0.02), biases 0, residual outputs scaled by 1/sqrt(2 layers)."""
     residual_std = 0.02 / (2 * model.config.n_layers) ** 0.5
     for name, module in model.named_modules():
         if isinstance(module, (nn.Linear, nn.Embedding)):

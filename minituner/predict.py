@@ -10,14 +10,15 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from minituner.corpus import BLANK, UNDERSCORES, check_blank
+from minituner.data.corpus import BLANK, UNDERSCORES, check_blank
+from minituner.data.prompts import SEPARATOR, prompt_text
+from minituner.data.spelling import single_spaced
+from minituner.data.verbs import PERSONS, Verb
 from minituner.errors import UserError
 from minituner.evaluate import english_of, greedy_answers, next_token_logits
 from minituner.model import MiniGPT
-from minituner.prompts import SEPARATOR, prompt_text
-from minituner.text import decode_line, single_spaced
+from minituner.storage.text import decode_line
 from minituner.tokenizer import BOS, EOS, PAD, encode, special_id
-from minituner.verbs import PERSONS, Verb
 
 BEAM = 16  # beginnings of an answer that are followed at a time; so many answers at most
 MAX_TOKENS = 12  # of the English side
@@ -52,7 +53,7 @@ def typed_prompt(line: bytes, place: str) -> str:
             "has a control character in it",
             found=f"U+{ord(controls[0]):04X} in {prompt!r}",
             expected="text",
-            mend="take it out; if it is U+0000, save the text as UTF-8",
+            fix="take it out; if it is U+0000, save the text as UTF-8",
         )
     if prompt:
         check_blank(prompt, place)
@@ -94,7 +95,7 @@ def top_answers(
             "is longer than the model's context",
             found=f"{len(prompt_ids)} tokens: {prompt!r}",
             expected=f"fewer than {model.config.context_length}, to leave room for an answer",
-            mend="shorten the sentence",
+            fix="shorten the sentence",
         )
     finished = _beam_search(model, tokenizer, prompt_ids, top)
     whole = greedy_answers(

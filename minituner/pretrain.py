@@ -15,15 +15,15 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from minituner.batches import Loader, text_examples
-from minituner.corpus import Row
+from minituner.data.batches import Loader, text_examples
+from minituner.data.corpus import Row
+from minituner.data.prompts import base_text
 from minituner.errors import Mistakes, UserError
+from minituner.fast.optim import AdamW, cosine_learning_rate
 from minituner.loop import LogRow, mean_loss, run_steps
 from minituner.model import MiniGPT, MiniGPTConfig, init_weights, parameter_count
-from minituner.optim import AdamW, cosine_learning_rate
-from minituner.prompts import base_text
 from minituner.seeding import generator
-from minituner.tensors import load_tensors, save_tensors
+from minituner.storage.tensors import load_tensors, save_tensors
 from minituner.tokenizer import BOS, EOS, PAD, encode, special_id
 
 STATE_FORMAT = "minituner-pretraining-1"
@@ -33,7 +33,7 @@ STATE_FORMAT = "minituner-pretraining-1"
 class PretrainConfig:
     """How the base is trained."""
 
-    passes: int = 4
+    epochs: int = 4
     batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
@@ -70,7 +70,7 @@ def pretrain(
     train_loader = Loader(text_examples(train_texts), config.batch_size, pad_id, order)
     val_loader = Loader(text_examples(val_texts), 4 * config.batch_size, pad_id, share=True)
     optimizer = AdamW(list(model.parameters()), config.learning_rate, config.weight_decay)
-    total_steps = config.passes * len(train_loader)
+    total_steps = config.epochs * len(train_loader)
     best = BestWeights()
     state = SavedState(state_path, fingerprint(texts, model_config, config))
 
@@ -87,7 +87,7 @@ def pretrain(
 
     log = run_steps(
         model,
-        (batch for _ in range(config.passes) for batch in train_loader),
+        (batch for _ in range(config.epochs) for batch in train_loader),
         optimizer,
         measure,
         total_steps,
@@ -240,14 +240,14 @@ def check_lengths(rows: Sequence[Row], texts: Sequence[list[int]], context_lengt
                 "the sentence is longer than the model's context",
                 found=f"{len(text)} tokens: {row.text!r}",
                 expected=f"at most {context_length} tokens",
-                mend="shorten the sentence, or raise base.model.context_length",
+                fix="shorten the sentence, or raise base.model.context_length",
             )
             mistakes.add(error)
     mistakes.raise_if_any()
 
 
 def describe_corpus(rows: Sequence[Row]) -> dict[str, Any]:
-    """Sizes of a base corpus, and the share of irregular past forms that are over-regularised."""
+    """Sizes of a base corpus, and the share of irregular past forms that are over-regularized."""
     past = [
         row
         for row in rows

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minituner.commands import in_config
 from minituner.errors import Mistakes, UserError
-from minituner.files import write_text
+from minituner.storage.files import write_text
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one thread a job, as everywhere here
 
@@ -192,13 +192,13 @@ def check_kept(
             "the tokenizer changes text",
             found=f"{decoded!r}, decoded from the tokens of {text!r}",
             expected="the same text: no normalizer, and tokens for every character",
-            mend=f"use a byte-level tokenizer that adds and drops nothing, instead of {name}",
+            fix=f"use a byte-level tokenizer that adds and drops nothing, instead of {name}",
         )
 
 
 def _refusal(path: Path, what: str, *, found: str, expected: str) -> UserError:
-    mend = f"name the tokenizer.json that belongs to the base: {in_config('base.tokenizer')}"
-    return UserError(path, what, found=found, expected=expected, mend=mend)
+    fix = f"name the tokenizer.json that belongs to the base: {in_config('base.tokenizer')}"
+    return UserError(path, what, found=found, expected=expected, fix=fix)
 
 
 def special_id(tokenizer: Tokenizer, token: str) -> int:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from minituner.adapter import save_adapter
-from minituner.batches import Batch, Example, Loader, text_examples
-from minituner.checkpoint import save_base
 from minituner.commands import in_config
-from minituner.errors import UserError
-from minituner.frozen import keep_frozen_part
+from minituner.data.batches import Batch, Example, Loader, text_examples
+from minituner.data.pairs import TokenizedPair
+from minituner.errors import UserError, number_of
+from minituner.fast.frozen import keep_frozen_part
+from minituner.fast.optim import AdamW
 from minituner.loop import LogRow, mean_loss, perplexity, run_steps, write_log
 from minituner.lora import (
     base_state_dict,
@@ -24,11 +24,10 @@ from minituner.lora import (
     wrap_minigpt_with_lora,
 )
 from minituner.model import MiniGPT
-from minituner.optim import AdamW
-from minituner.pairs import TokenizedPair
 from minituner.seeding import generator
-from minituner.tensors import weights_sha256
-from minituner.text import number_of
+from minituner.storage.adapter import save_adapter
+from minituner.storage.checkpoint import save_base
+from minituner.storage.tensors import weights_sha256
 
 EVALUATION_BATCH = 128  # sequences; no gradients are kept, so more fit than in training
 
@@ -67,7 +66,7 @@ def fine_tune_lora(
 
     Args:
         start: The log's first row, where it is known: untrained, every seed's model is the base.
-        provenance: As in :func:`minituner.adapter.save_adapter`.
+        provenance: As in :func:`minituner.storage.adapter.save_adapter`.
 
     Returns:
         The log, one row a step from 0 on.
@@ -213,7 +212,7 @@ def without_verb(pairs: Sequence[TokenizedPair], verb: str | None) -> list[Token
             "a held_out_verb leaves out all training pairs, or none",
             found=f"{verb!r}: of {number_of(len(pairs), 'pair')} it leaves {len(kept):,}",
             expected="a verb that some of the training pairs have, and some have not",
-            mend="leave out another verb, or add rows of it to the corpus",
+            fix="leave out another verb, or add rows of it to the corpus",
         )
     return kept
 
@@ -247,7 +246,7 @@ def train_rank(
     Args:
         model: The base, unwrapped; it is wrapped in place.
         pairs: ``train``, ``val`` and ``control``.
-        provenance: As in :func:`minituner.adapter.save_adapter`.
+        provenance: As in :func:`minituner.storage.adapter.save_adapter`.
 
     Returns:
         What was trained: the rank, the adapted layers, the counts of weights, the steps.

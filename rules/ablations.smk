@@ -143,7 +143,7 @@ rule render_ablations:
             f"{ABLATIONS}/learned_vs_forgotten.png",
             *(f"experiments/28-lora-ablate-{arm}/{arm}.png" for arm in ENABLED),
         ],
-        template="minituner/templates/ABLATIONS.md.j2",
+        template="minituner/reporting/templates/ABLATIONS.md.j2",
         code=source("render_ablations"),
     output:
         report=update(f"{ABLATIONS}/REPORT.md"),

@@ -10,12 +10,22 @@ import sys
 from pathlib import Path
 
 from minituner import commands
-from minituner.arms import arms_of, describe_run, enabled_arms, study_setting, used_keys
-from minituner.config import check_config, config_subset
-from minituner.corpus import corpus_files
-from minituner.imports import import_closure
-from minituner.ownership import asked_to_overwrite, claim_results, require_own_results
-from minituner.strict_yaml import read_yaml
+from minituner.pipeline.arms import (
+    arms_of,
+    describe_run,
+    enabled_arms,
+    study_setting,
+    used_keys,
+)
+from minituner.pipeline.config import check_config, config_subset
+from minituner.data.corpus import corpus_files
+from minituner.pipeline.source_closure import import_closure
+from minituner.pipeline.ownership import (
+    asked_to_overwrite,
+    claim_results,
+    require_own_results,
+)
+from minituner.storage.strict_yaml import read_yaml
 
 # Threads that wait spin by default, and steal the time of those that work: on two busy cores that made
 # a training step of two threads nine times slower. Read by OpenMP when a job loads torch.

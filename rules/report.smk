@@ -78,7 +78,7 @@ rule render:
             f"{HEADLINE}/loss_curve.png",
             *BASE_FIGURE,
         ],
-        template="minituner/templates/REPORT.md.j2",
+        template="minituner/reporting/templates/REPORT.md.j2",
         code=source("render"),
     output:
         report=update("REPORT.md"),

@@ -9,9 +9,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.enums import Quietness
 
-from minituner.config import read_config
+from minituner.pipeline.config import read_config
 from minituner.errors import UserError
-from minituner.interpreter import one_word
+from minituner.pipeline.interpreter import one_word
 
 PROJECT = Path(str(workflow.current_basedir)).parent
 

@@ -11,10 +11,11 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from minituner.data import Pair
+from minituner.data.filter import Pair
+from minituner.data.pairs import TokenizedPair
+from minituner.data.tokenize import tokenize_pair
 from minituner.lora import lora_layers, wrap_minigpt_with_lora
 from minituner.model import Entry, Layout, MiniGPT, MiniGPTConfig
-from minituner.pairs import TokenizedPair, tokenize_pair
 from minituner.seeding import seed_everything
 from minituner.tokenizer import train_tokenizer
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from project import ROOT
+
 # In the order in which they are walked: the corpus and config of docs/your-own.md take the place of
 # the study's, so it comes last.
 DOCUMENTS = (

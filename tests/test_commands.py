@@ -9,18 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from project import ROOT
 
 from minituner import commands
-from minituner.data import filter_rows
+from minituner.data.filter import filter_rows
+from minituner.data.split import SplitSettings, shares_of
 from minituner.errors import UserError
-from minituner.interpreter import one_word
-from minituner.ownership import (
+from minituner.pipeline.interpreter import one_word
+from minituner.pipeline.ownership import (
     asked_to_overwrite,
     claim_results,
     owner,
     require_own_results,
 )
-from minituner.splits import SplitSettings, shares_of
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +119,7 @@ def test_what_is_wrong_with_the_data_is_a_mistake_of_the_file_that_asks_for_it()
 
 def test_no_message_takes_the_users_config_for_the_projects() -> None:
     """Where a value stands is known to in_config alone."""
-    for file in (Path(__file__).parent.parent / "minituner").glob("*.py"):
+    for file in (ROOT / "minituner").rglob("*.py"):
         assert '"config.yaml: ' not in file.read_text(encoding="utf-8"), file
 
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
+from project import ROOT
 
-from minituner.config import check_config, config_subset, read_config
 from minituner.errors import UserError
-from minituner.intervals import StatisticsSettings
+from minituner.pipeline.config import check_config, config_subset, read_config
 from minituner.pretrain import PretrainConfig
+from minituner.statistics.intervals import StatisticsSettings
 from minituner.train import LoRATrainConfig
 
-ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "rules" / "config.schema.yaml"
 
 
@@ -166,11 +166,11 @@ def drop(path: str) -> Callable[[dict[str, Any]], None]:
         (put("data", None), "data", "nothing (null)\n  expected: its keys: verbs, corpus, "),
         (put("lora", [8]), "lora", "[8] (a list)\n  expected: its keys: rank, "),
         (put("lora.use_dora", "maybe"), "lora.use_dora", "write true or false there"),
-        (put("lora.alpha", "nan"), "lora.alpha", "to mend:  write a number there"),
-        (put("lora.alpha", "1e999"), "lora.alpha", "to mend:  write a number there"),
-        (put("train.epochs", "3.5"), "train.epochs", "to mend:  write a whole number there"),
-        (put("ranks", "2"), "ranks", "to mend:  write a list there"),
-        (put("data.verbs", [1]), "data.verbs", "to mend:  write text there"),
+        (put("lora.alpha", "nan"), "lora.alpha", "fix:      write a number there"),
+        (put("lora.alpha", "1e999"), "lora.alpha", "fix:      write a number there"),
+        (put("train.epochs", "3.5"), "train.epochs", "fix:      write a whole number there"),
+        (put("ranks", "2"), "ranks", "fix:      write a list there"),
+        (put("data.verbs", [1]), "data.verbs", "fix:      write text there"),
         (put("data.verbs", False), "data.verbs", "false (true or false)\n  expected: text"),
         (put("data.verbs", None), "data.verbs", "nothing (null)\n  expected: text"),
         # YAML's .nan and .inf are floats, and 3.0 is no int: range() would refuse it an hour later.
@@ -189,7 +189,7 @@ def test_a_bad_value_is_refused_by_its_key(
     message = str(refusal.value)
     assert message.startswith(f"config.yaml: {where}: ")
     assert words in message
-    assert all(part in message for part in ("found:", "expected:", "to mend:"))
+    assert all(part in message for part in ("found:", "expected:", "fix:"))
 
 
 def test_a_value_of_the_wrong_kind_is_refused_at_every_key(config: dict[str, Any]) -> None:

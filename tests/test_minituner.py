@@ -14,17 +14,20 @@ from typing import Any
 
 import pytest
 import torch
+from project import ROOT
 from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from minituner.adapter import load_adapter, save_adapter
-from minituner.audit import effective_rank, scale_audit
-from minituner.checkpoint import load_base, save_base
-from minituner.corpus import COLUMNS, Row
-from minituner.data import Pair, pair_of_row
+from minituner.data.corpus import COLUMNS, Row
+from minituner.data.filter import Pair, pair_of_row
+from minituner.data.pairs import TokenizedPair
+from minituner.data.prompts import base_text
+from minituner.data.tokenize import tokenize_pair
+from minituner.data.verbs import load_verbs
 from minituner.errors import UserError
 from minituner.evaluate import Questions, judge, replies
+from minituner.fast.optim import AdamW
 from minituner.lora import (
     LoRALinear,
     base_state_dict,
@@ -39,14 +42,17 @@ from minituner.lora import (
     wrap_minigpt_with_lora,
 )
 from minituner.model import Layout, MiniGPT, MiniGPTConfig, init_weights, parameter_count
-from minituner.optim import AdamW
-from minituner.pairs import TokenizedPair, tokenize_pair
-from minituner.prompts import base_text
-from minituner.tensors import load_safetensors, save_safetensors, save_tensors, weights_sha256
+from minituner.statistics.audit import effective_rank, scale_audit
+from minituner.storage.adapter import load_adapter, save_adapter
+from minituner.storage.checkpoint import load_base, save_base
+from minituner.storage.tensors import (
+    load_safetensors,
+    save_safetensors,
+    save_tensors,
+    weights_sha256,
+)
 from minituner.train import target_examples
-from minituner.verbs import load_verbs
 
-ROOT = Path(__file__).parent.parent
 PAD_ID = 2
 
 RANKS = (2, 4, 8, 16, 32)
@@ -887,11 +893,11 @@ def test_a_base_whose_shape_is_no_whole_number_is_refused(
 
 
 def refusal_of(load: Callable[[], object], path: Path) -> str:
-    """The message of the UserError that ``load`` raises; it names the path and a way to mend it."""
+    """The message of the UserError that ``load`` raises; it names the path and a way to fix it."""
     with pytest.raises(UserError) as refusal:
         load()
     assert str(refusal.value).startswith(f"{path}: ")
-    assert str(refusal.value).rpartition("to mend:")[2].strip()
+    assert str(refusal.value).rpartition("fix:")[2].strip()
     return str(refusal.value)
 
 
@@ -1072,12 +1078,12 @@ def test_come_does_not_beat_comed_by_being_its_prefix(
     # 1/2 * 0.9 * 0.8.
     model = bigram({(ask, come): 0.5, (come, end): 0.05, (come, d): 0.9, (d, end): 0.8})
     (reply,) = replies(model, Questions.of([pair], PAD_ID))
-    judgement = judge(reply)
-    assert judgement.margin == pytest.approx(math.log(0.05) - math.log(0.9 * 0.8))
-    assert not judgement.correct
+    judgment = judge(reply)
+    assert judgment.margin == pytest.approx(math.log(0.05) - math.log(0.9 * 0.8))
+    assert not judgment.correct
 
 
-def test_the_spanish_never_enters_a_judgement(
+def test_the_spanish_never_enters_a_judgment(
     base: MiniGPT, tokenizer: Tokenizer, raw_pairs: list[Pair]
 ) -> None:
     plain = [replace(raw, spanish="fue") for raw in raw_pairs]

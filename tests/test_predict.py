@@ -14,20 +14,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from project import ROOT
 from tokenizers import Tokenizer
 
 from minituner.__main__ import main
-from minituner.adapter import save_adapter
-from minituner.checkpoint import save_base
+from minituner.data.verbs import Verb, load_verbs
 from minituner.errors import UserError
 from minituner.lora import lora_layers, wrap_minigpt_with_lora
 from minituner.model import MiniGPT
 from minituner.predict import known_forms, top_answers, typed_prompt
-from minituner.tensors import weights_sha256
+from minituner.storage.adapter import save_adapter
+from minituner.storage.checkpoint import save_base
+from minituner.storage.tensors import weights_sha256
 from minituner.tokenizer import encode, save_tokenizer
-from minituner.verbs import Verb, load_verbs
 
-ROOT = Path(__file__).parent.parent
 EOS_ID = 1
 
 
@@ -223,7 +223,7 @@ def test_a_users_mistake_ends_in_words(
             pipe(monkeypatch, content)
         assert main(["predict", *given, *files]) == 1
         printed = capsys.readouterr()
-        assert words in printed.err and "to mend:" in printed.err
+        assert words in printed.err and "fix:" in printed.err
         assert not printed.out
 
 

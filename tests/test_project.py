@@ -8,16 +8,17 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from project import ROOT
 
 import minituner
-from minituner.imports import import_closure
+from minituner.pipeline.source_closure import import_closure
 
-ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted((ROOT / "workflow_scripts").glob("*.py"))
 RULES = {
     name: body
@@ -142,7 +143,7 @@ def test_the_tracked_code_covers_what_a_script_imports(
     found = loaded[script.stem]
     assert found["error"] is None
     files = {str(Path(file).relative_to(ROOT)) for file in found["ours"]}
-    assert "minituner/manifest.py" in files
+    assert "minituner/pipeline/manifest.py" in files
     closure = set(import_closure(f"workflow_scripts/{script.name}", ROOT))
     assert files | {f"workflow_scripts/{script.name}"} <= closure
 
@@ -160,9 +161,10 @@ def test_a_stage_without_tensors_never_waits_for_torch(
 def test_reading_the_rules_loads_nothing_heavy() -> None:
     """What start.smk and common.smk import of ours, and the calls they make with it."""
     text = "".join((ROOT / f"rules/{name}.smk").read_text() for name in ("start", "common"))
-    imports = re.findall(r"^from minituner\..*$", text, re.MULTILINE)
+    imports = re.findall(r"^from minituner\.[^(\n]*(?:\([^)]*\))?$", text, re.MULTILINE)
     assert {line.split()[1] for line in imports} >= {
-        f"minituner.{module}" for module in ("config", "corpus", "imports")
+        f"minituner.{module}"
+        for module in ("pipeline.config", "data.corpus", "pipeline.source_closure")
     }
     program = "\n".join(imports) + (
         "\nimport sys\n"
@@ -233,14 +235,14 @@ def test_an_edit_of_the_figures_reruns_the_rules_that_draw_and_no_other() -> Non
     drawing = {
         script.stem
         for script in SCRIPTS
-        if "minituner/plots.py" in import_closure(f"workflow_scripts/{script.name}", ROOT)
+        if "minituner/reporting/plots.py" in import_closure(f"workflow_scripts/{script.name}", ROOT)
     }
     assert drawing == {"plot", "plot_pretraining", "compare", "plot_ablations"}
 
 
 def test_the_package_can_be_used_without_snakemake() -> None:
     files = sorted((ROOT / "minituner").rglob("*.py"))
-    assert ROOT / "minituner/manifest.py" in files
+    assert ROOT / "minituner/pipeline/manifest.py" in files
     for file in files:
         names = [name for node in imports_of(file) for name in names_of(node)]
         assert not any(name.split(".")[0] == "snakemake" for name in names), file
@@ -318,3 +320,41 @@ def test_a_command_that_needs_no_model_imports_no_torch(command: str, tmp_path: 
         check=False,
     )
     assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
+def module_graph() -> dict[str, set[str]]:
+    """By module of the package: the modules of the package that it imports."""
+    files = {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts): file
+        for file in (ROOT / "minituner").rglob("*.py")
+    }
+    graph: dict[str, set[str]] = {name: set() for name in files}
+    for name, file in files.items():
+        for node in imports_of(file):
+            if isinstance(node, ast.Import):
+                found = {alias.name for alias in node.names}
+            else:
+                found = {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+            graph[name] |= found & files.keys()
+    return graph
+
+
+def test_imports_have_no_circles_between_modules() -> None:
+    tuple(TopologicalSorter(module_graph()).static_order())  # CycleError names the circle
+
+
+def test_imports_have_no_circles_between_folders() -> None:
+    """The modules at the top, such as ``lora``, are in none: they stand on ``storage.tensors``, and
+    ``storage.adapter`` on them."""
+    graph: dict[str, set[str]] = {}
+    for name, imported in module_graph().items():
+        for other in imported:
+            folder, another = name.split(".")[1:-1], other.split(".")[1:-1]
+            if folder and another and folder != another:
+                graph.setdefault(folder[0], set()).add(another[0])
+    tuple(TopologicalSorter(graph).static_order())
+
+
+def test_folders_of_the_package_import_nothing_by_themselves() -> None:
+    for file in (ROOT / "minituner").glob("*/__init__.py"):
+        assert file.read_text() == ""

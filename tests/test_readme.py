@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
-from minituner.report import outcome_clause, pct
-from minituner.simulate import simulation_tables
+from project import ROOT
 
-ROOT = Path(__file__).parent.parent
+from minituner.reporting.report import outcome_clause, pct
+from minituner.statistics.simulate import simulation_tables
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 HEADLINE = ROOT / "experiments" / "28-lora-finetune"
 SWEEP = ROOT / "experiments" / "28-lora-ablate-rank"

@@ -13,11 +13,11 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from minituner.checkpoint import load_base, save_base
-from minituner.data import Pair
+from minituner.data.filter import Pair
+from minituner.data.tokenize import tokenize_pair
 from minituner.errors import UserError
 from minituner.model import MiniGPT
-from minituner.pairs import tokenize_pair
+from minituner.storage.checkpoint import load_base, save_base
 from minituner.tokenizer import encode, load_tokenizer, special_id
 
 SENTENCE = "He __ to school yesterday, and the others went home much later. => went / fue"

@@ -1,9 +1,9 @@
-from minituner.ablations import Result, compare_runs
-from minituner.files import read_json, write_json
-from minituner.intervals import StatisticsSettings
-from minituner.items import read_items
-from minituner.manifest import run_stage
-from minituner.plots import plot_arm
+from minituner.pipeline.manifest import run_stage
+from minituner.reporting.plots import plot_arm
+from minituner.statistics.ablations import Result, compare_runs
+from minituner.statistics.intervals import StatisticsSettings
+from minituner.storage.files import read_json, write_json
+from minituner.storage.items import read_items
 
 with run_stage(snakemake) as job:
     config = job.params.config

@@ -1,6 +1,6 @@
-from minituner.cost import cost_table
-from minituner.files import write_text
-from minituner.manifest import run_stage
+from minituner.pipeline.manifest import run_stage
+from minituner.reporting.cost import cost_table
+from minituner.storage.files import write_text
 
 with run_stage(snakemake) as job:
     write_text(job.output.table, cost_table(job.params.benchmarks))

@@ -1,9 +1,9 @@
+from minituner.data.tokenize import read_pairs
 from minituner.evaluate import EVALUATED, evaluate_full, evaluate_rank
-from minituner.files import read_json, write_json
-from minituner.items import write_items
-from minituner.manifest import run_stage
-from minituner.pairs import read_pairs
+from minituner.pipeline.manifest import run_stage
 from minituner.seeding import seed_everything
+from minituner.storage.files import read_json, write_json
+from minituner.storage.items import write_items
 from minituner.tokenizer import load_tokenizer
 
 with run_stage(snakemake) as job:

@@ -1,10 +1,10 @@
-from minituner.checkpoint import load_base
+from minituner.data.tokenize import read_pairs
 from minituner.evaluate import EVALUATED, Questions, evaluate_model
-from minituner.files import write_json
-from minituner.items import write_items
-from minituner.manifest import run_stage
-from minituner.pairs import read_pairs
+from minituner.pipeline.manifest import run_stage
 from minituner.seeding import seed_everything
+from minituner.storage.checkpoint import load_base
+from minituner.storage.files import write_json
+from minituner.storage.items import write_items
 from minituner.tokenizer import PAD, load_tokenizer, special_id
 
 with run_stage(snakemake) as job:

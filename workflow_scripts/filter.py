@@ -1,8 +1,8 @@
-from minituner.corpus import iter_files
-from minituner.data import filter_rows, pair_rows
-from minituner.files import write_json, write_jsonl
-from minituner.manifest import run_stage
-from minituner.verbs import load_verbs
+from minituner.data.corpus import iter_files
+from minituner.data.filter import filter_rows, pair_rows
+from minituner.data.verbs import load_verbs
+from minituner.pipeline.manifest import run_stage
+from minituner.storage.files import write_json, write_jsonl
 
 with run_stage(snakemake) as job:
     verbs = load_verbs(job.input.verbs)

@@ -1,7 +1,7 @@
-from minituner.files import copy_file, read_json, write_json
-from minituner.gates import compute_gates, headline_metrics
-from minituner.items import copy_items_of_seed
-from minituner.manifest import run_stage
+from minituner.pipeline.manifest import run_stage
+from minituner.statistics.gates import compute_gates, headline_metrics
+from minituner.storage.files import copy_file, read_json, write_json
+from minituner.storage.items import copy_items_of_seed
 
 with run_stage(snakemake) as job:
     base_metrics = read_json(job.input.base_metrics)

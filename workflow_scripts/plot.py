@@ -1,14 +1,14 @@
-from minituner.files import read_json, write_json
-from minituner.intervals import StatisticsSettings
-from minituner.items import read_items
-from minituner.manifest import run_stage
-from minituner.plots import (
+from minituner.pipeline.manifest import run_stage
+from minituner.reporting.plots import (
     plot_accuracy_vs_rank,
     plot_drift_vs_rank,
     plot_fine_tuning,
     plot_scale_vs_rank,
 )
-from minituner.sweep import summarize
+from minituner.statistics.intervals import StatisticsSettings
+from minituner.statistics.sweep import summarize
+from minituner.storage.files import read_json, write_json
+from minituner.storage.items import read_items
 
 with run_stage(snakemake) as job:
     summary = summarize(

@@ -1,6 +1,6 @@
-from minituner.files import read_json
-from minituner.manifest import run_stage
-from minituner.plots import plot_learned_vs_forgotten
+from minituner.pipeline.manifest import run_stage
+from minituner.reporting.plots import plot_learned_vs_forgotten
+from minituner.storage.files import read_json
 
 with run_stage(snakemake) as job:
     arms = dict(zip(job.params.arms, map(read_json, job.input.summaries), strict=True))

@@ -1,14 +1,14 @@
 from pathlib import Path
 
-from minituner.checkpoint import save_base
-from minituner.corpus import read_rows
-from minituner.files import write_json
+from minituner.data.corpus import read_rows
+from minituner.data.verbs import load_verbs
 from minituner.loop import write_log
-from minituner.manifest import run_stage
+from minituner.pipeline.manifest import run_stage
 from minituner.pretrain import PretrainConfig, pretrain_on_rows
 from minituner.seeding import seed_everything
+from minituner.storage.checkpoint import save_base
+from minituner.storage.files import write_json
 from minituner.tokenizer import load_tokenizer
-from minituner.verbs import load_verbs
 
 with run_stage(snakemake) as job:
     base = job.params.config["base"]

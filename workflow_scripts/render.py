@@ -1,7 +1,7 @@
-from minituner.files import read_json, write_text
-from minituner.manifest import run_stage
-from minituner.report import ambiguous_forms, render_report
-from minituner.verbs import load_verbs
+from minituner.data.verbs import load_verbs
+from minituner.pipeline.manifest import run_stage
+from minituner.reporting.report import ambiguous_forms, render_report
+from minituner.storage.files import read_json, write_text
 
 with run_stage(snakemake) as job:
     config = job.params.config

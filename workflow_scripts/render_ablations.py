@@ -1,6 +1,6 @@
-from minituner.ablations_report import render_ablations
-from minituner.files import read_json, write_text
-from minituner.manifest import run_stage
+from minituner.pipeline.manifest import run_stage
+from minituner.reporting.ablations_report import render_ablations
+from minituner.storage.files import read_json, write_text
 
 with run_stage(snakemake) as job:
     arms = dict(zip(job.params.arms, map(read_json, job.input.summaries), strict=True))

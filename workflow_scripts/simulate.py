@@ -1,7 +1,7 @@
-from minituner.files import write_json, write_text
-from minituner.intervals import StatisticsSettings
-from minituner.manifest import run_stage
-from minituner.simulate import simulate, simulation_tables
+from minituner.pipeline.manifest import run_stage
+from minituner.statistics.intervals import StatisticsSettings
+from minituner.statistics.simulate import simulate, simulation_tables
+from minituner.storage.files import write_json, write_text
 
 with run_stage(snakemake) as job:
     config = job.params.config

@@ -1,10 +1,10 @@
-from minituner.checks import check_splits
-from minituner.corpus import iter_files
-from minituner.data import iter_pair_rows, pair_rows
-from minituner.files import write_json, write_jsonl
-from minituner.manifest import run_stage
-from minituner.splits import SplitSettings, split_pairs
-from minituner.verbs import load_verbs
+from minituner.data.checks import check_splits
+from minituner.data.corpus import iter_files
+from minituner.data.filter import iter_pair_rows, pair_rows
+from minituner.data.split import SplitSettings, split_pairs
+from minituner.data.verbs import load_verbs
+from minituner.pipeline.manifest import run_stage
+from minituner.storage.files import write_json, write_jsonl
 
 with run_stage(snakemake) as job:
     settings = SplitSettings(**job.params.config["data"]["split"])

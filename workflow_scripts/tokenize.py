@@ -1,8 +1,8 @@
-from minituner.data import SPLITS, iter_pair_rows
-from minituner.files import read_json, write_json
-from minituner.likeness import Likeness, LikenessLimits
-from minituner.manifest import run_stage
-from minituner.pairs import ContextLimit, tokenize_splits
+from minituner.data.filter import SPLITS, iter_pair_rows
+from minituner.data.likeness import Likeness, LikenessLimits
+from minituner.data.tokenize import ContextLimit, tokenize_splits
+from minituner.pipeline.manifest import run_stage
+from minituner.storage.files import read_json, write_json
 from minituner.tokenizer import load_tokenizer
 
 with run_stage(snakemake) as job:

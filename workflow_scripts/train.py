@@ -1,11 +1,11 @@
 from pathlib import Path
 
-from minituner.checkpoint import load_base
-from minituner.files import sha256, write_json
-from minituner.manifest import run_stage
-from minituner.overlay import with_changes
-from minituner.pairs import read_pairs
+from minituner.data.tokenize import read_pairs
+from minituner.pipeline.manifest import run_stage
+from minituner.pipeline.nested import with_changes
 from minituner.seeding import seed_everything
+from minituner.storage.checkpoint import load_base
+from minituner.storage.files import sha256, write_json
 from minituner.tokenizer import PAD, load_tokenizer, special_id
 from minituner.train import LoRATrainConfig, train_full, train_rank
 

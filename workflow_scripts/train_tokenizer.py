@@ -1,8 +1,8 @@
-from minituner.corpus import read_rows
-from minituner.manifest import run_stage
-from minituner.prompts import base_text
+from minituner.data.corpus import read_rows
+from minituner.data.prompts import base_text
+from minituner.data.verbs import load_verbs
+from minituner.pipeline.manifest import run_stage
 from minituner.tokenizer import save_tokenizer, train_tokenizer
-from minituner.verbs import load_verbs
 
 with run_stage(snakemake) as job:
     rows = read_rows(job.input.corpus, load_verbs(job.input.verbs))

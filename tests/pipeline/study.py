@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from minituner.config import read_config
+from minituner.pipeline.config import read_config
 
 PROJECT = Path(__file__).parent.parent.parent
 PARTS = ("Snakefile", "rules", "workflow_scripts", "minituner", "profiles", "envs", "data")

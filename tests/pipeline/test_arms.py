@@ -117,7 +117,7 @@ def test_only_what_an_arm_changed_runs(
     change(study)
     verified = study.run("-m", "minituner", "verify")
     assert verified.code == 1
-    command = verified.output.partition("To mend it:\n")[2].strip()
+    command = verified.output.partition("To fix it:\n")[2].strip()
     assert command == "snakemake --cores 4 ablations"
     run = study.shell(command)
     assert run.code == 0, run.output

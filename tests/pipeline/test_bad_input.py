@@ -44,7 +44,7 @@ def assert_refused(run: Run, *words: str) -> None:
     assert run.code != 0, run.output
     assert "minituner cannot go on." in run.output
     message = run.output.partition("minituner cannot go on.")[2]
-    for word in (*words, "found:", "expected:", "to mend:"):
+    for word in (*words, "found:", "expected:", "fix:"):
         assert word in message, f"{word!r} is not in:\n{run.output}"
     assert "Traceback" not in run.output
 

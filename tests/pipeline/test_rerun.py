@@ -112,10 +112,10 @@ CONTRACT: list[tuple[str, Callable[[Study], None], set[str]]] = [
     ("learning rate changed", change_learning_rate, {"train"} | AFTER_TRAINING),
     (
         "plots.py edited",
-        add_comment("minituner/plots.py"),
+        add_comment("minituner/reporting/plots.py"),
         {"plot", "plot_pretraining", "render"},
     ),
-    ("template edited", add_comment("minituner/templates/REPORT.md.j2"), {"render"}),
+    ("template edited", add_comment("minituner/reporting/templates/REPORT.md.j2"), {"render"}),
     (
         "lora.py edited",
         add_comment("minituner/lora.py"),
@@ -186,9 +186,9 @@ def test_verify_names_a_damaged_file_and_its_command_repairs_it(
     assert {"deleted": f"missing: {file}", "edited": f"edited by hand: {file}"}[deed] in (
         verified.output
     )
-    command = verified.output.partition("To mend it:\n")[2].strip()
-    mended = study.shell(command)
-    assert mended.code == 0, mended.output
+    command = verified.output.partition("To fix it:\n")[2].strip()
+    fixed = study.shell(command)
+    assert fixed.code == 0, fixed.output
     assert study.run("-m", "minituner", "verify").code == 0
     assert study.hashes() == finished.hashes()
 
@@ -218,6 +218,6 @@ def test_a_failed_job_loses_nothing(finished: Study, tmp_path: Path) -> None:
     assert study.hashes() == finished.hashes()
 
     study.write_config(finished.config)
-    mended = study.snakemake("--cores", "2", "report")
-    assert mended.code == 0, mended.output
+    fixed = study.snakemake("--cores", "2", "report")
+    assert fixed.code == 0, fixed.output
     assert study.hashes() == finished.hashes()

@@ -59,13 +59,13 @@ def test_forced_it_replaces_them_and_every_command_is_its_own(study: Study) -> N
     for file in (shared, figure):
         (study.root / file).unlink()
     verified = study.run("-m", "minituner", "verify")
-    command = verified.output.partition("To mend it:\n")[2].strip()
+    command = verified.output.partition("To fix it:\n")[2].strip()
     assert command == (
         f"snakemake --cores 4 --force --configfile {OVERLAY} -- {shared} {figure} && "
         f"snakemake --cores 4 --configfile {OVERLAY} -- report"
     )
-    mended = study.shell(command)
-    assert mended.code == 0, mended.output
+    fixed = study.shell(command)
+    assert fixed.code == 0, fixed.output
     assert "| 4 |" in (study.root / "REPORT.md").read_text(encoding="utf-8")
     for explicit in ([OVERLAY], ["config.yaml", OVERLAY]):
         assert study.run("-m", "minituner", "verify", "--config", *explicit).code == 0

@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 from test_your_own import write_own
 
-from minituner.config import read_config
+from minituner.pipeline.config import read_config
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 

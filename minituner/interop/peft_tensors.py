@@ -1,0 +1,177 @@
+"""The tensors of an adapter of PEFT's, under our names, once they are all of an adapter of ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from minituner.errors import UserError
+from minituner.interop.adapter_folders import CONFIG, SAVE_AGAIN, WEIGHTS
+from minituner.interop.opt import opt_name
+from minituner.interop.peft_config import PeftConfig
+from minituner.lora import row_norms
+from minituner.model import MiniGPT, linear_layers
+from minituner.storage.adapter import PEFT_PREFIX
+from minituner.storage.tensors import check_tensors
+
+PARTS = {  # ours -> PEFT's
+    "lora_A": "lora_A.weight",
+    "lora_B": "lora_B.weight",
+    "magnitude": "lora_magnitude_vector",
+}
+# What stands in the names of other programs' tensors, where from, and what to do.
+OTHER_NAMES = (
+    (r"_orig_mod\.", "torch.compile", "save model._orig_mod with save_pretrained"),
+    (r"_fsdp_wrapped_module\.", "FSDP", "save the unwrapped model with save_pretrained"),
+    (r"^module\.", "DataParallel or DeepSpeed", "save model.module with save_pretrained"),
+    (r"\.lora_[ab]$", "MLX", "train the adapter with PEFT; MLX's is of another kind"),
+    (
+        r"\.lora_[AB]\.\w+\.weight$|\.lora_magnitude_vector\.",
+        "a state_dict, which PEFT keeps in memory",
+        "save the model with save_pretrained instead of its state_dict",
+    ),
+    (rf"^(?!{re.escape(PEFT_PREFIX)})", f"another program, without {PEFT_PREFIX}", SAVE_AGAIN),
+)
+
+# PEFT keeps an adapted embedding or head whole, beside its A and B.
+_OF_OTHER_LAYERS = re.compile(
+    r"\.lora_([AB]\.weight|magnitude_vector|embedding_[AB])$|\.base_layer\."
+)
+
+
+def peft_name(name: str) -> str:
+    """``blocks.0.mlp.fc2.lora_A`` is ``base_model.model.model.decoder.layers.0.fc2.lora_A.weight``;
+    DoRA's magnitude is PEFT's ``lora_magnitude_vector``, without an ending."""
+    layer, _, part = name.rpartition(".")
+    return f"{PEFT_PREFIX}{opt_name(layer)}.{PARTS[part]}"
+
+
+def our_tensors(
+    folder: Path, weights: Mapping[str, Tensor], theirs: PeftConfig, base: MiniGPT
+) -> dict[str, Tensor]:
+    """The tensors of PEFT's ``folder`` under our names, in the order of the base's layers.
+
+    Raises:
+        UserError: They are not the A, the B and, with DoRA, the magnitude of layers of ``base``, of
+            its config's rank and on its config's layers, all finite.
+    """
+    layers = _adapted_layers(folder / WEIGHTS, weights, base)
+    _check_rank(folder, theirs.r, weights, layers)
+    _check_layers(folder / CONFIG, theirs, list(layers), base)
+    names: dict[str, str] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, layer in layers.items():
+        sizes: dict[str, tuple[int, ...]] = {
+            "lora_A": (theirs.r, layer.in_features),
+            "lora_B": (layer.out_features, theirs.r),
+            **({"magnitude": (layer.out_features,)} if theirs.use_dora else {}),
+        }
+        for part, shape in sizes.items():
+            names[f"{name}.{part}"] = peft_name(f"{name}.{part}")
+            shapes[peft_name(f"{name}.{part}")] = shape
+    check_tensors(weights, shapes, str(folder / WEIGHTS))
+    return {ours: weights[name] for ours, name in names.items()}
+
+
+def changes_nothing(ours: Mapping[str, Tensor], base: MiniGPT) -> bool:
+    """Whether ``base`` computes the same with the adapter's tensors as without."""
+    layers = dict(linear_layers(base))
+    for name in {name.rpartition(".")[0] for name in ours}:
+        if bool(ours[f"{name}.lora_A"].any()) and bool(ours[f"{name}.lora_B"].any()):
+            return False
+        magnitude = ours.get(f"{name}.magnitude")
+        if magnitude is not None and not magnitude.allclose(row_norms(layers[name].weight)):
+            return False
+    return True
+
+
+def _adapted_layers(
+    path: Path, weights: Mapping[str, Tensor], base: MiniGPT
+) -> dict[str, nn.Linear]:
+    """The layers that PEFT's tensors adapt, by our names, in the base's order.
+
+    Raises:
+        UserError: There are none, or a tensor is of no layer of the base.
+    """
+    layers = dict(linear_layers(base))
+    names = {name: {peft_name(f"{name}.{part}") for part in PARTS} for name in layers}
+    known = set().union(*names.values())
+    unknown = [name for name in weights if name not in known]
+    if unknown or not weights:
+        what, found, fix = _what_is(unknown)
+        expected = f"an A and a B for layers of the base, such as {min(known)}"
+        raise UserError(path, what, found=found, expected=expected, fix=fix)
+    return {name: layers[name] for name, theirs in names.items() if theirs & weights.keys()}
+
+
+def _what_is(unknown: Sequence[str]) -> tuple[str, str, str]:
+    """What is wrong with tensors, what they are, and what to do."""
+    if not unknown:
+        return "holds no adapter", "no tensors", SAVE_AGAIN
+    for pattern, source, fix in OTHER_NAMES:
+        if alike := [name for name in unknown if re.search(pattern, name)]:
+            return f"holds names of {source}", _some(alike), fix
+    if alike := [name for name in unknown if _OF_OTHER_LAYERS.search(name)]:
+        fix = "train it over a base exported by python -m minituner export, on layers of its blocks"
+        return "adapts a layer that adapters of ours cannot be on", _some(alike), fix
+    if all(name.endswith(("embed_tokens.weight", "lm_head.weight")) for name in unknown):
+        fix = "save it again with save_pretrained(..., save_embedding_layers=False)"
+        return "holds the base's embedding beside the adapter", _some(unknown), fix
+    fix = "train the adapter with plain LoRA, rsLoRA or DoRA, and nothing else"
+    return "holds more than an adapter of ours can", _some(unknown), fix
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+
+
+def _check_rank(
+    folder: Path, r: int, weights: Mapping[str, Tensor], layers: Mapping[str, nn.Linear]
+) -> None:
+    if empty := [name for name, tensor in weights.items() if tensor.numel() == 0]:
+        raise UserError(
+            folder / WEIGHTS,
+            "holds tensors without numbers",
+            found=_some(empty),
+            expected="the trained numbers",
+            fix="with DeepSpeed's ZeRO-3, gather the weights before save_pretrained",
+        )
+    of_A = [tensor for name, tensor in weights.items() if name.endswith(PARTS["lora_A"])]
+    ranks = {tensor.shape[0] for tensor in of_A if tensor.ndim == 2}
+    if ranks - {r}:
+        raise UserError(
+            f"{folder / CONFIG}: r",
+            "is not the rank of the tensors",
+            found=r,
+            expected=f"{', '.join(map(str, sorted(ranks)))}, as in {WEIGHTS}",
+            fix=SAVE_AGAIN,
+        )
+    largest = min(side for layer in layers.values() for side in layer.weight.shape)
+    if r > largest:
+        raise UserError(
+            f"{folder / CONFIG}: r",
+            "is above what an adapter of ours can have",
+            found=r,
+            expected=f"at most {largest}, the smaller side of the smallest of its layers",
+            fix="train it with a smaller rank; a conversion to plain LoRA doubles the rank",
+        )
+
+
+def _check_layers(path: Path, theirs: PeftConfig, layers: list[str], base: MiniGPT) -> None:
+    """Refuse tensors of other layers than the config selects: PEFT would leave some of them out."""
+    selected = [name for name, _ in linear_layers(base) if theirs.selects(opt_name(name))]
+    if theirs.target_modules and selected != layers:
+        differ = [
+            f"{opt_name(name)} {'without tensors' if name in selected else 'not selected'}"
+            for name in sorted({*selected} ^ {*layers})
+        ]
+        raise UserError(
+            f"{path}: target_modules",
+            "does not select the layers that the tensors are of",
+            found=_some(differ),
+            expected=f"the layers of {WEIGHTS}",
+            fix=SAVE_AGAIN,
+        )

@@ -1,0 +1,85 @@
+"""Whose results lie here: those of one study, which its config files name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from minituner import commands
+from minituner.errors import UserError
+from minituner.storage.files import read_json, write_json
+
+RECORD = "experiments/study.json"
+OVERWRITE = "overwrite_results"  # what --config takes for it
+
+
+def owner() -> tuple[str, ...] | None:
+    """The config files of the study whose results lie here; None if there are none.
+
+    Raises:
+        UserError: The record of them is damaged.
+    """
+    if not Path(RECORD).exists():
+        return None
+    try:
+        names = read_json(RECORD)["config_files"]
+        if not names or not all(isinstance(name, str) for name in names):
+            raise ValueError("no list of files")
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            RECORD,
+            "does not say whose results these are",
+            found=str(error).splitlines()[0],
+            expected='{"config_files": ["config.yaml"]}, and the overlays that the study has',
+            fix="write it so, or delete the results too: the folder experiments, and REPORT.md",
+        ) from error
+    return tuple(names)
+
+
+def asked_to_overwrite(value: object) -> bool:
+    """Whether ``--config overwrite_results=`` was given a value that means yes.
+
+    Raises:
+        UserError: It means neither yes nor no.
+    """
+    if str(value).lower() not in ("true", "false"):
+        raise UserError(
+            f"--config: {OVERWRITE}",
+            "is neither true nor false",
+            found=repr(value),
+            expected="true, or nothing at all",
+            fix=f"write --config {OVERWRITE}=true",
+        )
+    return str(value).lower() == "true"
+
+
+def require_own_results(arguments: Sequence[str]) -> None:
+    """Refuse to go on where the results of other config files lie: they would be replaced, or
+    taken for this study's.
+
+    Args:
+        arguments: Those of the Snakemake command that is running.
+
+    Raises:
+        UserError: Naming the ways out.
+    """
+    ours, theirs = commands.config_files(), owner()
+    if theirs in (None, ours):
+        return
+    replace = commands.with_config(arguments, OVERWRITE, "true")
+    raise UserError(
+        RECORD,
+        "the results here are another study's",
+        found=f"made with {' and '.join(theirs or ())}",
+        expected=f"results made with {' and '.join(ours)}, or none",
+        fix="one of these:"
+        "\n    run this study in a copy of the project, as docs/your-own.md says"
+        f"\n    go on with the other study: {commands.snakemake('report', files=theirs or ())}"
+        f"\n    replace its results: {replace}",
+    )
+
+
+def claim_results() -> None:
+    """Record that what lies here is this study's from now on."""
+    if owner() != commands.config_files():
+        write_json(RECORD, {"config_files": list(commands.config_files())})
