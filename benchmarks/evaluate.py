@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import work
 
-from minituner.data.tokenize import read_pairs
-from minituner.evaluate import EVALUATED, evaluate_rank
+from minituner.evaluate_seeds import EVALUATED, evaluate_setting
 from minituner.pipeline.manifest import cycles_uncollected
 from minituner.seeding import seed_everything
-from minituner.storage.files import read_json, write_json
+from minituner.storage.files import write_json
 from minituner.storage.items import write_items
-from minituner.tokenizer import load_tokenizer
 
 
 @cycles_uncollected()  # as run_stage does
@@ -19,14 +17,14 @@ def main() -> None:
     seed_everything(0, options.threads)
     sweep = work.ROOT / "experiments/28-lora-ablate-rank"
     run = sweep / f"rank-{options.rank}"
-    metrics, items = evaluate_rank(
-        work.BASE,
-        {seed: run / f"seed-{seed}/adapter_final.pt" for seed in config["seeds"]},
-        load_tokenizer(work.TOKENIZER),
-        {name: read_pairs(work.TOKENIZED / f"{name}.jsonl") for name in EVALUATED},
-        read_json(sweep / "base/metrics.json"),
-        options.rank,
-    )
+    inputs = {
+        "base": work.BASE,
+        "tokenizer": work.TOKENIZER,
+        "base_metrics": sweep / "base/metrics.json",
+        "tuned": [run / f"seed-{seed}/adapter_final.pt" for seed in config["seeds"]],
+        **{name: work.TOKENIZED / f"{name}.jsonl" for name in EVALUATED},
+    }
+    metrics, items = evaluate_setting(inputs, config["seeds"], options.rank)
     write_json(options.out / "metrics.json", metrics)
     write_items(options.out / "items.csv", items)
 

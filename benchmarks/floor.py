@@ -19,15 +19,14 @@ import work
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from minituner.data.batches import Loader
+from minituner.batches import Loader, completion_examples
 from minituner.data.tokenize import read_pairs
-from minituner.fast.frozen import keep_frozen_part
-from minituner.fast.optim import AdamW
-from minituner.loop import take_step
-from minituner.lora import lora_parameters, wrap_minigpt_with_lora
+from minituner.loop import train_step
+from minituner.lora import wrap
+from minituner.lora_config import LoRAConfig
 from minituner.seeding import generator, seed_everything
 from minituner.storage.checkpoint import load_base
-from minituner.train import target_examples
+from minituner.train import LoRATrainConfig, lora_optimizer
 
 ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
 
@@ -72,28 +71,21 @@ def main() -> None:
     options = parser.parse_args()
     seed_everything(0, options.threads)
     config = work.settings()
-    lora, train = config["lora"], config["train"]
-    model = wrap_minigpt_with_lora(
-        load_base(work.BASE),
-        options.rank,
-        lora["alpha"],
-        lora["target_modules"],
-        lora["dropout"],
-        0,
-    ).train()
-    optimizer = AdamW(lora_parameters(model), train["learning_rate"], train["weight_decay"])
-    pairs = target_examples(read_pairs(work.TOKENIZED / "train.jsonl"))
-    pairs = keep_frozen_part(model, pairs, work.PAD_ID)
-    batches = list(Loader(pairs, train["batch_size"], work.PAD_ID, generator(0, "batches")))
+    lora = {key: value for key, value in config["lora"].items() if key != "rank"}
+    train = LoRATrainConfig(**config["train"])
+    model = wrap(load_base(work.BASE), LoRAConfig(r=options.rank, **lora), seed=0).train()
+    optimizer = lora_optimizer(model, train)
+    pairs = completion_examples(read_pairs(work.TOKENIZED / "train.jsonl"))
+    batches = list(Loader(pairs, train.batch_size, work.PAD_ID, generator(0, "batches")))
 
     with Products() as products:
         for batch in batches:
-            take_step(model, batch, optimizer)
+            train_step(model, batch, optimizer)
     operands = [(torch.randn(left), torch.randn(right)) for left, right in products.shapes]
 
     def step_all() -> None:
         for batch in batches:
-            take_step(model, batch, optimizer)
+            train_step(model, batch, optimizer)
 
     def multiply_all() -> None:
         for left, right in operands:

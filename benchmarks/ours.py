@@ -9,10 +9,12 @@ from pathlib import Path
 import work
 
 from minituner.data.tokenize import read_pairs
+from minituner.lora_config import LoRAConfig
 from minituner.pipeline.manifest import cycles_uncollected
 from minituner.seeding import seed_everything
 from minituner.storage.checkpoint import load_base
-from minituner.train import LoRATrainConfig, train_rank
+from minituner.train import LoRATrainConfig
+from minituner.train_seeds import train_adapters
 
 
 @cycles_uncollected()  # as run_stage does
@@ -22,15 +24,14 @@ def main() -> None:
     lora = {key: value for key, value in config["lora"].items() if key != "rank"}
     if options.losses:
         lora["dropout"] = 0.0
-    trained = train_rank(
+    trained = train_adapters(
         load_base(options.base),
         {
             name: read_pairs(work.TOKENIZED / f"{name}.jsonl")
             for name in ("train", "val", "control")
         },
-        r=options.rank,
-        **lora,
-        config=LoRATrainConfig(**config["train"] | {"epochs": options.epochs}),
+        LoRAConfig(r=options.rank, **lora),
+        LoRATrainConfig(**config["train"] | {"epochs": options.epochs}),
         seeds=range(options.seeds),
         pad_id=work.PAD_ID,
         out_dir=options.out,

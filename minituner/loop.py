@@ -13,10 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minituner.data.batches import IGNORE, Batch
+from minituner.batches import Batch
+from minituner.causal_lm import CausalLM
 from minituner.errors import UserError
-from minituner.fast.optim import AdamW
-from minituner.model import MiniGPT
 from minituner.pipeline.progress import progress_bar
 from minituner.storage.files import atomic_open
 
@@ -26,65 +25,60 @@ class LogRow:
     """One line of a training log; ``None`` where nothing was measured at that step."""
 
     step: int
-    train_loss: float | None = None  # nats a scored token, of the batch of this step
-    val_loss: float | None = None  # nats a scored token
+    train_loss: float | None = None  # nats per scored token, of the batch of this step
+    val_loss: float | None = None  # nats per scored token
     control_perplexity: float | None = None
 
 
-def token_losses(model: MiniGPT, batch: Batch) -> Tensor:
-    """Cross-entropy in nats of each scored token: (number of scored tokens,).
-
-    Logits, and the last block's outputs, are computed only where a token is scored.
-    """
-    scored = batch.labels != IGNORE
-    logits = model.head(model.features(batch.input_ids, batch.layout, scored, batch.entry))
-    return F.cross_entropy(logits, batch.labels[scored], reduction="none")
+def token_losses(model: CausalLM, batch: Batch) -> Tensor:
+    """Cross-entropy in nats of each scored token: (number of scored tokens,)"""
+    logits = model.scored_logits(batch)
+    return F.cross_entropy(logits, batch.labels[batch.scored], reduction="none")
 
 
-@torch.no_grad()
-def mean_loss(model: MiniGPT, loader: Iterable[Batch]) -> float:
-    """Mean loss in nats over all scored tokens, in ``eval`` mode; the model's mode is kept."""
-    was_training = model.training
-    model.eval()
-    losses = [token_losses(model, batch).double() for batch in loader]
-    model.train(was_training)
-    return float(torch.cat(losses).mean())
+def train_step(model: CausalLM, batch: Batch, optimizer: torch.optim.Optimizer) -> float:
+    """One update on one batch; returns the batch's mean loss, in nats, before it."""
+    loss = token_losses(model, batch).mean()
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
 
 
-def run_steps(
-    model: MiniGPT,
+def train_loop(
+    model: CausalLM,
     batches: Iterable[Batch],
-    optimizer: AdamW,
-    measure: Callable[[int, float | None], LogRow],
+    optimizer: torch.optim.Optimizer,
+    evaluate_at: Callable[[int, float | None], LogRow],
     total_steps: int,
     title: str | None,
     *,
-    learning_rate: Callable[[int], float] | None = None,
+    lr_at: Callable[[int], float] | None = None,
     log: Sequence[LogRow] = (),
     after_step: Callable[[Sequence[LogRow]], None] | None = None,
 ) -> list[LogRow]:
-    """One optimizer step a batch, with a log row before the first and after each.
+    """One optimizer step per batch, with a log row before the first and after each.
 
     Args:
-        batches: All batches of the run, those of the steps already taken included.
-        measure: Gives a step's log row from its number and its training loss.
-        title: What the progress bar is called; ``None`` shows none.
-        learning_rate: The rate of each step, counted from 0; by default the optimizer's own.
-        log: The log of the steps already taken, for a run that goes on.
+        batches: All batches of the run, including those of the steps already taken.
+        evaluate_at: Makes a step's log row from its number and its training loss.
+        title: The progress bar's title; ``None`` shows none.
+        lr_at: The learning rate of each step, counted from 0; the optimizer's own by default.
+        log: The log of the steps already taken, for a run that resumes.
         after_step: Called with the log so far.
 
     Raises:
         UserError: A loss is no longer finite.
     """
-    log = list(log) or [measure(0, None)]
+    log = list(log) or [evaluate_at(0, None)]
     model.train()
     with progress_bar(total_steps, title, initial=log[-1].step) as bar:
         for batch in islice(batches, log[-1].step, None):
             step = log[-1].step + 1
-            if learning_rate is not None:
-                optimizer.learning_rate = learning_rate(step - 1)
-            loss = take_step(model, batch, optimizer)
-            log.append(measure(step, loss))
+            if lr_at is not None:
+                set_lr(optimizer, lr_at(step - 1))
+            loss = train_step(model, batch, optimizer)
+            log.append(evaluate_at(step, loss))
             check_finite(log[-1], total_steps)
             if after_step is not None:
                 after_step(log)
@@ -92,6 +86,12 @@ def run_steps(
             bar.update()
     model.eval()
     return log
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of every parameter."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
 
 
 def check_finite(row: LogRow, total_steps: int) -> None:
@@ -111,13 +111,14 @@ def check_finite(row: LogRow, total_steps: int) -> None:
             )
 
 
-def take_step(model: MiniGPT, batch: Batch, optimizer: AdamW) -> float:
-    """One update on one batch; returns the batch's mean loss, in nats, before it."""
-    loss = token_losses(model, batch).mean()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    optimizer.zero_grad()
-    return loss.item()
+@torch.no_grad()
+def mean_loss(model: CausalLM, batches: Iterable[Batch]) -> float:
+    """Mean loss in nats over all scored tokens, in ``eval`` mode; the model's mode is kept."""
+    was_training = model.training
+    model.eval()
+    losses = [token_losses(model, batch).double() for batch in batches]
+    model.train(was_training)
+    return float(torch.cat(losses).mean())
 
 
 def perplexity(loss: float) -> float:
@@ -130,14 +131,13 @@ def perplexity(loss: float) -> float:
 
 def write_log(path: str | Path, log: Sequence[LogRow]) -> None:
     """Write a log as CSV, empty where nothing was measured."""
+
+    def cell(value: float | None) -> str:
+        return "" if value is None else f"{value:.6f}"
+
     with atomic_open(path) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(LogRow.__annotations__)
         for row in log:
-            writer.writerow(
-                [row.step, *map(_number, (row.train_loss, row.val_loss, row.control_perplexity))]
-            )
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6f}"
+            values = (row.train_loss, row.val_loss, row.control_perplexity)
+            writer.writerow([row.step, *map(cell, values)])

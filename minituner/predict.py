@@ -10,13 +10,13 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from minituner.causal_lm import CausalLM
 from minituner.data.corpus import BLANK, UNDERSCORES, check_blank
-from minituner.data.prompts import SEPARATOR, prompt_text
+from minituner.data.prompts import SEPARATOR, english_of, prompt_text
 from minituner.data.spelling import single_spaced
 from minituner.data.verbs import PERSONS, Verb
 from minituner.errors import UserError
-from minituner.evaluate import english_of, greedy_answers, next_token_logits
-from minituner.model import MiniGPT
+from minituner.greedy import greedy_answers, next_token_logits
 from minituner.storage.text import decode_line
 from minituner.tokenizer import BOS, EOS, PAD, encode, special_id
 
@@ -25,7 +25,7 @@ MAX_TOKENS = 12  # of the English side
 
 
 @dataclass(frozen=True)
-class Answer:
+class Completion:
     """One way to fill the blank."""
 
     english: str
@@ -72,13 +72,13 @@ def known_forms(verbs: Mapping[str, Verb]) -> dict[str, str]:
 
 
 def top_answers(
-    model: MiniGPT,
+    model: CausalLM,
     tokenizer: Tokenizer,
     prompt: str,
     marks: Mapping[str, str],
     top: int = 3,
     place: str = "sentence",
-) -> list[Answer]:
+) -> list[Completion]:
     """The likeliest answers to one prompt, best first, by beam search over the English side.
 
     Args:
@@ -89,12 +89,12 @@ def top_answers(
         UserError: The prompt leaves no room for an answer in the model's context.
     """
     prompt_ids = [special_id(tokenizer, BOS), *encode(tokenizer, prompt_text(prompt))]
-    if len(prompt_ids) >= model.config.context_length:
+    if len(prompt_ids) >= model.context_length:
         raise UserError(
             place,
             "is longer than the model's context",
             found=f"{len(prompt_ids)} tokens: {prompt!r}",
-            expected=f"fewer than {model.config.context_length}, to leave room for an answer",
+            expected=f"fewer than {model.context_length}, to leave room for an answer",
             fix="shorten the sentence",
         )
     finished = _beam_search(model, tokenizer, prompt_ids, top)
@@ -105,12 +105,12 @@ def top_answers(
     for (ids, log_prob), text in zip(finished, whole, strict=True):
         english = english_of(tokenizer.decode(ids))
         spanish = text.partition(SEPARATOR.strip())[2].strip()
-        answers.append(Answer(english, spanish, math.exp(log_prob), marks.get(english, "")))
+        answers.append(Completion(english, spanish, math.exp(log_prob), marks.get(english, "")))
     return answers
 
 
 def _beam_search(
-    model: MiniGPT, tokenizer: Tokenizer, prompt_ids: Sequence[int], top: int
+    model: CausalLM, tokenizer: Tokenizer, prompt_ids: Sequence[int], top: int
 ) -> list[tuple[list[int], float]]:
     """The likeliest token sequences up to the separator or the end of the text, with their log
     probabilities. It stops when nothing unfinished could still be among the top; what has no
@@ -118,7 +118,7 @@ def _beam_search(
     eos, pad = special_id(tokenizer, EOS), special_id(tokenizer, PAD)
     running: list[tuple[list[int], float]] = [([], 0.0)]
     finished: list[tuple[list[int], float]] = []
-    room = min(MAX_TOKENS, model.config.context_length - len(prompt_ids))
+    room = min(MAX_TOKENS, model.context_length - len(prompt_ids))
     for _ in range(room):
         logits = next_token_logits(model, [[*prompt_ids, *ids] for ids, _ in running], pad)
         log_probs = logits.double().log_softmax(-1)
@@ -141,7 +141,7 @@ def _beam_search(
 
 
 def predict(
-    models: Mapping[str, MiniGPT],
+    models: Mapping[str, CausalLM],
     tokenizer: Tokenizer,
     prompt: str,
     marks: Mapping[str, str],

@@ -11,11 +11,13 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from minituner.causal_lm import CausalLM
 from minituner.data.filter import Pair
 from minituner.data.pairs import TokenizedPair
 from minituner.data.tokenize import tokenize_pair
+from minituner.fast.minigpt import new_minigpt
 from minituner.lora import lora_layers, wrap_minigpt_with_lora
-from minituner.model import Entry, Layout, MiniGPT, MiniGPTConfig
+from minituner.model import MiniGPT, MiniGPTConfig
 from minituner.seeding import seed_everything
 from minituner.tokenizer import train_tokenizer
 
@@ -30,16 +32,17 @@ FORMS = (  # verb, form, prompt, english, spanish, wrong
 )
 
 
-class Bigram(MiniGPT):
-    """A MiniGPT whose next-token logits are a row of a table: what it says is worked out by hand.
+class Bigram(CausalLM):
+    """A model whose next-token logits are a row of a table: its answers are worked out by hand.
 
     Args:
-        likely: P(next | token) for the pairs that matter; what is left of each row is shared evenly
+        likely: P(next | token) for the pairs that matter; the rest of each row is shared evenly
             among the others.
     """
 
     def __init__(self, config: MiniGPTConfig, likely: dict[tuple[int, int], float]) -> None:
-        super().__init__(config)
+        super().__init__()
+        self.config = config
         V = config.vocab_size
         table = torch.full((V, V), 1 / V, dtype=torch.float64)
         for token in {token for token, _ in likely}:
@@ -50,22 +53,17 @@ class Bigram(MiniGPT):
         self.table = table.log()
         self.modes: list[bool] = []  # whether it was in training mode, call by call
 
-    def features(
-        self,
-        input_ids: Tensor,
-        layout: Layout | None = None,
-        wanted: Tensor | None = None,
-        entry: Entry | None = None,
-    ) -> Tensor:
-        """The wanted tokens' rows: (B, T) ids -> (number of wanted tokens, V)."""
-        assert entry is None
-        self.modes.append(self.training)
-        chosen = layout.mask if wanted is None and layout is not None else wanted
-        return self.table[input_ids.flatten() if chosen is None else input_ids[chosen]]
+    @property
+    def context_length(self) -> int:
+        return self.config.context_length
 
-    def head(self, features: Tensor) -> Tensor:
-        """They are the logits already."""
-        return features
+    @property
+    def vocab_size(self) -> int:
+        return self.config.vocab_size
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        self.modes.append(self.training)
+        return self.table[input_ids]
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +107,7 @@ def make_base(config: MiniGPTConfig) -> Callable[..., MiniGPT]:
 
     def make(seed: int = 0, **shape: int) -> MiniGPT:
         generator = torch.Generator().manual_seed(seed)
-        model = MiniGPT(replace(config, **shape)).eval()
+        model = new_minigpt(replace(config, **shape)).eval()
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.normal_(std=0.2, generator=generator)

@@ -30,11 +30,11 @@ from minituner.evaluate import (
     accuracy_summary,
     drift,
     english_of,
+    evaluate_adapters,
     evaluate_full,
     evaluate_model,
-    evaluate_rank,
     greedy_answers,
-    greedy_beginning,
+    greedy_prefix,
     judge,
     losses_of,
     max_abs_difference,
@@ -396,7 +396,7 @@ def test_what_the_pass_over_the_right_answer_shows_need_not_be_decoded(
 def test_a_greedy_answer_is_the_expected_one_up_to_where_they_part(
     likeliest: list[int], beginning: list[int]
 ) -> None:
-    assert greedy_beginning([5, 6, 7], likeliest) == beginning
+    assert greedy_prefix([5, 6, 7], likeliest) == beginning
 
 
 @pytest.mark.parametrize(
@@ -552,7 +552,7 @@ def test_a_rank_is_its_adapters_scores_beside_the_untouched_base(
     save_base(path, base)
     adapters = saved_adapters(base, tmp_path, (3, 8))
     before, _ = evaluated(base, tokenizer, splits)
-    metrics, items = evaluate_rank(path, adapters, tokenizer, splits, before)
+    metrics, items = evaluate_adapters(path, adapters, tokenizer, splits, before)
     json.dumps(metrics, allow_nan=False)
 
     assert (metrics["rank"], metrics["scaling"]) == (4, 3.0)
@@ -588,7 +588,7 @@ def test_the_adapter_of_one_seed_leaves_no_trace_in_the_next(
 
     def runs(seeds: Sequence[int]) -> Any:
         some = {seed: adapters[seed] for seed in seeds}
-        return evaluate_rank(tmp_path / "best.pt", some, tokenizer, splits, before)[0]["runs"]
+        return evaluate_adapters(tmp_path / "best.pt", some, tokenizer, splits, before)[0]["runs"]
 
     assert runs([3, 8]) == [*runs([3]), *runs([8])] == runs([8, 3])[::-1]
 
@@ -602,7 +602,7 @@ def test_a_rank_over_another_base_is_refused(
     save_base(tmp_path / "best.pt", make_base(1))
     adapters = saved_adapters(make_base(0), tmp_path, (3,))
     with pytest.raises(UserError, match=r"adapter-3\.pt: was made for another base"):
-        evaluate_rank(tmp_path / "best.pt", adapters, tokenizer, splits, {})
+        evaluate_adapters(tmp_path / "best.pt", adapters, tokenizer, splits, {})
 
 
 def test_the_adapter_of_another_run_is_refused_by_name(
@@ -614,9 +614,9 @@ def test_the_adapter_of_another_run_is_refused_by_name(
     save_base(tmp_path / "best.pt", base)
     adapters = saved_adapters(base, tmp_path, (3,))
     with pytest.raises(UserError, match=r"adapter-3\.pt: is the adapter of another rank"):
-        evaluate_rank(tmp_path / "best.pt", adapters, tokenizer, splits, {}, rank=8)
+        evaluate_adapters(tmp_path / "best.pt", adapters, tokenizer, splits, {}, rank=8)
     with pytest.raises(UserError, match=r"adapter-3\.pt: is the adapter of another seed"):
-        evaluate_rank(tmp_path / "best.pt", {4: adapters[3]}, tokenizer, splits, {})
+        evaluate_adapters(tmp_path / "best.pt", {4: adapters[3]}, tokenizer, splits, {})
 
 
 def test_a_fully_tuned_model_is_scored_as_the_checkpoint_it_is(
@@ -681,7 +681,7 @@ def test_a_rank_of_a_changed_base_is_no_result(
 
     monkeypatch.setattr(evaluate, "evaluate_model", meddle)
     with pytest.raises(AssertionError, match="the base was changed"):
-        evaluate_rank(tmp_path / "best.pt", adapters, tokenizer, splits, before)
+        evaluate_adapters(tmp_path / "best.pt", adapters, tokenizer, splits, before)
 
 
 # --- the headline and its gates -----------------------------------------------------------------

@@ -14,11 +14,19 @@ from typing import Any
 
 import pytest
 import torch
+from minituner.fast.optim import AdamW
 from project import ROOT
 from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from minituner.adapter_tensors import (
+    base_state_dict,
+    load_lora_state_dict,
+    lora_parameter_count,
+    lora_parameters,
+    lora_state_dict,
+)
 from minituner.data.corpus import COLUMNS, Row
 from minituner.data.filter import Pair, pair_of_row
 from minituner.data.pairs import TokenizedPair
@@ -27,15 +35,9 @@ from minituner.data.tokenize import tokenize_pair
 from minituner.data.verbs import load_verbs
 from minituner.errors import UserError
 from minituner.evaluate import Questions, judge, replies
-from minituner.fast.optim import AdamW
 from minituner.lora import (
     LoRALinear,
-    base_state_dict,
-    load_lora_state_dict,
     lora_layers,
-    lora_parameter_count,
-    lora_parameters,
-    lora_state_dict,
     merge_,
     reset_adapters,
     unmerge_,
@@ -51,7 +53,7 @@ from minituner.storage.tensors import (
     save_tensors,
     weights_sha256,
 )
-from minituner.train import target_examples
+from minituner.train import completion_examples
 
 PAD_ID = 2
 
@@ -573,7 +575,7 @@ def dropout_revealed(r: int, dropout: float) -> LoRALinear:
     """A layer that returns its dropped-out inputs: zero base, B A the identity of rank r."""
     linear = nn.Linear(8, 8)
     layer = LoRALinear(linear, r, float(r), dropout)
-    layer.dropout_generator = torch.Generator().manual_seed(0)
+    layer.dropout_rng = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in (linear.weight, linear.bias):
             parameter.zero_()
@@ -618,10 +620,10 @@ def test_a_models_dropout_stream_depends_on_the_seed_and_not_on_the_rank(
     for r, seed in ((2, 0), (32, 0), (2, 1)):
         model = wrapped(base, r=r, seed=seed, dropout=0.5).train()
         model(ids)
-        generators = {id(layer.dropout_generator) for _, layer in lora_layers(model)}
+        generators = {id(layer.dropout_rng) for _, layer in lora_layers(model)}
         layer = next(layer for _, layer in lora_layers(model))
-        assert len(generators) == 1 and layer.dropout_generator is not None
-        states.append(layer.dropout_generator.get_state().numpy().tobytes())
+        assert len(generators) == 1 and layer.dropout_rng is not None
+        states.append(layer.dropout_rng.get_state().numpy().tobytes())
     assert states[0] == states[1] != states[2]
 
 
@@ -1127,7 +1129,7 @@ def test_the_wrong_side_of_a_correction_pair_is_never_the_target(tokenizer: Toke
     assert (wrong.english, wrong.wrong) == ("went", "goed")
     pair = tokenize_pair(wrong, tokenizer)
     assert tokenizer.decode(pair.target_ids) == " went / fue"
-    (example,) = target_examples([pair])
+    (example,) = completion_examples([pair])
     assert tokenizer.decode(example.ids) == "He __ home. => went / fue"
     # The base, though, reads what the learner wrote.
     assert base_text(correction("goed")) == "He __ home. => goed / fue"

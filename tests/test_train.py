@@ -17,16 +17,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from minituner.fast.optim import AdamW, cosine_learning_rate
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from minituner.data.batches import IGNORE, Batch, Example, Loader, collate, text_examples
+from minituner.adapter_tensors import base_state_dict, lora_parameters
+from minituner.batches import IGNORE_INDEX, Batch, Example, Loader, pad, text_examples
 from minituner.data.corpus import COLUMNS, Row
 from minituner.data.pairs import TokenizedPair
 from minituner.errors import UserError
-from minituner.fast.optim import AdamW, cosine_learning_rate
-from minituner.loop import LogRow, mean_loss, perplexity, run_steps, token_losses, write_log
-from minituner.lora import base_state_dict, lora_parameters, wrap_minigpt_with_lora
+from minituner.loop import LogRow, mean_loss, perplexity, token_losses, train_loop, write_log
+from minituner.lora import wrap_minigpt_with_lora
 from minituner.model import MiniGPT, MiniGPTConfig, parameter_count
 from minituner.pretrain import (
     BestWeights,
@@ -42,7 +43,13 @@ from minituner.storage.checkpoint import load_base
 from minituner.storage.files import sha256
 from minituner.storage.tensors import weights_sha256
 from minituner.tokenizer import PAD, special_id
-from minituner.train import LoRATrainConfig, fine_tune_lora, target_examples, train_full, train_rank
+from minituner.train import (
+    LoRATrainConfig,
+    completion_examples,
+    fine_tune_lora,
+    train_adapters,
+    train_full,
+)
 
 PAD_ID = 2
 
@@ -191,10 +198,14 @@ def test_a_schedule_without_warm_up_starts_at_its_peak() -> None:
 
 
 def test_labels_are_the_next_tokens_where_they_are_scored() -> None:
-    batch = collate([Example([1, 5, 6, 9], 2), Example([1, 7], 1), Example([1, 8, 4], 1)], PAD_ID)
+    batch = pad([Example([1, 5, 6, 9], 2), Example([1, 7], 1), Example([1, 8, 4], 1)], PAD_ID)
     assert batch.input_ids.tolist() == [[1, 5, 6], [1, PAD_ID, PAD_ID], [1, 8, PAD_ID]]
     assert batch.layout.mask.tolist() == [[True] * 3, [True, False, False], [True, True, False]]
-    assert batch.labels.tolist() == [[IGNORE, 6, 9], [7, IGNORE, IGNORE], [8, 4, IGNORE]]
+    assert batch.labels.tolist() == [
+        [IGNORE_INDEX, 6, 9],
+        [7, IGNORE_INDEX, IGNORE_INDEX],
+        [8, 4, IGNORE_INDEX],
+    ]
 
 
 def numbered(n: int) -> list[Example]:
@@ -228,14 +239,14 @@ def test_a_pass_covers_every_example_once_in_an_order_of_the_generators() -> Non
 
 
 def test_only_answers_are_scored_in_fine_tuning(pairs: list[TokenizedPair]) -> None:
-    batch = collate(target_examples(pairs), PAD_ID)
+    batch = pad(completion_examples(pairs), PAD_ID)
     for pair, input_ids, labels in zip(pairs, batch.input_ids, batch.labels, strict=True):
         text = pair.prompt_ids + pair.target_ids
         assert input_ids.tolist()[: len(text) - 1] == text[:-1]
         prompt, answer = len(pair.prompt_ids) - 1, len(pair.target_ids)
-        assert labels[:prompt].tolist() == [IGNORE] * prompt
+        assert labels[:prompt].tolist() == [IGNORE_INDEX] * prompt
         assert labels[prompt : prompt + answer].tolist() == pair.target_ids
-        assert (labels[prompt + answer :] == IGNORE).all()
+        assert (labels[prompt + answer :] == IGNORE_INDEX).all()
 
 
 # --- losses -------------------------------------------------------------------------------------
@@ -245,7 +256,7 @@ def test_only_answers_are_scored_in_fine_tuning(pairs: list[TokenizedPair]) -> N
 def test_token_losses_are_minus_log_softmax_of_the_scored_tokens(
     base: MiniGPT, pairs: list[TokenizedPair]
 ) -> None:
-    losses = token_losses(base.double(), collate(target_examples(pairs), PAD_ID))
+    losses = token_losses(base.double(), pad(completion_examples(pairs), PAD_ID))
     expected = []
     for pair in pairs:
         text = pair.prompt_ids + pair.target_ids
@@ -289,8 +300,10 @@ def tune(
     """Fine-tune a wrapped copy of ``base`` on ``pairs``, four a batch: two steps a pass."""
     model = wrap_minigpt_with_lora(copy.deepcopy(base), 4, seed=seed)
     config = LoRATrainConfig(**{"learning_rate": 1e-2, "batch_size": 4, "seed": seed, **options})
-    loader = Loader(target_examples(pairs), config.batch_size, PAD_ID, generator(seed, "batches"))
-    val_loader = Loader(target_examples(pairs[:2]), 2, PAD_ID)
+    loader = Loader(
+        completion_examples(pairs), config.batch_size, PAD_ID, generator(seed, "batches")
+    )
+    val_loader = Loader(completion_examples(pairs[:2]), 2, PAD_ID)
     control = text_examples([pair.prompt_ids + pair.target_ids for pair in pairs[4:]])
     log = fine_tune_lora(
         model, loader, val_loader, config, out_dir, Loader(control, 2, PAD_ID), show_progress=False
@@ -396,7 +409,7 @@ def test_dropout_is_live_in_fine_tuning_also_after_a_measurement(
     logs = []
     for dropout in (0.0, 0.5):
         model = wrap_minigpt_with_lora(copy.deepcopy(base), 4, dropout=dropout, seed=0).eval()
-        loader = Loader(target_examples(pairs), 6, PAD_ID)
+        loader = Loader(completion_examples(pairs), 6, PAD_ID)
         config = LoRATrainConfig(learning_rate=1e-2, validate_every=1)
         log = fine_tune_lora(model, loader, loader, config, tmp_path, show_progress=False)
         logs.append([row.train_loss for row in log])
@@ -417,9 +430,9 @@ def test_the_loop_takes_each_steps_learning_rate_from_its_schedule(
         seen.append(weights_sha256(base.state_dict()))
         return LogRow(step, train_loss)
 
-    batches = [collate(target_examples(pairs), PAD_ID)] * 4
+    batches = [pad(completion_examples(pairs), PAD_ID)] * 4
     optimizer = AdamW(list(base.parameters()), 1.0)
-    run_steps(base, batches, optimizer, measure, 4, None, learning_rate=schedule)
+    train_loop(base, batches, optimizer, measure, 4, None, learning_rate=schedule)
     assert asked == [0, 1, 2, 3]
     assert [a == b for a, b in pairwise(seen)] == [True, True, False, True]
 
@@ -427,7 +440,7 @@ def test_the_loop_takes_each_steps_learning_rate_from_its_schedule(
 def test_a_model_without_adapters_is_refused(
     base: MiniGPT, pairs: list[TokenizedPair], tmp_path: Path
 ) -> None:
-    loader = Loader(target_examples(pairs), 4, PAD_ID)
+    loader = Loader(completion_examples(pairs), 4, PAD_ID)
     with pytest.raises(UserError, match="has no adapters"):
         fine_tune_lora(base, loader, loader, LoRATrainConfig(), tmp_path)
     assert not list(tmp_path.iterdir())
@@ -476,9 +489,9 @@ def train(
     seeds: Sequence[int] = (0,),
     **options: Any,
 ) -> dict[str, Any]:
-    """:func:`train_rank` over a copy of ``base``, four pairs a batch, one pass."""
+    """:func:`train_adapters` over a copy of ``base``, four pairs a batch, one pass."""
     config = LoRATrainConfig(**{"batch_size": 4, "epochs": 1, **options})
-    return train_rank(
+    return train_adapters(
         copy.deepcopy(base),
         splits,
         r=r,
@@ -670,7 +683,7 @@ def test_held_out_texts_are_never_trained_on(
 
     def spy(model: MiniGPT, batch: Batch) -> Tensor:
         for row, labels in zip(batch.input_ids, batch.labels, strict=True):
-            trained[tuple(row[labels != IGNORE].tolist())] += model.training
+            trained[tuple(row[labels != IGNORE_INDEX].tolist())] += model.training
         return token_losses(model, batch)
 
     monkeypatch.setattr("minituner.loop.token_losses", spy)

@@ -157,10 +157,10 @@ def torch_file(path: Path) -> tuple[str, Facts]:
     Raises:
         UserError: It is damaged, or holds code.
     """
-    from minituner.pretrain import STATE_FORMAT
     from minituner.storage.adapter import ADAPTER_FORMAT
     from minituner.storage.checkpoint import BASE_FORMAT
     from minituner.storage.tensors import read_torch_file
+    from minituner.storage.training_checkpoint import STATE_FORMAT
 
     value = read_torch_file(path, "a base checkpoint or an adapter", mmap=True)
     explainers: dict[Any, Callable[[Path, dict[str, Any]], tuple[str, Facts]]] = {

@@ -24,3 +24,8 @@ def base_text(row: Row) -> str:
         return row.text
     assert row.written is not None
     return prompt_text(row.prompt) + answer_text(row.written, row.target_spanish)
+
+
+def english_of(answer: str) -> str:
+    """The English side of an answer: what precedes the separator."""
+    return answer.split(SEPARATOR.strip())[0].strip()

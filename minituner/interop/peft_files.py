@@ -12,13 +12,15 @@ from pathlib import Path
 
 from torch import Tensor
 
+from minituner.adapter_tensors import load_lora_state_dict
 from minituner.errors import UserError
 from minituner.interop.adapter_folders import CONFIG, WEIGHTS, require_adapter_folder
 from minituner.interop.exports import new_export, save_export_weights
 from minituner.interop.opt import is_export_of, opt_name
 from minituner.interop.peft_config import PeftConfig, read_peft_config
 from minituner.interop.peft_tensors import changes_nothing, our_tensors, peft_name
-from minituner.lora import load_lora_state_dict
+from minituner.lora import wrap
+from minituner.lora_config import LoRAConfig
 from minituner.model import MiniGPT
 from minituner.storage.adapter import (
     AdapterConfig,
@@ -26,7 +28,6 @@ from minituner.storage.adapter import (
     metadata,
     read_adapter,
     save_adapter,
-    wrap_as,
 )
 from minituner.storage.checkpoint import load_base
 from minituner.storage.files import write_json
@@ -52,6 +53,7 @@ def export_adapter(
     Raises:
         UserError: As :func:`minituner.interop.exports.new_export`.
     """
+    lora = config.lora
     with new_export(folder, WEIGHTS) as new:
         write_json(
             new / CONFIG,
@@ -59,12 +61,12 @@ def export_adapter(
                 "peft_type": "LORA",
                 "task_type": "CAUSAL_LM",
                 "base_model_name_or_path": base_folder,
-                "r": config.r,
-                "lora_alpha": config.alpha,
-                "lora_dropout": config.dropout,
-                "use_rslora": config.use_rslora,
-                "use_dora": config.use_dora,
-                "target_modules": [opt_name(layer) for layer in config.target_modules],
+                "r": lora.r,
+                "lora_alpha": lora.alpha,
+                "lora_dropout": lora.dropout,
+                "use_rslora": lora.use_rslora,
+                "use_dora": lora.use_dora,
+                "target_modules": [opt_name(layer) for layer in lora.target_modules],
                 "bias": "none",
                 "fan_in_fan_out": False,
                 "inference_mode": True,
@@ -147,16 +149,15 @@ def import_adapter(folder: str | Path, base: MiniGPT) -> Imported:
     layers = tuple(dict.fromkeys(name.rpartition(".")[0] for name in ours))
     if changes_nothing(ours, base):
         notes.append(f"the adapter changes nothing: A or B is zero in every layer of {folder}")
-    config = AdapterConfig(
-        base_sha256=base_sha256,
+    lora = LoRAConfig(
         r=theirs.r,
         alpha=theirs.lora_alpha,
         dropout=theirs.lora_dropout,
         target_modules=layers,
-        seed=0,
         use_rslora=theirs.use_rslora,
         use_dora=theirs.use_dora,
     )
+    config = AdapterConfig(base_sha256, lora, seed=0)
     return Imported(config, ours, notes)
 
 
@@ -173,7 +174,7 @@ def import_adapter_file(folder: str | Path, base: str | Path, adapter: str | Pat
     _require_adapter_path(Path(adapter))
     model = load_base(base)
     imported = import_adapter(folder, model)
-    wrap_as(model, imported.config)
+    wrap(model, imported.config.lora, imported.config.seed)
     load_lora_state_dict(model, imported.weights, str(folder))
     save_adapter(adapter, model, imported.config.base_sha256, imported.config.seed)
     return imported.notes

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from minituner.causal_lm import linear_layers
 from minituner.errors import UserError
 from minituner.interop.adapter_folders import CONFIG, SAVE_AGAIN, WEIGHTS
 from minituner.interop.opt import opt_name
 from minituner.interop.peft_config import PeftConfig
 from minituner.lora import row_norms
-from minituner.model import MiniGPT, linear_layers
+from minituner.model import MiniGPT
 from minituner.storage.adapter import PEFT_PREFIX
 from minituner.storage.tensors import check_tensors
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minituner.lora import LoRALinear, lora_layers
-from minituner.model import MiniGPT
+from minituner.results import LayerAudit
 
 
 @torch.no_grad()
-def scale_audit(model: MiniGPT) -> list[dict[str, Any]]:
+def scale_audit(model: nn.Module) -> list[LayerAudit]:
     """One row for each adapted layer of a wrapped model.
 
     ``relative_norm`` is |delta W| / |W| in Frobenius norms; ``effective_rank`` that of delta W;
     ``largest_b`` how far the weight of B that went farthest is from its start at zero;
     ``singular_values`` those of delta W, largest first.
     """
-    rows = []
+    rows: list[LayerAudit] = []
     for name, layer in lora_layers(model):
         singular = singular_values(layer)
         norm = float(torch.linalg.vector_norm(layer.original_weight.double()))
@@ -41,7 +39,7 @@ def singular_values(layer: LoRALinear) -> Tensor:
 
     Without DoRA, BA has those of the r x r product of the triangles of B = QR and A' = QR.
     """
-    if layer.use_dora:
+    if layer.config.use_dora:
         update: Tensor = layer.delta.double()
     else:
         left = torch.linalg.qr(layer.lora_B.double()).R

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from minituner import commands
+from minituner.adapter_tensors import load_lora_state_dict, lora_state_dict, require_adapters
 from minituner.errors import UserError
-from minituner.lora import (
-    load_lora_state_dict,
-    lora_layers,
-    lora_state_dict,
-    require_adapters,
-    wrap_minigpt_with_lora,
-)
-from minituner.model import MiniGPT
+from minituner.lora import Model, lora_layers, wrap
+from minituner.lora_config import LoRAConfig
 from minituner.storage.tensors import (
     check_tensors,
     load_safetensors,
@@ -30,34 +24,49 @@ from minituner.storage.tensors import (
     weights_sha256,
 )
 
+FIELDS = (
+    "base_sha256",
+    "r",
+    "alpha",
+    "dropout",
+    "target_modules",
+    "seed",
+    "use_rslora",
+    "use_dora",
+)
 ADAPTER_FORMAT = "minituner-lora-1"
+Parsed = TypeVar("Parsed")
 PEFT_PREFIX = "base_model.model."  # before every name in an adapter of PEFT's
 
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """What an adapter file says of itself beside its tensors."""
+    """What an adapter file states next to its tensors."""
 
     base_sha256: str  # the base's weights_sha256
-    r: int
-    alpha: float
-    dropout: float
-    target_modules: tuple[str, ...]
+    lora: LoRAConfig  # with the full name of every adapted layer
     seed: int
-    use_rslora: bool = False
-    use_dora: bool = False
-
-    @property
-    def scaling(self) -> float:
-        """What the update is multiplied by."""
-        return self.alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return asdict(self) | {"target_modules": list(self.target_modules)}
+        """The fields as plain values, in the file's order."""
+        lora = asdict(self.lora) | {"target_modules": list(self.lora.target_modules)}
+        fields = {"base_sha256": self.base_sha256, **lora, "seed": self.seed}
+        return {name: fields[name] for name in FIELDS}
 
     @classmethod
-    def of(cls, model: MiniGPT, base_sha256: str, seed: int) -> AdapterConfig:
+    def from_json(cls, values: Mapping[str, Any]) -> AdapterConfig:
+        """The config of :meth:`as_json`'s values.
+
+        Raises:
+            KeyError, TypeError, ValueError: A field is missing, unknown or impossible.
+        """
+        lora = {
+            name: value for name, value in values.items() if name not in ("base_sha256", "seed")
+        }
+        return cls(values["base_sha256"], LoRAConfig(**lora), values["seed"])
+
+    @classmethod
+    def of(cls, model: nn.Module, base_sha256: str, seed: int) -> AdapterConfig:
         """The config of the adapter on a wrapped model.
 
         Raises:
@@ -65,22 +74,13 @@ class AdapterConfig:
         """
         layers = dict(lora_layers(model))
         require_adapters(layers)
-        first = next(iter(layers.values()))
-        return cls(
-            base_sha256=base_sha256,
-            r=first.r,
-            alpha=first.alpha,
-            dropout=first.dropout,
-            target_modules=tuple(layers),
-            seed=seed,
-            use_rslora=first.use_rslora,
-            use_dora=first.use_dora,
-        )
+        config = next(iter(layers.values())).config
+        return cls(base_sha256, replace(config, target_modules=tuple(layers)), seed)
 
 
 def save_adapter(
     path: str | Path,
-    model: MiniGPT,
+    model: nn.Module,
     base_sha256: str,
     seed: int,
     provenance: Mapping[str, str] | None = None,
@@ -113,7 +113,7 @@ def metadata(config: AdapterConfig, provenance: Mapping[str, str] | None = None)
         "format": "pt",  # what transformers and PEFT look for
         "minituner_format": ADAPTER_FORMAT,
         **{name: _as_text(value) for name, value in config.as_json().items()},
-        "scaling": _as_text(config.scaling),
+        "scaling": _as_text(config.lora.scaling),
         **(provenance or {}),
     }
 
@@ -123,30 +123,33 @@ def _as_text(value: Any) -> str:
 
 
 def read_adapter(path: str | Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
-    """An adapter file's config and tensors, of either kind; not yet held against a model.
+    """An adapter file's config and tensors, of either kind; not yet compared with a model.
 
     Raises:
-        UserError: The file is missing, damaged, unsafe or no adapter.
+        UserError: The file is missing, damaged, unsafe or not an adapter.
     """
     if (Path(path) / "adapter_config.json").is_file():
         raise _of_pefts(path, Path(path))
-    try:
-        if Path(path).suffix == ".safetensors":
-            weights, texts = load_safetensors(path)
-            if any(name.startswith(PEFT_PREFIX) for name in weights):
-                raise _of_pefts(path, Path(path).parent)
-            return _config_of_texts(texts), weights
+    if Path(path).suffix != ".safetensors":
         value = load_tensors(path, ADAPTER_FORMAT)
-        config = value["config"] | {"target_modules": tuple(value["config"]["target_modules"])}
-        return AdapterConfig(**config), dict(value["weights"])
-    except UserError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
+        return _parse(
+            path, lambda: (AdapterConfig.from_json(value["config"]), dict(value["weights"]))
+        )
+    weights, texts = load_safetensors(path)
+    if any(name.startswith(PEFT_PREFIX) for name in weights):
+        raise _of_pefts(path, Path(path).parent)
+    return _parse(path, lambda: (_config_of_texts(texts), weights))
+
+
+def _parse(path: str | Path, parse: Callable[[], Parsed]) -> Parsed:
+    try:
+        return parse()
+    except (KeyError, TypeError, ValueError) as error:  # a UserError of LoRAConfig's is one
         raise UserError(
             path,
             "its config cannot be used",
             found=str(error),
-            expected=f"the fields {', '.join(AdapterConfig.__annotations__)}",
+            expected=f"the fields {', '.join(FIELDS)}",
             fix="write the file with minituner.storage.adapter.save_adapter",
         ) from error
 
@@ -162,22 +165,18 @@ def _of_pefts(path: str | Path, folder: Path) -> UserError:
 
 
 def _config_of_texts(texts: Mapping[str, str]) -> AdapterConfig:
-    values = {
-        field.name: texts[field.name]
-        if field.name == "base_sha256"
-        else json.loads(texts[field.name])
-        for field in fields(AdapterConfig)
-    }
-    return AdapterConfig(**values | {"target_modules": tuple(values["target_modules"])})
+    return AdapterConfig.from_json(
+        {name: texts[name] if name == "base_sha256" else json.loads(texts[name]) for name in FIELDS}
+    )
 
 
 def load_adapter(
     path: str | Path,
-    model: MiniGPT,
+    model: Model,
     base_sha256: str | None = None,
     rank: int | None = None,
     seed: int | None = None,
-) -> MiniGPT:
+) -> Model:
     """Put the adapter of a file on ``model`` (unwrapped, changed in place), ready to evaluate.
 
     Args:
@@ -197,7 +196,7 @@ def load_adapter(
             expected=f"base {base_sha256[:12]}",
             fix=f"train the adapter again over this base: {commands.snakemake('report')}",
         )
-    for name, found, expected in (("rank", config.r, rank), ("seed", config.seed, seed)):
+    for name, found, expected in (("rank", config.lora.r, rank), ("seed", config.seed, seed)):
         if expected is not None and found != expected:
             raise UserError(
                 path,
@@ -207,7 +206,7 @@ def load_adapter(
                 fix=f"delete the file and train it again: {commands.snakemake('report')}",
             )
     try:
-        wrap_as(model, config)
+        wrap(model, config.lora, config.seed)
     except (TypeError, UserError) as error:
         raise UserError(
             path,
@@ -218,17 +217,3 @@ def load_adapter(
         ) from error
     load_lora_state_dict(model, weights, str(path))
     return model.eval()
-
-
-def wrap_as(model: MiniGPT, config: AdapterConfig) -> MiniGPT:
-    """Put adapters of a config on ``model`` (unwrapped, changed in place), at their start."""
-    return wrap_minigpt_with_lora(
-        model,
-        config.r,
-        config.alpha,
-        config.target_modules,
-        config.dropout,
-        seed=config.seed,
-        use_rslora=config.use_rslora,
-        use_dora=config.use_dora,
-    )

@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 
 from minituner.errors import UserError
+from minituner.fast.minigpt import new_minigpt
+from minituner.lora import lora_layers
 from minituner.model import MiniGPT, MiniGPTConfig
 from minituner.storage.files import sha256
 from minituner.storage.tensors import check_tensors, load_tensors, save_tensors
@@ -17,7 +19,19 @@ BASE_FORMAT = "minigpt-1"
 
 
 def save_base(path: str | Path, model: MiniGPT, tokenizer_path: str | Path | None = None) -> None:
-    """Write an unwrapped model's config and weights, and its tokenizer's hash if it has one."""
+    """Write a plain model's config and weights, and its tokenizer's hash if it has one.
+
+    Raises:
+        UserError: The model has adapters; nothing is written.
+    """
+    for name, _ in lora_layers(model):
+        raise UserError(
+            path,
+            "is not written: the model has adapters",
+            found=f"LoRA layers such as {name}",
+            expected="a plain model",
+            fix="save the adapter with save_adapter, or the result of merge_and_unwrap(model)",
+        )
     weights = {name: t.detach().contiguous() for name, t in model.state_dict().items()}
     save_tensors(
         path,
@@ -56,7 +70,7 @@ def load_base(path: str | Path, tokenizer_path: str | Path | None = None) -> Min
         _check_tokenizer(tokenizer_path, value.get("tokenizer_sha256"), path)
     # Not on the meta device: drawing an embedding there imports torch's compiler, over a second.
     with torch.random.fork_rng(devices=[]):
-        model = MiniGPT(config)
+        model = new_minigpt(config)
     shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}
     check_tensors(weights, shapes, str(path))
     model.load_state_dict(weights, strict=True, assign=True)

@@ -8,21 +8,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from minituner.fast.frozen import keep_frozen_part, lowest_adapted_fc2
 
-from minituner.data.batches import IGNORE, Batch, Example, collate
+from minituner.adapter_tensors import lora_parameters
+from minituner.batches import IGNORE_INDEX, Batch, Example, pad
 from minituner.data.pairs import TokenizedPair
 from minituner.fast import frozen
-from minituner.fast.frozen import keep_frozen_part, lowest_adapted_fc2
 from minituner.loop import token_losses
-from minituner.lora import (
-    lora_layers,
-    lora_parameters,
-    merge_,
-    reset_adapters,
-    wrap_minigpt_with_lora,
-)
+from minituner.lora import lora_layers, merge_, reset_adapters, wrap_minigpt_with_lora
 from minituner.model import MiniGPT
-from minituner.train import target_examples
+from minituner.train import completion_examples
 
 PAD_ID = 2
 
@@ -30,7 +25,7 @@ PAD_ID = 2
 @pytest.fixture
 def examples(pairs: list[TokenizedPair]) -> list[Example]:
     """The pairs as they are trained on."""
-    return target_examples(pairs)
+    return completion_examples(pairs)
 
 
 def tuned(base: MiniGPT, *targets: str, seed: int = 0, **options: bool) -> MiniGPT:
@@ -70,8 +65,8 @@ def test_with_its_entry_a_batch_has_the_same_losses_and_gradients(
     for some in (examples, kept):
         reset_to = 7  # the same dropout for both
         for _, layer in lora_layers(model):
-            layer.dropout_generator = torch.Generator().manual_seed(reset_to)
-        results.append(losses_and_gradients(model, collate([some[i] for i in (3, 0, 4)], PAD_ID)))
+            layer.dropout_rng = torch.Generator().manual_seed(reset_to)
+        results.append(losses_and_gradients(model, pad([some[i] for i in (3, 0, 4)], PAD_ID)))
     for expected, found in zip(*results, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
@@ -140,9 +135,9 @@ def test_an_entry_into_merged_weights_is_none_of_ours(
     base: MiniGPT, examples: list[Example]
 ) -> None:
     model = tuned(base, "mlp.fc2").eval()
-    before = token_losses(model, collate(examples, PAD_ID))
+    before = token_losses(model, pad(examples, PAD_ID))
     merge_(model)
-    merged = token_losses(model, collate(keep_frozen_part(model, examples, PAD_ID), PAD_ID))
+    merged = token_losses(model, pad(keep_frozen_part(model, examples, PAD_ID), PAD_ID))
     torch.testing.assert_close(merged, before, rtol=1e-9, atol=1e-9)
 
 
@@ -151,7 +146,7 @@ def test_an_entry_into_merged_weights_is_none_of_ours(
 
 def test_beginnings_in_common_are_computed_once() -> None:
     texts = [[1, 5, 6, 7, 9], [1, 5, 6, 8, 9], [1, 4, 6, 7], [1, 5]]
-    layout = collate([Example(text, 1) for text in texts], PAD_ID, share=True).layout
+    layout = pad([Example(text, 1) for text in texts], PAD_ID, share=True).layout
     # 1 5 6 7, then 8 of the second, then 4 6 of the third; the last token of a text is no input.
     assert layout.places.tolist() == [0, 1, 2, 3, 7, 9, 10]
     rows = layout.rows.view(4, 4)
@@ -164,12 +159,12 @@ def test_sharing_changes_no_score(
 ) -> None:
     model = tuned(make_base(n_layers=3), "mlp.fc2").eval()
     wrong = [replace(pair, target_ids=pair.wrong_ids) for pair in pairs]
-    examples = target_examples([*pairs, *wrong, *pairs])
+    examples = completion_examples([*pairs, *wrong, *pairs])
     if keep:
         examples = keep_frozen_part(model, examples, PAD_ID)
-    plain, shared = (collate(examples, PAD_ID, share) for share in (False, True))
+    plain, shared = (pad(examples, PAD_ID, share) for share in (False, True))
     assert len(shared.layout.places) < 0.6 * len(plain.layout.places)
-    assert torch.equal(plain.labels, shared.labels) and (plain.labels != IGNORE).any()
+    assert torch.equal(plain.labels, shared.labels) and (plain.labels != IGNORE_INDEX).any()
     torch.testing.assert_close(
         token_losses(model, shared), token_losses(model, plain), rtol=1e-12, atol=1e-12
     )
@@ -181,5 +176,5 @@ def test_seeds_start_from_the_same_entries_after_a_reset(
     model = wrap_minigpt_with_lora(base, 4, target_modules=["mlp.fc2"], seed=0)
     kept = keep_frozen_part(model, examples, PAD_ID)
     reset_adapters(model, 1)
-    untouched = token_losses(model.eval(), collate(kept, PAD_ID))
-    torch.testing.assert_close(untouched, token_losses(model, collate(examples, PAD_ID)))
+    untouched = token_losses(model.eval(), pad(kept, PAD_ID))
+    torch.testing.assert_close(untouched, token_losses(model, pad(examples, PAD_ID)))

@@ -23,20 +23,14 @@ from peft.tuners.lora import Linear as PeftLinear
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from minituner.__main__ import main
+from minituner.adapter_tensors import load_lora_state_dict, lora_state_dict
 from minituner.data.pairs import TokenizedPair
 from minituner.evaluate import Questions, judge, losses_of, perplexities, replies
 from minituner.interop.opt import export_base, opt_name
 from minituner.interop.peft_files import export_adapter, import_adapter
-from minituner.lora import (
-    LoRALinear,
-    load_lora_state_dict,
-    lora_layers,
-    lora_state_dict,
-    merge_,
-    wrap_minigpt_with_lora,
-)
+from minituner.lora import LoRALinear, lora_layers, merge_, wrap_minigpt_with_lora
 from minituner.model import Layout, MiniGPT
-from minituner.storage.adapter import AdapterConfig, load_adapter, save_adapter, wrap_as
+from minituner.storage.adapter import AdapterConfig, load_adapter, save_adapter
 from minituner.storage.checkpoint import save_base
 from minituner.storage.tensors import weights_sha256
 from minituner.tokenizer import encode, save_tokenizer
@@ -79,7 +73,7 @@ def config_of(model: MiniGPT) -> AdapterConfig:
         target_modules=tuple(layers),
         seed=3,
         use_rslora=first.use_rslora,
-        use_dora=first.use_dora,
+        use_dora=first.config.use_dora,
     )
 
 
@@ -155,7 +149,7 @@ def test_an_adapter_that_peft_trained_comes_back_and_computes_alike(
         f"blocks.{i}.{layer}" for i in range(2) for layer in ("attn.v_proj", "mlp.fc2")
     }
     assert imported.notes == []
-    model = wrap_as(copy.deepcopy(base), imported.config)
+    model = wrap(copy.deepcopy(base), imported.config.lora, imported.config.seed)
     load_lora_state_dict(model, imported.weights)
     assert_same_logits(theirs, model.eval(), ids)
 

@@ -27,13 +27,15 @@ from peft.tuners.tuners_utils import check_target_module_exists
 from transformers import AutoModelForCausalLM
 
 from minituner.__main__ import main
+from minituner.adapter_tensors import load_lora_state_dict
+from minituner.causal_lm import linear_layers
 from minituner.errors import UserError
 from minituner.interop.opt import export_base, is_export_of, opt_name
 from minituner.interop.peft_config import HARMLESS, OTHER_KINDS, READ, read_peft_config
 from minituner.interop.peft_files import export_adapter_file, import_adapter
-from minituner.lora import load_lora_state_dict, row_norms
-from minituner.model import MiniGPT, linear_layers
-from minituner.storage.adapter import load_adapter, read_adapter, wrap_as
+from minituner.lora import row_norms
+from minituner.model import MiniGPT
+from minituner.storage.adapter import load_adapter, read_adapter
 from minituner.storage.checkpoint import save_base
 from minituner.tokenizer import save_tokenizer
 
@@ -92,7 +94,7 @@ def refusal(folder: Path, base: MiniGPT) -> str:
 def logits_of(folder: Path, base: MiniGPT, ids: Tensor) -> Tensor:
     """What the base computes with the adapter that was imported."""
     imported = import_adapter(folder, base)
-    model = wrap_as(copy.deepcopy(base), imported.config)
+    model = wrap(copy.deepcopy(base), imported.config.lora, imported.config.seed)
     load_lora_state_dict(model, imported.weights)
     with torch.no_grad():
         logits: Tensor = model.eval()(ids)
@@ -198,7 +200,7 @@ def test_an_empty_value_means_none(base: MiniGPT, adapter: Path, default: Any) -
     change(adapter, **dict.fromkeys(keys - wanted, default))
     config = import_adapter(adapter, base).config
     assert (config.r, config.alpha, config.dropout) == (4, 12.0, 0.0)
-    assert not config.use_dora and not config.use_rslora
+    assert not config.config.use_dora and not config.use_rslora
     for key in wanted:
         change(adapter, peft_type="LORA", r=4, lora_alpha=12)
         change(adapter, **{key: default})

@@ -1,0 +1,96 @@
+"""Examples, and how they become padded batches: the one place where labels are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from minituner.data.pairs import TokenizedPair
+
+IGNORE_INDEX = -100  # the label of a token that is not scored
+EVALUATION_BATCH_SIZE = 128  # texts; no gradients are kept, so more fit than in training
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Token ids; those from ``scored_from`` on are scored (0 < scored_from < length)."""
+
+    ids: list[int]
+    scored_from: int
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B texts of at most T tokens, padded on the right.
+
+    ``labels[b, t]`` is the token that follows ``input_ids[b, t]``, or ``IGNORE_INDEX`` where that
+    token is not scored: the shift by one happens in :func:`pad` and nowhere else.
+    """
+
+    input_ids: Tensor  # (B, T) int64
+    mask: Tensor  # (B, T) bool, False at padding
+    labels: Tensor  # (B, T) int64
+
+    @cached_property
+    def scored(self) -> Tensor:
+        """(B, T) bool: where the next token is scored."""
+        return self.labels != IGNORE_INDEX
+
+
+def pad(examples: Sequence[Example], pad_id: int) -> Batch:
+    """One batch of the examples; T is the length of the longest, less one."""
+    length = max(len(example.ids) for example in examples)
+    ids = torch.tensor([[*e.ids, *[pad_id] * (length - len(e.ids))] for e in examples])
+    position = torch.arange(length - 1)
+    mask = position < torch.tensor([[len(example.ids) - 1] for example in examples])
+    scored = mask & (position >= torch.tensor([[e.scored_from - 1] for e in examples]))
+    return Batch(
+        input_ids=ids[:, :-1].where(mask, pad_id),
+        mask=mask,
+        labels=ids[:, 1:].where(scored, IGNORE_INDEX),
+    )
+
+
+def completion_examples(pairs: Sequence[TokenizedPair]) -> list[Example]:
+    """The pairs' texts with only the answer's tokens scored."""
+    return [Example(p.prompt_ids + p.target_ids, len(p.prompt_ids)) for p in pairs]
+
+
+def text_examples(texts: Sequence[list[int]]) -> list[Example]:
+    """Texts with every token scored except the first."""
+    return [Example(ids, 1) for ids in texts]
+
+
+class Loader:
+    """Goes over ``examples`` in batches, again at every ``iter``; the last batch may be smaller.
+
+    Args:
+        generator: Draws a new order for each pass; without it the order is that of ``examples``.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        batch_size: int,
+        pad_id: int,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self.examples = examples
+        self.batch_size = batch_size
+        self.pad_id = pad_id
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return -(-len(self.examples) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = list(range(len(self.examples)))
+        if self.generator is not None:
+            order = torch.randperm(len(order), generator=self.generator).tolist()
+        for start in range(0, len(order), self.batch_size):
+            chosen = order[start : start + self.batch_size]
+            yield pad([self.examples[i] for i in chosen], self.pad_id)

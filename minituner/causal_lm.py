@@ -1,0 +1,64 @@
+"""What training, evaluation and prediction need of a model: a causal language model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from minituner.batches import Batch
+from minituner.errors import UserError
+
+
+class CausalLM(nn.Module, ABC):
+    """A decoder-only language model over token ids.
+
+    ``forward`` gives the next-token logits of every position. Nothing else is assumed of a model
+    but that it is a ``nn.Module`` whose adaptable layers are ``nn.Linear``.
+    """
+
+    @property
+    @abstractmethod
+    def context_length(self) -> int:
+        """The most tokens of a text that the model can read."""
+
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """The number of token ids, V."""
+
+    @abstractmethod
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Next-token logits: (B, T) int64 -> (B, T, V)."""
+
+    def scored_logits(self, batch: Batch) -> Tensor:
+        """The logits at the positions whose next token is scored: -> (number of those, V).
+
+        A model that can compute these with less work overrides it (``fast.minigpt``).
+        """
+        logits: Tensor = self(batch.input_ids)
+        return logits[batch.scored]
+
+
+def linear_layers(model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
+    """Every ``nn.Linear`` by its dotted name, in the model's order."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            yield name, module
+
+
+def check_length(tokens: int, context_length: int) -> None:
+    """Refuse a text that the model has no positions for.
+
+    Raises:
+        UserError: ``tokens`` exceeds the context length.
+    """
+    if tokens > context_length:
+        raise UserError(
+            "input_ids",
+            "a text is longer than the model's context",
+            found=f"{tokens} tokens",
+            expected=f"at most {context_length}",
+            fix="shorten it; for your own base, set base.model.context_length to the base's",
+        )

@@ -1,0 +1,151 @@
+"""Cached activations below the lowest adapter.
+
+The base is frozen and dropout acts in adapters only, so up to the lowest adapter every epoch and
+every seed computes the same values: they are computed once per text. It is used where the lowest
+adapter is on an ``fc2`` below the last block, as in the study: all of its block except the adapter
+itself is then skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from minituner.batches import Batch
+from minituner.fast.packed import (
+    PackedIndex,
+    blocks_of,
+    mlp_hidden,
+    packed_attend,
+    packed_block,
+    packed_embedding,
+    texts_of,
+)
+from minituner.lora import LoRALinear, lora_layers
+from minituner.model import MiniGPT
+
+CACHE_BYTES = 2**28  # at most; texts beyond it are computed again each time
+
+
+@dataclass(frozen=True)
+class CachedActivations:
+    """The state of N tokens just before the lowest adapter, which is on an ``fc2``."""
+
+    residual: Tensor  # (N, d), what the MLP's output is added to
+    hidden: Tensor  # (N, 4 d), the input of fc2
+    base_output: Tensor  # (N, d), fc2's output without the adapter
+
+    def rows(self, which: Tensor) -> CachedActivations:
+        """Some of the tokens: (M,) int64 -> M tokens."""
+        return CachedActivations(self.residual[which], self.hidden[which], self.base_output[which])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[CachedActivations]) -> CachedActivations:
+        """The tokens of all parts, in order."""
+        return cls(
+            torch.cat([part.residual for part in parts]),
+            torch.cat([part.hidden for part in parts]),
+            torch.cat([part.base_output for part in parts]),
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        """What the tensors take."""
+        return sum(
+            t.numel() * t.element_size() for t in (self.residual, self.hidden, self.base_output)
+        )
+
+
+class ActivationCache:
+    """The activations of each text that a model has seen below its lowest adapter.
+
+    They are dropped as soon as a weight that they depend on is replaced or written to.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[tuple[int, ...], CachedActivations] = {}
+        self._bytes = 0
+        self._weights: list[tuple[int, int, nn.Parameter]] = []
+
+    def __deepcopy__(self, memo: object) -> ActivationCache:
+        return ActivationCache()  # the copy has weights of its own
+
+    def resume(self, model: MiniGPT, batch: Batch, index: PackedIndex) -> tuple[Tensor, int] | None:
+        """The hidden states (N, d) after the block of the lowest adapter, and the next block's
+        number; None where nothing can be cached."""
+        lowest = lowest_adapted_fc2(model)
+        if lowest is None:
+            return None
+        self._drop_if_changed(model, lowest)
+        known = self._lookup(model, batch, lowest)
+        if known is None:
+            return None
+        at = known.rows(PackedIndex.of(batch.mask).inverse[index.indices])
+        fc2 = blocks_of(model)[lowest].mlp.fc2
+        assert isinstance(fc2, LoRALinear)
+        return at.residual + fc2.adapt(at.hidden, at.base_output), lowest + 1
+
+    def _lookup(self, model: MiniGPT, batch: Batch, lowest: int) -> CachedActivations | None:
+        """The activations of a batch's tokens, in order; None if there is no room for them."""
+        texts = [tuple(text) for text in texts_of(batch)]
+        if any(text not in self._texts for text in texts):
+            if self._bytes >= CACHE_BYTES:
+                return None
+            found = activations_before_fc2(model, batch, lowest)
+            lengths = [len(text) for text in texts]
+            for text, rows in zip(texts, torch.arange(sum(lengths)).split(lengths), strict=True):
+                if text not in self._texts:
+                    self._texts[text] = found.rows(rows)
+                    self._bytes += self._texts[text].size_bytes
+        return CachedActivations.concatenate([self._texts[text] for text in texts])
+
+    def _drop_if_changed(self, model: MiniGPT, lowest: int) -> None:
+        # torch counts the writes to a tensor in _version; autograd relies on it.
+        weights = [(id(weight), weight._version, weight) for weight in weights_below(model, lowest)]
+        if [w[:2] for w in weights] != [w[:2] for w in self._weights]:
+            self._texts, self._bytes, self._weights = {}, 0, weights
+
+
+def lowest_adapted_fc2(model: MiniGPT) -> int | None:
+    """The block whose ``fc2`` has the lowest adapter of all, where all below it is frozen.
+
+    None if the lowest adapter is on another layer, is merged, or is in the last block, which
+    computes only the needed positions.
+    """
+    name, layer = next(lora_layers(model), ("", None))
+    for i in range(model.config.n_layers - 1):
+        if layer is not None and name == f"blocks.{i}.mlp.fc2" and not layer.merged:
+            frozen = not any(weight.requires_grad for weight in weights_below(model, i))
+            return i if frozen else None
+    return None
+
+
+def weights_below(model: MiniGPT, lowest: int) -> list[nn.Parameter]:
+    """The weights that the activations before the adapter of a block's ``fc2`` depend on."""
+    blocks = blocks_of(model)
+    modules: list[nn.Module] = [model.token_embedding, model.position_embedding, *blocks[:lowest]]
+    block = blocks[lowest]
+    fc2 = block.mlp.fc2
+    assert isinstance(fc2, LoRALinear)
+    modules += [block.ln_1, block.attn, block.ln_2, block.mlp.fc1, fc2.base]
+    return [weight for module in modules for weight in module.parameters()]
+
+
+@torch.no_grad()
+def activations_before_fc2(model: MiniGPT, batch: Batch, lowest: int) -> CachedActivations:
+    """Of every token of a batch, in order of their positions."""
+    index = PackedIndex.of_prefixes(batch)
+    x = packed_embedding(model, batch, index)
+    blocks = blocks_of(model)
+    for block in blocks[:lowest]:
+        x = packed_block(block, x, index, index)
+    block = blocks[lowest]
+    residual = packed_attend(block, x, index, index)
+    hidden = mlp_hidden(block.mlp, block.ln_2(residual))
+    fc2 = block.mlp.fc2
+    assert isinstance(fc2, LoRALinear)
+    shared = CachedActivations(residual, hidden, fc2.base(hidden))
+    return shared.rows(index.inverse[PackedIndex.of(batch.mask).indices])

@@ -1,0 +1,60 @@
+"""The one entrance to the fast path: a MiniGPT that computes the same logits with less work."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from torch import Tensor
+
+from minituner.batches import Batch
+from minituner.causal_lm import check_length
+from minituner.fast.cache import ActivationCache
+from minituner.fast.packed import PackedIndex, blocks_of, packed_block, packed_embedding
+from minituner.model import MiniGPT, MiniGPTConfig
+
+
+def new_minigpt(config: MiniGPTConfig) -> MiniGPT:
+    """A model with torch's default weights, as training and evaluation use it."""
+    return FastMiniGPT(config)
+
+
+class FastMiniGPT(MiniGPT):
+    """A MiniGPT with its ``scored_logits`` over packed tokens and cached activations."""
+
+    def __init__(self, config: MiniGPTConfig) -> None:
+        super().__init__(config)
+        self._cache = ActivationCache()
+        self._prefixes = PrefixIndices()
+
+    def scored_logits(self, batch: Batch) -> Tensor:
+        """-> (number of scored tokens, V)"""
+        check_length(batch.input_ids.shape[1], self.context_length)
+        # Shared prefixes would share their dropout, so in training every text has its own tokens.
+        index = PackedIndex.of(batch.mask) if self.training else self._prefixes.of(batch)
+        needed = PackedIndex.of(batch.scored)
+        x, done = self._cache.resume(self, batch, index) or (
+            packed_embedding(self, batch, index),
+            0,
+        )
+        blocks = blocks_of(self)
+        for block in blocks[done:-1]:
+            x = packed_block(block, x, index, index)
+        x = packed_block(blocks[-1], x, index, needed)  # (M, d)
+        return self.head(self.ln_f(x))
+
+
+class PrefixIndices:
+    """Keeps the index of each batch as long as the batch: it takes a loop over all tokens, and
+    validation batches come back."""
+
+    def __init__(self) -> None:
+        self._indices: WeakKeyDictionary[Batch, PackedIndex] = WeakKeyDictionary()
+
+    def __deepcopy__(self, memo: object) -> PrefixIndices:
+        return PrefixIndices()
+
+    def of(self, batch: Batch) -> PackedIndex:
+        """The index in which common prefixes are computed once."""
+        if batch not in self._indices:
+            self._indices[batch] = PackedIndex.of_prefixes(batch)
+        return self._indices[batch]

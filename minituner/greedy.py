@@ -1,0 +1,61 @@
+"""Greedy decoding: the likeliest continuation of a prompt, token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from minituner.batches import Example, pad
+from minituner.causal_lm import CausalLM
+from minituner.tokenizer import EOS, PAD, special_id
+
+
+def greedy_prefix(target_ids: Sequence[int], likeliest: Sequence[int]) -> list[int]:
+    """The part of the greedy answer that one pass over the expected answer reveals: the expected
+    tokens while the likeliest token agrees, then the first that differs.
+
+    Args:
+        likeliest: The most likely token at each position of the expected answer.
+    """
+    for position, (expected, own) in enumerate(zip(target_ids, likeliest, strict=True)):
+        if expected != own:
+            return list(likeliest[: position + 1])
+    return list(likeliest)
+
+
+@torch.no_grad()
+def next_token_logits(model: CausalLM, texts: Sequence[Sequence[int]], pad_id: int) -> Tensor:
+    """The logits of the token that follows each text: (number of texts, V)"""
+    # A pad after each text takes the place of the token whose logits are wanted.
+    return model.scored_logits(pad([Example([*text, pad_id], len(text)) for text in texts], pad_id))
+
+
+def greedy_answers(
+    model: CausalLM,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Sequence[int]],
+    prefixes: Sequence[Sequence[int]] | None = None,
+    max_tokens: int = 16,
+) -> list[str]:
+    """The greedy answer to each prompt, up to the end of the text.
+
+    Args:
+        prefixes: The tokens of each answer that are already known; none by default.
+    """
+    eos, pad_id = special_id(tokenizer, EOS), special_id(tokenizer, PAD)
+    answers = [list(known[:max_tokens]) for known in prefixes or [()] * len(prompts)]
+
+    def unfinished(i: int) -> bool:
+        room = min(max_tokens, model.context_length - len(prompts[i]))
+        return len(answers[i]) < room and answers[i][-1:] != [eos]
+
+    while running := [i for i in range(len(prompts)) if unfinished(i)]:
+        logits = next_token_logits(model, [[*prompts[i], *answers[i]] for i in running], pad_id)
+        for i, token in zip(running, logits.argmax(-1).tolist(), strict=True):
+            answers[i].append(token)
+    return [
+        tokenizer.decode([token for token in answer if token != eos]).strip() for answer in answers
+    ]

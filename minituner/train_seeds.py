@@ -1,0 +1,219 @@
+"""One setting trained with every seed, over the same base and the same batches for measuring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from minituner.adapter_tensors import lora_parameter_count
+from minituner.batches import (
+    EVALUATION_BATCH_SIZE,
+    Batch,
+    Loader,
+    completion_examples,
+    text_examples,
+)
+from minituner.causal_lm import CausalLM
+from minituner.commands import in_config
+from minituner.data.pairs import TokenizedPair
+from minituner.data.tokenize import read_pairs
+from minituner.errors import UserError, number_of
+from minituner.lora import lora_layers, reset_adapters, wrap
+from minituner.lora_config import LoRAConfig
+from minituner.model import MiniGPT
+from minituner.results import AdapterTrainingSummary, TrainingSummary
+from minituner.seeding import generator
+from minituner.storage.checkpoint import load_base
+from minituner.storage.files import sha256, write_json
+from minituner.tokenizer import PAD, load_tokenizer, special_id
+from minituner.train import LoRATrainConfig, fine_tune_full, fine_tune_lora
+
+
+@dataclass(frozen=True)
+class Data:
+    """The examples and batches of one setting. Seeds differ only in the order of training pairs."""
+
+    train_pairs: Sequence[TokenizedPair]
+    val: Sequence[Batch]  # made once, for all seeds
+    control: Sequence[Batch]
+    batch_size: int
+    pad_id: int
+
+    @classmethod
+    def of(
+        cls, pairs: Mapping[str, Sequence[TokenizedPair]], config: LoRATrainConfig, pad_id: int
+    ) -> Data:
+        """Of the splits ``train``, ``val`` and ``control``."""
+        control = text_examples([pair.prompt_ids + pair.target_ids for pair in pairs["control"]])
+        val = completion_examples(pairs["val"])
+        return cls(
+            train_pairs=without_verb(pairs["train"], config.held_out_verb),
+            val=list(Loader(val, EVALUATION_BATCH_SIZE, pad_id)),
+            control=list(Loader(control, EVALUATION_BATCH_SIZE, pad_id)),
+            batch_size=config.batch_size,
+            pad_id=pad_id,
+        )
+
+    def train_loader(self, seed: int) -> Loader:
+        """The training pairs, in an order that depends on the seed."""
+        examples = completion_examples(self.train_pairs)
+        return Loader(examples, self.batch_size, self.pad_id, generator(seed, "batches"))
+
+
+def without_verb(pairs: Sequence[TokenizedPair], verb: str | None) -> list[TokenizedPair]:
+    """The pairs except those of a held-out verb, if there is one.
+
+    Raises:
+        UserError: That excludes all of them, or none.
+    """
+    kept = [pair for pair in pairs if pair.verb != verb]
+    if verb is not None and not 0 < len(kept) < len(pairs):
+        raise UserError(
+            in_config("ablations"),
+            "a held_out_verb excludes all training pairs, or none",
+            found=f"{verb!r}: of {number_of(len(pairs), 'pair')} it leaves {len(kept):,}",
+            expected="a verb that some of the training pairs have, and some do not",
+            fix="hold out another verb, or add rows of it to the corpus",
+        )
+    return kept
+
+
+def train_adapters(
+    model: CausalLM,
+    pairs: Mapping[str, Sequence[TokenizedPair]],
+    lora: LoRAConfig,
+    config: LoRATrainConfig,
+    seeds: Sequence[int],
+    pad_id: int,
+    out_dir: str | Path,
+    provenance: Mapping[str, str] | None = None,
+) -> AdapterTrainingSummary:
+    """Train one adapter per seed over the same base, each into ``out_dir/seed-<seed>``.
+
+    A seed has separate random streams for the adapters' start, the order of the batches and
+    dropout; none depends on the rank, so runs of different ranks differ by their rank alone.
+
+    Args:
+        model: The base, plain; it is wrapped in place.
+        pairs: ``train``, ``val`` and ``control``.
+        provenance: As in :func:`minituner.storage.adapter.save_adapter`.
+
+    Returns:
+        What was trained: the rank, the adapted layers, the parameter counts, the steps.
+
+    Raises:
+        RuntimeError: More or fewer weights would be trained than the adapter has.
+    """
+    total = parameter_count(model)
+    wrap(model, lora, seed=seeds[0])
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    layers = dict(lora_layers(model))
+    shapes = [(layer.base.out_features, layer.base.in_features) for layer in layers.values()]
+    closed_form = lora_parameter_count(shapes, lora.r, lora.use_dora)
+    if trainable != closed_form:
+        raise RuntimeError(f"{trainable} trainable weights, expected {closed_form}")
+
+    data = Data.of(pairs, config, pad_id)
+    start = None
+    for seed in seeds:
+        reset_adapters(model, seed)
+        start, *_ = fine_tune_lora(
+            model,
+            data.train_loader(seed),
+            data.val,
+            replace(config, seed=seed),
+            Path(out_dir) / f"seed-{seed}",
+            data.control,
+            start=start,
+            provenance=provenance,
+        )
+    return {
+        "rank": lora.r,
+        "adapted_layers": list(layers),
+        "trainable_parameters": trainable,
+        "trainable_parameters_closed_form": closed_form,
+        "base_parameters": total,
+        "trainable_ratio": trainable / total,
+        "steps": config.epochs * len(data.train_loader(seeds[0])),
+    }
+
+
+def train_full(
+    model: MiniGPT,
+    pairs: Mapping[str, Sequence[TokenizedPair]],
+    config: LoRATrainConfig,
+    seeds: Sequence[int],
+    pad_id: int,
+    out_dir: str | Path,
+    tokenizer_path: str | Path | None = None,
+) -> TrainingSummary:
+    """Train all weights once per seed, each time from the same base, into ``out_dir/seed-<seed>``.
+
+    Batches are those of :func:`train_adapters` for the same seed.
+
+    Args:
+        model: The base; changed in place.
+        pairs: ``train``, ``val`` and ``control``.
+
+    Returns:
+        What was trained: the parameter counts and the steps.
+    """
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    data = Data.of(pairs, config, pad_id)
+    start = None
+    for seed in seeds:
+        model.load_state_dict(weights)
+        start, *_ = fine_tune_full(
+            model,
+            data.train_loader(seed),
+            data.val,
+            replace(config, seed=seed),
+            Path(out_dir) / f"seed-{seed}",
+            data.control,
+            tokenizer_path=tokenizer_path,
+            start=start,
+        )
+    total = parameter_count(model)
+    return {
+        "trainable_parameters": total,
+        "base_parameters": total,
+        "trainable_ratio": 1.0,
+        "steps": config.epochs * len(data.train_loader(seeds[0])),
+    }
+
+
+def parameter_count(model: nn.Module) -> int:
+    """The number of weights of a model."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def train_setting(
+    inputs: Mapping[str, Any], config: Mapping[str, Any], rank: int | None, summary_path: str | Path
+) -> None:
+    """Train one setting from its files and write training.json; adapters go next to it.
+
+    Args:
+        inputs: The files ``base``, ``tokenizer``, ``train``, ``val`` and ``control``.
+        config: The sections ``lora``, ``train`` and ``seeds``.
+        rank: ``None`` trains all weights.
+    """
+    model = load_base(inputs["base"], inputs["tokenizer"])
+    pad_id = special_id(load_tokenizer(inputs["tokenizer"], model.vocab_size), PAD)
+    pairs = {name: read_pairs(inputs[name]) for name in ("train", "val", "control")}
+    train_config, seeds = LoRATrainConfig(**config["train"]), config["seeds"]
+    out_dir = Path(summary_path).parent
+    summary: TrainingSummary
+    if rank is None:
+        tokenizer_path = inputs["tokenizer"]
+        summary = train_full(model, pairs, train_config, seeds, pad_id, out_dir, tokenizer_path)
+    else:
+        lora = LoRAConfig(r=rank, **config["lora"])
+        provenance = {f"{name}_sha256": sha256(inputs[name]) for name in ("tokenizer", "train")}
+        summary = train_adapters(
+            model, pairs, lora, train_config, seeds, pad_id, out_dir, provenance
+        )
+    write_json(summary_path, summary)
