@@ -8,7 +8,7 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends git graphviz make \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /minituner
-# First what the environment is made of, so that an edit elsewhere does not install it anew.
+# First only what the environment is built from, so that other edits do not reinstall it.
 COPY pyproject.toml README.md Makefile ./
 COPY envs envs
 COPY minituner/__init__.py minituner/

@@ -1,4 +1,4 @@
-# `make report` and `make test` do all their own set-up in .venv; nothing else need be installed.
+# `make report` and `make test` do all their own set-up in .venv; nothing else has to be installed.
 
 PYTHON ?= python3
 VENV := .venv
@@ -6,38 +6,45 @@ BIN := $(VENV)/bin
 SLURM := .venv-slurm
 LOCK := envs/requirements.lock
 
-# For a study with config files of its own: make report CONFIG=own/config.yaml
+# For a study with its own config file: make report CONFIG=own/config.yaml
 CONFIG :=
 OVERLAYS := $(if $(CONFIG),--configfile $(CONFIG) --)
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores 4 $(OVERLAYS)
 
-.PHONY: report ablations simulate bench test test-docs test-slurm lint check verify corpus lock dag clean
+.PHONY: report ablations simulate bench test coverage test-docs test-slurm lint check verify corpus lock \
+	dag clean
 
 report: $(VENV)/.installed
 	$(SNAKEMAKE) report
 
-# The other arms: scalings, layers, full fine-tuning, and what is switched on in config.yaml.
+# The ablation arms: scaling, layers, full fine-tuning, and whatever is enabled in config.yaml.
 ablations: $(VENV)/.installed
 	$(SNAKEMAKE) ablations
 
-# How often the intervals hold the truth, and the elbow's rule finds it, on simulated studies.
+# How often the intervals cover the truth, and the elbow rule finds it, in simulated studies.
 simulate: $(VENV)/.installed
 	$(SNAKEMAKE) simulate
 
-# Writes benchmarks/RESULTS.md; three quarters of an hour, on a machine with nothing else to do.
+# Writes benchmarks/RESULTS.md. Takes about 45 minutes, on a machine that does nothing else.
 bench: report $(VENV)/.installed-test
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=. $(BIN)/python benchmarks/bench.py
 
 test: $(VENV)/.installed-test lint
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-# Types every command of the documents, on a tiny study, in a fresh clone and the environment that they
-# make there; ten minutes.
+# Statements of minituner that the tests run, first by the fast half, then by both halves together.
+# Subprocesses count, such as the jobs of the tiny studies (pyproject.toml, tool.coverage).
+coverage: $(VENV)/.installed-test
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --ignore tests/pipeline --cov
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/pipeline --cov --cov-append
+
+# Runs every command in the documents, on a tiny study, in a fresh clone and the environment that the
+# commands create there. Takes ten minutes.
 test-docs: $(VENV)/.installed-test
 	$(BIN)/python tests/pipeline/walk_the_docs.py
 
-# A tiny study on a Slurm that is started on this host for it; needs root, and installs Debian's packages.
-# The plugin would slow every other command, so it has an environment of its own.
+# Runs a tiny study on a Slurm that it starts on this host. Needs root, and installs Debian packages.
+# The plugin would slow down every other command, so it has its own environment.
 test-slurm: $(SLURM)/.installed
 	$(SLURM)/bin/python tests/pipeline/on_slurm.py
 
@@ -48,19 +55,19 @@ lint: $(VENV)/.installed-test
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 
-# Fails, naming it, if a gate of the headline run fails.
+# Fails if a gate of the headline run fails, and names the gate.
 check: $(VENV)/.installed
 	$(SNAKEMAKE) gates
 
-# Recomputes every hash in every manifest and says what is not current.
+# Recomputes every hash in every manifest and reports what is not current.
 verify: $(VENV)/.installed
 	$(BIN)/python -m minituner verify $(if $(CONFIG),--config $(CONFIG))
 
-# Writes data/processed anew from data/raw; refuses to overwrite edits (see its --force).
+# Generates data/processed from data/raw again; refuses to overwrite edits (see its --force).
 corpus: $(VENV)/.installed
 	$(BIN)/python -m minituner.data.generate
 
-# The picture of the graph in the README (needs graphviz's dot).
+# The figure of the graph in the README (needs dot from Graphviz).
 dag: $(VENV)/.installed
 	$(BIN)/snakemake --forceall --rulegraph > docs/.dag.dot
 	dot -Tsvg docs/.dag.dot -o docs/.dag.svg && mv docs/.dag.svg docs/dag.svg
@@ -72,7 +79,8 @@ lock: $(VENV)/.installed-test
 	sed 's/+cpu//' $(LOCK).new > $(LOCK) && rm $(LOCK).new
 
 clean:
-	rm -rf $(VENV) $(SLURM) .snakemake logs .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(SLURM) .snakemake logs .pytest_cache .mypy_cache .ruff_cache *.egg-info \
+		.coverage .coverage.*
 
 $(VENV)/.python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "minituner needs Python 3.11 or newer: make PYTHON=python3.11 report")'

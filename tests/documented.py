@@ -42,6 +42,7 @@ NOT_RUN = {
     "make test": SUITE,
     "python -m pytest --ignore tests/pipeline": SUITE,
     "python -m pytest tests/pipeline": SUITE,
+    "make coverage": SUITE,
     "tests/pipeline/kill_at_random.py --kills 20": "takes a quarter of an hour of kills",
     "make test-docs": "is what runs the others",
     "make test-slurm": "needs root, and installs Debian's packages",
