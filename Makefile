@@ -25,7 +25,7 @@ ablations: $(VENV)/.installed
 simulate: $(VENV)/.installed
 	$(SNAKEMAKE) simulate
 
-# Writes benchmarks/RESULTS.md. Takes about 45 minutes, on a machine that does nothing else.
+# Writes benchmarks/RESULTS.md. Takes about an hour, on a machine that does nothing else.
 bench: report $(VENV)/.installed-test
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=. $(BIN)/python benchmarks/bench.py
 

@@ -1,11 +1,11 @@
-"""Every figure of RESULTS.md, measured in one run.
+"""Measures every number in RESULTS.md, in one run.
 
     make bench
-    python benchmarks/bench.py --sections training step     # the others stay as they were
+    python benchmarks/bench.py --sections training step     # leaves the other sections as they are
 
-Needs what the study has made (`make report`) and the extra `bench`. Contestants take turns; figures
-are medians with the least and the most. Nothing large is imported here: a process begins with its
-parent's size, and its peak memory counts from there.
+Needs the results of the study (`make report`) and the extra `bench`. Contestants take turns;
+results are medians with minimum and maximum. No large module is imported here: a process starts
+with the size of its parent, which would count toward its peak memory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STAGES = ("filter", "split", "tokenize")
 
 
 def training(repetitions: int, scratch: Path) -> dict[str, Any]:
-    """One rank with five seeds, three ways, and the losses that show them to be the same work."""
+    """One rank with five seeds in three ways, and losses which show that the work is the same."""
     opt = scratch / "opt"
     export = ["export", "--to", "transformers", opt, "--base", work.BASE]
     measure.run([sys.executable, "-m", "minituner", *export, "--tokenizer", work.TOKENIZER])
@@ -46,7 +46,7 @@ def training(repetitions: int, scratch: Path) -> dict[str, Any]:
     def once(script: str, *more: object) -> Usage:
         return measure.python(script, *common, "--out", scratch / script, *more)
 
-    # The losses first: they also warm the file cache up.
+    # The losses come first, because these runs also warm up the file cache.
     losses = {}
     for name, script in scripts.items():
         once(script, "--seeds", 1, "--losses", scratch / f"{script}.json")
@@ -76,7 +76,11 @@ def training(repetitions: int, scratch: Path) -> dict[str, Any]:
 
 
 def _largest_difference(found: Mapping[str, Any], ours: Mapping[str, Any]) -> float:
-    """Between losses of the same kind at the same place; as many must have been measured."""
+    """The largest difference between corresponding losses, in nats.
+
+    Raises:
+        ValueError: The two have different numbers of losses.
+    """
     return max(
         abs(loss - own)
         for kind in ("train", "val", "control")
@@ -85,12 +89,12 @@ def _largest_difference(found: Mapping[str, Any], ours: Mapping[str, Any]) -> fl
 
 
 def step(repetitions: int, scratch: Path) -> dict[str, Any]:
-    """A training step against the time of its matrix products."""
+    """A training step compared with the time of its matrix products."""
     return _printed("floor.py", scratch, "--repetitions", repetitions)
 
 
 def evaluation(repetitions: int, scratch: Path) -> dict[str, Any]:
-    """Evaluation of one rank with all its seeds and splits, process start included."""
+    """Evaluation of one rank with all seeds and splits, including the start of the process."""
     usages = measure.alternate(
         {"evaluate": partial(measure.python, "evaluate.py", "--out", scratch)}, repetitions
     )
@@ -98,7 +102,7 @@ def evaluation(repetitions: int, scratch: Path) -> dict[str, Any]:
 
 
 def data(repetitions: int, scratch: Path) -> dict[str, Any]:
-    """filter, split and tokenize, from a thousand rows to a million; each a process of its own."""
+    """filter, split and tokenize with a thousand to a million rows, each in its own process."""
     folders = {rows: scratch / str(rows) for rows in ROWS}
     for rows, folder in folders.items():
         folder.mkdir()
@@ -128,37 +132,45 @@ def _data_point(rows: int, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def ranks(_repetitions: int, scratch: Path) -> dict[str, Any]:
-    """One seed at ranks 2 to 256."""
-    return _over(RANKS, "--rank", scratch, "--seeds", 1)
+def ranks(repetitions: int, scratch: Path) -> dict[str, Any]:
+    """Training with one seed at ranks 2 to 256."""
+    return _training_over(RANKS, "--rank", repetitions, scratch, "--seeds", 1)
 
 
-def seeds(_repetitions: int, scratch: Path) -> dict[str, Any]:
-    """The headline rank with 1 to 16 seeds."""
-    return _over(SEEDS, "--seeds", scratch)
+def seeds(repetitions: int, scratch: Path) -> dict[str, Any]:
+    """Training at the headline rank with 1 to 16 seeds."""
+    return _training_over(SEEDS, "--seeds", repetitions, scratch)
 
 
-def widths(_repetitions: int, scratch: Path) -> dict[str, Any]:
-    """One seed over untrained bases of other widths."""
+def widths(repetitions: int, scratch: Path) -> dict[str, Any]:
+    """Training with one seed on untrained bases of several widths."""
     bases = [scratch / f"{d_model}.pt" for d_model in WIDTHS]
     for d_model, path in zip(WIDTHS, bases, strict=True):
         measure.python("untrained.py", "--width", d_model, "--out", path)
-    found = _over(bases, "--base", scratch, "--seeds", 1)
+    found = _training_over(bases, "--base", repetitions, scratch, "--seeds", 1)
     for d_model, point in zip(WIDTHS, found["points"], strict=True):
         point["value"] = d_model
     return found
 
 
-def _over(values: Sequence[Any], option: str, scratch: Path, *more: object) -> dict[str, Any]:
+def _training_over(
+    values: Sequence[Any], option: str, repetitions: int, scratch: Path, *more: object
+) -> dict[str, Any]:
+    """Train minituner with each value of an option; the values take turns."""
+    command = ("ours.py", "--out", scratch / "out", *more, option)
+    usages = measure.alternate(
+        {str(value): partial(measure.python, *command, value) for value in values}, repetitions
+    )
     points = []
     for value in values:
-        usage = measure.python("ours.py", "--out", scratch / "over", option, value, *more)
-        points.append({"value": value, "seconds": usage.wall_seconds, "peak_mb": usage.peak_mb})
+        found = measure.summary(usages[str(value)])
+        seconds, peak_mb = found["wall_seconds"], found["peak_mb"]
+        points.append({"value": value, "seconds": seconds, "peak_mb": peak_mb})
     return {"points": points}
 
 
 def pipeline(repetitions: int, scratch: Path) -> dict[str, Any]:
-    """`snakemake report` from a fresh clone, then with nothing changed, then with edits."""
+    """`snakemake report` in a fresh clone, then with nothing changed, then after edits."""
     snakemake = [sys.executable, "-m", "snakemake", "--cores", "4", "report"]
     empty = scratch / "empty"
     empty.mkdir()
@@ -192,8 +204,8 @@ def _edit_a_training_sentence(clone: Path) -> None:
 
 
 def profile(_repetitions: int, scratch: Path) -> dict[str, Any]:
-    """Where the time of a training job and of an evaluation goes, by cProfile; and what torch takes
-    to import, which comes first in both."""
+    """Profiles of a training job and of an evaluation by cProfile, and the time to import torch,
+    which both do first."""
     import_torch = [measure.run([sys.executable, "-c", "import torch"]) for _ in range(3)]
     return {
         "import torch": measure.summary(import_torch),
@@ -205,7 +217,7 @@ def profile(_repetitions: int, scratch: Path) -> dict[str, Any]:
 
 
 def _printed(script: str, scratch: Path, *arguments: object) -> dict[str, Any]:
-    """What a script prints as its last line, and what it took."""
+    """The JSON that a script prints as its last line, with its time and peak memory."""
     printed = scratch / "printed.json"
     usage = measure.run([sys.executable, FOLDER / script, *map(str, arguments)], output=printed)
     found: dict[str, Any] = json.loads(printed.read_text().splitlines()[-1])

@@ -1,4 +1,4 @@
-"""filter, split and tokenize on a made-up corpus, each in a process of its own as its script is.
+"""filter, split and tokenize on a synthetic corpus, each in its own process, as in the pipeline.
 
 python benchmarks/data_stages.py corpus --rows 10000 --folder F
 python benchmarks/data_stages.py filter --folder F        # then split, then tokenize
@@ -26,7 +26,7 @@ from minituner.storage.files import write_json, write_jsonl
 
 
 def corpus(folder: Path, rows: int) -> None:
-    """The study's rows again and again, each time with another number in the complement."""
+    """Write the study's rows many times, each time with another number in the complement."""
 
     def made_up() -> Iterator[str]:
         files = map(Path, corpus_files(ROOT / "data/processed/verb-corpus"))

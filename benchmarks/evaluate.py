@@ -1,4 +1,4 @@
-"""Evaluation of one rank, as `workflow_scripts/evaluate.py` does it."""
+"""Evaluation of one rank, the same as in `workflow_scripts/evaluate.py`."""
 
 from __future__ import annotations
 

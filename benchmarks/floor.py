@@ -1,8 +1,8 @@
-"""A training step against its floor: the time of its matrix products alone.
+"""A training step compared with its floor: the time of its matrix products alone.
 
-Every product that a real step asks for is recorded with its shapes (attention as the products that
-it is made of), then the same products are run on random numbers and nothing else. Both are timed in
-turn, by the same script, with the same threads.
+The shapes of all matrix products of real steps are recorded (for attention, those of the products
+inside it). Then only these products are run, on random numbers. Both are timed in turn by this
+script, with the same number of threads.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
 
 
 class Products(TorchDispatchMode):
-    """Records the shapes of the matrix products that torch is asked for."""
+    """Records the shapes of the matrix products that torch computes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Products(TorchDispatchMode):
         self.shapes.append((tuple(left.shape), tuple(right.shape)))
 
     def _attention(self, query: Tensor, forward: bool) -> None:
-        """QK' and PV; backward those of QK', P'dO, dO V', dS K and dS' Q."""
+        """QK' and PV; in the backward pass QK', P'dO, dO V', dS K and dS' Q."""
         B, H, T, D = query.shape
         scores = ((B * H, T, D), (B * H, D, T))
         mixed = ((B * H, T, T), (B * H, T, D))
@@ -76,7 +76,7 @@ def main() -> None:
     model = wrap(load_base(work.BASE), LoRAConfig(r=options.rank, **lora), seed=0).train()
     optimizer = lora_optimizer(model, train)
     pairs = completion_examples(read_pairs(work.TOKENIZED / "train.jsonl"))
-    batches = list(Loader(pairs, train.batch_size, work.PAD_ID, generator(0, "batches")))
+    batches = list(Loader(pairs, train.batch_size, work.pad_id(), generator(0, "batches")))
 
     with Products() as products:
         for batch in batches:

@@ -1,4 +1,4 @@
-"""Whole processes, timed from outside: wall and processor seconds, peak memory."""
+"""Whole processes, measured from outside: wall and processor seconds, peak memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Usage:
-    """What one process, with the children it waited for, has taken."""
+    """Resources used by one process and the children that it waited for."""
 
     wall_seconds: float
     cpu_seconds: float
@@ -34,10 +34,10 @@ def run(
     """Run a command to its end.
 
     Args:
-        output: Where what it prints goes.
+        output: File for what the command prints.
 
     Raises:
-        RuntimeError: It failed; with what it printed.
+        RuntimeError: The command failed; the message has what it printed.
     """
     environment = {
         **os.environ,
@@ -59,12 +59,12 @@ def run(
 
 
 def python(script: str, *arguments: object, threads: int = 1) -> Usage:
-    """Run a script of this folder in a process of its own."""
+    """Run a script of this folder in its own process."""
     return run([sys.executable, ROOT / "benchmarks" / script, *map(str, arguments)], threads)
 
 
 def summary(usages: Sequence[Usage]) -> dict[str, dict[str, float]]:
-    """Median, least and most of each figure."""
+    """Median, minimum and maximum of each resource."""
     return {
         key: spread([asdict(usage)[key] for usage in usages])
         for key in ("wall_seconds", "cpu_seconds", "peak_mb")
@@ -72,17 +72,23 @@ def summary(usages: Sequence[Usage]) -> dict[str, dict[str, float]]:
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, least and most."""
+    """Median, minimum and maximum."""
     return {"median": median(values), "min": min(values), "max": max(values)}
+
+
+def shown(figure: Mapping[str, float], digits: int = 1) -> str:
+    """A spread as text: "2.1 [1.9, 2.5]", without brackets if it is a single value."""
+    middle, low, high = (f"{figure[key]:.{digits}f}" for key in ("median", "min", "max"))
+    return middle if figure["min"] == figure["max"] else f"{middle} [{low}, {high}]"
 
 
 def alternate(
     contestants: Mapping[str, Callable[[], Usage]], repetitions: int
 ) -> dict[str, list[Usage]]:
-    """Run each contestant in turn, again and again.
+    """Run each contestant in turn, as often as asked.
 
     Args:
-        contestants: For each name a function that runs it once.
+        contestants: For each name, a function that runs the contestant once.
     """
     usages: dict[str, list[Usage]] = {name: [] for name in contestants}
     for _ in range(repetitions):
@@ -92,7 +98,7 @@ def alternate(
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """The processor and the versions that the figures were measured with."""
     import platform
     from importlib.metadata import version
 

@@ -1,4 +1,4 @@
-"""minituner: what `workflow_scripts/train.py` does for one rank."""
+"""minituner: the same as `workflow_scripts/train.py` for one rank."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def main() -> None:
         LoRAConfig(r=options.rank, **lora),
         LoRATrainConfig(**config["train"] | {"epochs": options.epochs}),
         seeds=range(options.seeds),
-        pad_id=work.PAD_ID,
+        pad_id=work.pad_id(),
         out_dir=options.out,
     )
     if options.losses:

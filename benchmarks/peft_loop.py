@@ -1,4 +1,4 @@
-"""PEFT's layer on our own MiniGPT, in a plain PyTorch loop."""
+"""PEFT's layer on minituner's model (the textbook forward pass), in a plain PyTorch loop."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def mean_loss(model: Any, pairs: Sequence[work.Pair]) -> float:
     """The loss in nats over all scored tokens of the pairs, in ``eval`` mode."""
     import torch
 
-    batches = [
-        pairs[i : i + work.EVALUATION_BATCH] for i in range(0, len(pairs), work.EVALUATION_BATCH)
-    ]
+    from minituner.batches import EVALUATION_BATCH_SIZE as SIZE
+
+    batches = [pairs[i : i + SIZE] for i in range(0, len(pairs), SIZE)]
     model.eval()
     with torch.no_grad():
         total = sum(scored_loss(model, batch, "sum").item() for batch in batches)

@@ -1,4 +1,4 @@
-"""transformers, PEFT and Trainer: what a user would pick instead."""
+"""transformers, PEFT and Trainer: the usual choice."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ def main() -> None:
     from torch.utils.data import DataLoader
     from transformers import AutoModelForCausalLM, Trainer, TrainingArguments, set_seed
 
+    from minituner.batches import EVALUATION_BATCH_SIZE
+
     torch.set_num_threads(options.threads)
     pairs = work.read_pairs()
     train = config["train"]
     dropout = 0.0 if options.losses else config["lora"]["dropout"]
 
     class InOurOrder(Trainer):
-        """A Trainer that takes the study's batches, and keeps each step's loss."""
+        """A Trainer that uses the study's batches and records the loss of each step."""
 
         order: list[list[int]]
         losses: work.Losses
@@ -55,10 +57,10 @@ def main() -> None:
                 weight_decay=train["weight_decay"],
                 lr_scheduler_type="constant",
                 max_grad_norm=0.0,
-                eval_strategy="steps",  # and after the last
+                eval_strategy="steps",  # also after the last step
                 eval_steps=train["validate_every"],
                 eval_on_start=True,
-                per_device_eval_batch_size=work.EVALUATION_BATCH,
+                per_device_eval_batch_size=EVALUATION_BATCH_SIZE,
                 prediction_loss_only=True,
                 remove_unused_columns=False,
                 use_cpu=True,
@@ -88,8 +90,8 @@ def main() -> None:
 
 
 def name_in_peft(name: str) -> str:
-    """What PEFT calls a parameter of our adapter before it is saved."""
-    from minituner.interop.opt import peft_name
+    """PEFT's name, before saving, for a parameter of minituner's adapter."""
+    from minituner.interop.peft_tensors import peft_name
 
     return peft_name(name).replace(".weight", ".default.weight")
 

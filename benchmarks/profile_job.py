@@ -1,8 +1,8 @@
-"""Where the time of another script of this folder goes, by cProfile: the functions' own time.
+"""Profiles another script of this folder with cProfile: the functions' own time.
 
 python benchmarks/profile_job.py ours --seeds 1 --out /tmp/ours
 
-Its imports are not counted.
+The imports at the top of the script are not counted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def label(place: tuple[str, int, str]) -> str:
-    """A function's name, with its file if it has one."""
+    """A function's name, prefixed by its module if it is written in Python."""
     file, _, name = place
     return name if file == "~" else f"{Path(file).stem}.{name}"
 

@@ -1,4 +1,4 @@
-"""An untrained base like the study's but for its width."""
+"""An untrained base with the study's shape, except for its width."""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
 """The work that every contestant does: the same base, pairs, batches, steps and seeds.
 
-A contestant is a script of its own, so that its start-up counts: it trains one rank with every
-seed, measures the validation and control losses on the way as often as the study does, and saves
-the adapters. With ``--losses`` it also writes all losses of the last seed, from the same start of A
-and without dropout, so that contestants can be shown to compute the same thing.
+Each contestant is a separate script, so that its start-up counts. It trains one rank with every
+seed, measures the validation and control losses as often as the study does, and saves the adapters.
+With ``--losses`` it also writes all losses of the last seed, starting from the same A and without
+dropout, to show that all contestants compute the same thing.
+
+``bench.py`` imports this module, so nothing large is imported at its top.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +24,22 @@ ROOT = Path(__file__).parent.parent
 BASE = ROOT / "experiments/17-minigpt-train/best.pt"
 TOKENIZER = ROOT / "experiments/17-minigpt-train/tokenizer.json"
 TOKENIZED = ROOT / "data/tokenized"
-PAD_ID = 2
-SEEDS = 5  # from 0 on, if no other count is asked for
-EVALUATION_BATCH = 128  # sequences
+SEEDS = 5  # default number of seeds, which count from 0
 
-Pair = tuple[list[int], list[int]]  # the ids that are given, the ids that are scored
+Pair = tuple[list[int], list[int]]  # the given ids, the scored ids
 
 
 def parse() -> Any:
-    """The command line of a contestant."""
+    """Options of a contestant."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rank", type=int, default=8)
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0 on")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, counted from 0")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--out", type=Path, required=True, help="where the adapters go")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the adapters")
     parser.add_argument("--base", type=Path, default=BASE)
     parser.add_argument("--opt", type=Path, help="the base, exported for transformers")
-    parser.add_argument("--losses", type=Path, help="write all losses there")
+    parser.add_argument("--losses", type=Path, help="file for all losses")
     return parser.parse_args()
 
 
@@ -49,19 +50,19 @@ def settings() -> dict[str, Any]:
 
 
 def read_pairs() -> dict[str, list[Pair]]:
-    """The training, validation and control pairs, without our own reader."""
+    """The training, validation and control pairs, read without minituner's own reader."""
     pairs = {}
     for name in ("train", "val", "control"):
         with (TOKENIZED / f"{name}.jsonl").open(encoding="utf-8") as stream:
             rows = [json.loads(line) for line in stream]
         pairs[name] = [(row["prompt_ids"], row["target_ids"]) for row in rows]
-    # Of a control pair the whole text is scored.
+    # The whole text of a control pair is scored.
     texts = [prompt + target for prompt, target in pairs["control"]]
     return pairs | {"control": [(text[:1], text[1:]) for text in texts]}
 
 
 def batch_order(n_pairs: int, batch_size: int, seed: int, epochs: int) -> list[list[int]]:
-    """The study's batches of one seed, as indices: every contestant takes these."""
+    """The study's batches of one seed, as indices of pairs; all contestants use them."""
     import torch
 
     from minituner.seeding import generator
@@ -74,12 +75,20 @@ def batch_order(n_pairs: int, batch_size: int, seed: int, epochs: int) -> list[l
     return batches
 
 
+@cache
+def pad_id() -> int:
+    """The id of the padding token in the study's tokenizer."""
+    from minituner.tokenizer import PAD, load_tokenizer, special_id
+
+    return special_id(load_tokenizer(TOKENIZER), PAD)
+
+
 def pad(chosen: Sequence[Pair]) -> dict[str, Any]:
-    """A right-padded batch as the libraries expect it: labels not shifted, -100 where unscored."""
+    """A right-padded batch as the libraries expect it: labels not shifted, -100 if not scored."""
     import torch
 
     length = max(len(prompt) + len(target) for prompt, target in chosen)
-    ids = torch.full((len(chosen), length), PAD_ID)
+    ids = torch.full((len(chosen), length), pad_id())
     labels = torch.full((len(chosen), length), -100)
     mask = torch.zeros((len(chosen), length), dtype=torch.long)
     for row, (prompt, target) in enumerate(chosen):
@@ -91,7 +100,7 @@ def pad(chosen: Sequence[Pair]) -> dict[str, Any]:
 
 
 def peft_config(rank: int, dropout: float) -> Any:
-    """PEFT's LoraConfig for the study's adapters."""
+    """The study's adapters as PEFT's LoraConfig."""
     from peft import LoraConfig
 
     lora = settings()["lora"]
@@ -104,14 +113,15 @@ def peft_config(rank: int, dropout: float) -> Any:
 
 
 def start_as_ours(model: Any, rank: int, seed: int, name_of: Callable[[str], str]) -> None:
-    """Put our start of A into PEFT's layers.
+    """Copy minituner's initial A and B into PEFT's layers.
 
     Args:
-        name_of: What a parameter of our adapter is called in ``model``.
+        name_of: Maps the name of a parameter of minituner's adapter to its name in ``model``.
     """
     import torch
 
-    from minituner.lora import lora_state_dict, wrap_minigpt_with_lora
+    from minituner.adapter_tensors import lora_state_dict
+    from minituner.lora import wrap_minigpt_with_lora
     from minituner.storage.checkpoint import load_base
 
     ours = lora_state_dict(wrap_minigpt_with_lora(load_base(BASE), rank, seed=seed))
@@ -123,13 +133,13 @@ def start_as_ours(model: Any, rank: int, seed: int, name_of: Callable[[str], str
 
 @dataclass
 class Losses:
-    """All losses of one seed, in nats, and how many weights were trained."""
+    """All losses of one seed, in nats, and the number of trained weights."""
 
     trained_parameters: int
-    train: list[float]  # of each step
-    val: list[float]  # of each time that it was measured
-    control: list[float]  # likewise
+    train: list[float]  # one per step
+    val: list[float]  # one per measurement
+    control: list[float]  # one per measurement
 
     def write(self, path: Path) -> None:
-        """Write them as JSON."""
+        """Write the losses as JSON."""
         path.write_text(json.dumps(asdict(self)))
