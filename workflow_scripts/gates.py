@@ -1,6 +1,6 @@
 from minituner.pipeline.manifest import run_stage
+from minituner.results import Gates, read_results
 from minituner.statistics.gates import require_gates
-from minituner.storage.files import read_json
 
 with run_stage(snakemake) as job:
-    require_gates(read_json(job.input.gates), job.input.gates)
+    require_gates(read_results(job.input.gates, Gates), job.input.gates)

@@ -1,17 +1,30 @@
-"""An ablation arm: its runs side by side, each against the untuned base and the study's run."""
+"""The summary of an ablation arm: each run compared with the untuned base and with the study."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from minituner.errors import UserError
+from minituner.results import (
+    ArmRow,
+    ArmRun,
+    ArmSummary,
+    HeldOutSummary,
+    Interval,
+    RankEffect,
+    RunName,
+    TunedMetrics,
+    VersusStudy,
+    read_results,
+)
+from minituner.statistics.comparison import ItemScores, PairedComparison, item_scores
 from minituner.statistics.intervals import Array, PairedBootstrap, StatisticsSettings, holm
-from minituner.statistics.sweep import Answers, Judge, answers_of, mean_audit
+from minituner.storage.items import read_items
 
 STUDY_FOLDER = "experiments/28-lora-ablate-rank/"
 HELD_OUT = "train.held_out_verb"
@@ -19,37 +32,37 @@ HELD_OUT = "train.held_out_verb"
 
 @dataclass(frozen=True)
 class Result:
-    """One run of an arm with what its evaluation wrote, and its base's."""
+    """One run of an arm with the files of its evaluation, and the items of its base."""
 
-    run: Mapping[str, Any]  # its name (run), rank, folder, and changes to the study's config
-    metrics: Mapping[str, Any]
+    run: ArmRun
+    metrics: TunedMetrics
     items: pd.DataFrame
     base_items: pd.DataFrame
 
     @property
     def is_study(self) -> bool:
         """Whether this is a run of the study itself."""
-        return str(self.run["folder"]).startswith(STUDY_FOLDER)
+        return self.run["folder"].startswith(STUDY_FOLDER)
 
     @property
     def held_out_verb(self) -> str | None:
-        """The verb that was not trained on: the only one that is then asked about."""
+        """The verb left out of training, if any; the run is then tested on that verb alone."""
         verb: str | None = self.run["changes"].get(HELD_OUT)
         return verb
 
-    def test(self, verb: str | None) -> Answers:
-        """The answers to the test items of one verb or of all.
+    def test(self, verb: str | None) -> ItemScores:
+        """The scores on the test items of one verb, or of all if it is ``None``.
 
         Raises:
             UserError: There is no test item of that verb.
         """
         return self._test(self.items, verb)
 
-    def base_test(self, verb: str | None) -> Answers:
-        """The base's answers to the same items."""
+    def base_test(self, verb: str | None) -> ItemScores:
+        """The base's scores on the same items."""
         return self._test(self.base_items, verb)
 
-    def _test(self, items: pd.DataFrame, verb: str | None) -> Answers:
+    def _test(self, items: pd.DataFrame, verb: str | None) -> ItemScores:
         base_test = self.base_items[self.base_items["split"] == "test"]
         if verb is not None and verb not in set(base_test["verb"]):
             raise UserError(
@@ -59,7 +72,29 @@ class Result:
                 expected=verb,
                 fix="add rows of it to the corpus, or leave out another verb",
             )
-        return answers_of(only_verb(items, verb), "test", only_verb(self.base_items, verb))
+        return item_scores(only_verb(items, verb), "test", only_verb(self.base_items, verb))
+
+
+def arm_results(
+    runs: Sequence[ArmRun],
+    metrics: Sequence[str | Path],
+    items: Sequence[str | Path],
+    base_items: Sequence[str | Path],
+) -> list[Result]:
+    """Read the files of an arm's runs, each in the order of ``runs``.
+
+    Args:
+        metrics: Each run's metrics.json.
+        items: Each run's items.csv.
+        base_items: The items.csv of each run's base.
+
+    Raises:
+        UserError: A file cannot be read, or is not of its kind.
+    """
+    return [
+        Result(run, read_results(path, TunedMetrics), read_items(own), read_items(base))
+        for run, path, own, base in zip(runs, metrics, items, base_items, strict=True)
+    ]
 
 
 def only_verb(items: pd.DataFrame, verb: str | None) -> pd.DataFrame:
@@ -69,79 +104,89 @@ def only_verb(items: pd.DataFrame, verb: str | None) -> pd.DataFrame:
 
 def compare_runs(
     results: Sequence[Result], settings: StatisticsSettings, size_limit: float
-) -> dict[str, Any]:
+) -> ArmSummary:
     """The table of one arm, in the order of its runs.
 
     Args:
         size_limit: The largest file that may be chosen, as a share of the base's.
 
     Returns:
-        ``rows``, each with ``versus_study``: its accuracy less that of the study's run at the same
-        rank, with a Holm-adjusted p; the run that the validation split has ``chosen``; ``gaps``,
-        the largest rank less the smallest, where an arm has several; what is on the ``front`` of
-        gain against drift; and ``held_out``, all left-out verbs together, where there are any.
+        ``rows``, each with ``versus_study``; the run ``chosen`` on the validation split; ``gaps``,
+        from :func:`rank_effects`; ``front``, from :func:`pareto_front`; and ``held_out``, from
+        :func:`pool_held_out`.
     """
-    rows = [describe_result(result, settings) for result in results]
-    for row, versus in zip(rows, versus_study(results, settings), strict=True):
-        row["versus_study"] = versus
-    asked_alike = all(result.held_out_verb is None for result in results)
+    versus = versus_study(results, settings)
+    rows = [describe_result(*pair, settings) for pair in zip(results, versus, strict=True)]
+    # Runs that are tested on different sentences cannot be ranked.
+    comparable = all(result.held_out_verb is None for result in results)
     return {
         "rows": rows,
         "seeds": [run["seed"] for run in results[0].metrics["runs"]],
         "confidence": settings.confidence,
-        # Runs that are judged on different sentences cannot be ranked.
-        "chosen": choose(rows, size_limit) if asked_alike else None,
+        "chosen": choose(rows, size_limit) if comparable else None,
         "size_limit": size_limit,
-        "front": front(rows) if asked_alike else [],
-        "gaps": rank_gaps(results, settings),
+        "front": pareto_front(rows) if comparable else [],
+        "gaps": rank_effects(results, settings),
         "held_out": pool_held_out(results, settings),
     }
 
 
-def describe_result(result: Result, settings: StatisticsSettings) -> dict[str, Any]:
-    """One row: what the sweep says of a rank, what validation says, and what became of the base."""
-    verb, runs = result.held_out_verb, result.metrics["runs"]
-    result.test(verb)  # refuses a verb that is not asked about
-    judge = Judge(only_verb(result.base_items, verb), len(runs), settings)
+def describe_result(
+    result: Result, versus: VersusStudy | None, settings: StatisticsSettings
+) -> ArmRow:
+    """One row: the comparison with the base, the validation split, and the state of the base.
 
-    def mean(values: list[float]) -> float:
-        return float(np.mean(values))
+    Args:
+        versus: The run's entry of :func:`versus_study`.
+
+    Raises:
+        UserError: There is no test item of the verb that the run left out.
+    """
+    verb, runs = result.held_out_verb, result.metrics["runs"]
+    result.test(verb)  # refuses a verb without test items
+    comparison = PairedComparison(only_verb(result.base_items, verb), len(runs), settings)
 
     return {
-        **result.run,
+        **comparison.describe(result.metrics, only_verb(result.items, verb)),
+        "run": result.run["run"],
+        "folder": result.run["folder"],
+        "changes": result.run["changes"],
         "is_study": result.is_study,
-        **judge.describe(result.metrics, only_verb(result.items, verb)),
-        "val_accuracy": mean([run["val"]["accuracy"] for run in runs]),
-        "val_perplexity": mean([run["val"]["perplexity"]["target"] for run in runs]),
-        "probe_failures": mean([sum(row["failed"] for row in run["probe"]) for run in runs]),
+        "val_accuracy": float(np.mean([run["val"]["accuracy"] for run in runs])),
+        "val_perplexity": float(np.mean([run["val"]["perplexity"]["target"] for run in runs])),
+        "probe_failures": sum(row["failed"] for run in runs for row in run["probe"]) / len(runs),
         "base_max_abs_diff": max(run["base_max_abs_diff"] for run in runs),
-        "scale_audit": mean_audit(runs),
+        "versus_study": versus,
     }
 
 
 def versus_study(
     results: Sequence[Result], settings: StatisticsSettings
-) -> list[dict[str, Any] | None]:
-    """Each run's accuracy less the study's on the same items and seeds; ``None`` for the study's
-    own runs, and where the arm holds none.
+) -> list[VersusStudy | None]:
+    """Each run's accuracy less the study's on the same items and seeds.
 
-    A run is held against the study's run at its rank, or if there is none (all weights are trained)
-    against the first. The p-values are adjusted over the arm.
+    A run is compared with the study's run at its rank, or if there is none (all weights are
+    trained) with the first. The p-values are adjusted over the arm.
+
+    Returns:
+        An entry per run; ``None`` for the study's own runs, and if the arm has no run of the study.
     """
     study = [result for result in results if result.is_study]
-    found: dict[int, dict[str, Any]] = {}
+    references: dict[int, Result] = {}
     for i, result in enumerate(results):
-        if result.is_study or not study:
-            continue
-        same_rank = (other for other in study if other.run["rank"] == result.run["rank"])
-        reference = next(same_rank, study[0])
-        verb = result.held_out_verb
-        difference = result.test(verb)["correct"] - reference.test(verb)["correct"]
-        bootstrap = _bootstrap(result, verb, settings)
+        if study and not result.is_study:
+            same_rank = (other for other in study if other.run["rank"] == result.run["rank"])
+            references[i] = next(same_rank, study[0])
+    found: dict[int, VersusStudy] = {}
+    for i, reference in references.items():
+        verb = results[i].held_out_verb
+        gap = results[i].test(verb)["correct"] - reference.test(verb)["correct"]
+        bootstrap = _bootstrap(results[i], verb, settings)
         found[i] = {
-            **asdict(bootstrap.difference(difference)),
-            "p": bootstrap.p_value(difference),
-            "text_drift": _drift_difference(result, reference, settings),
+            **bootstrap.difference(gap).as_json(),
+            "p": bootstrap.p_value(gap),
+            "adjusted_p": 1.0,  # below, when all p-values are known
+            "text_drift": _drift_difference(results[i], reference, settings),
         }
     adjusted = holm([versus["p"] for versus in found.values()])
     for versus, p in zip(found.values(), adjusted, strict=True):
@@ -151,12 +196,12 @@ def versus_study(
 
 def _drift_difference(
     result: Result, study: Result, settings: StatisticsSettings
-) -> dict[str, float | None] | None:
-    """A run's drift less the study's; ``None`` over another base, whose perplexity is another."""
+) -> Interval | None:
+    """A run's drift less the study's; ``None`` over another base, which has another perplexity."""
     if not result.base_items.equals(study.base_items):
         return None
-    judge = Judge(result.base_items, len(result.metrics["runs"]), settings)
-    return asdict(judge.drift_difference(result.items, study.items))
+    comparison = PairedComparison(result.base_items, len(result.metrics["runs"]), settings)
+    return comparison.drift_difference(result.items, study.items).as_json()
 
 
 def _bootstrap(result: Result, verb: str | None, settings: StatisticsSettings) -> PairedBootstrap:
@@ -164,12 +209,12 @@ def _bootstrap(result: Result, verb: str | None, settings: StatisticsSettings) -
     return PairedBootstrap(verbs, len(result.metrics["runs"]), settings)
 
 
-def choose(rows: Sequence[Mapping[str, Any]], size_limit: float) -> dict[str, Any] | None:
+def choose(rows: Sequence[ArmRow], size_limit: float) -> RunName | None:
     """The run with the highest validation accuracy, of equals the one with the lowest perplexity of
-    the right answers there; the test split has no say.
+    the right answers there; the test split is not used.
 
-    If the arm trains all weights anywhere the choice is among those runs, otherwise among the
-    adapters within the size limit. ``None`` if there is none of them.
+    If any run of the arm trains all weights, the choice is among those runs, otherwise among the
+    adapters within the size limit. ``None`` if there are none.
     """
     full = [row for row in rows if row["rank"] is None]
     candidates = full or [row for row in rows if row["size_ratio"] < size_limit]
@@ -179,13 +224,13 @@ def choose(rows: Sequence[Mapping[str, Any]], size_limit: float) -> dict[str, An
     return None if best is None else {"run": best["run"], "rank": best["rank"]}
 
 
-def front(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The runs that no other beats in both gain and drift over the whole text (Pareto)."""
+def pareto_front(rows: Sequence[ArmRow]) -> list[RunName]:
+    """The runs that no other run beats in both gain and whole-text drift."""
 
-    def beats(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+    def beats(left: ArmRow, right: ArmRow) -> bool:
         gain = left["gain"]["mean"] - right["gain"]["mean"]
         drift = left["text_drift"]["mean"] - right["text_drift"]["mean"]
-        return bool(gain >= 0 >= drift and (gain, drift) != (0, 0))
+        return gain >= 0 >= drift and (gain, drift) != (0, 0)
 
     return [
         {"run": row["run"], "rank": row["rank"]}
@@ -194,40 +239,40 @@ def front(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def rank_gaps(results: Sequence[Result], settings: StatisticsSettings) -> dict[str, dict[str, Any]]:
+def rank_effects(results: Sequence[Result], settings: StatisticsSettings) -> dict[str, RankEffect]:
     """For each name with several ranks: accuracy at the largest less that at the smallest.
 
-    ``versus_study`` is that gap less the study's, where the arm has the study at every rank.
+    ``versus_study`` is that effect less the study's, if the arm has the study at every rank.
     """
     by_name: dict[str, dict[int, Result]] = {}
     for result in results:
         if result.run["rank"] is not None:
             by_name.setdefault(result.run["run"], {})[result.run["rank"]] = result
-    gaps = {
+    effects = {
         name: at[max(at)].test(None)["correct"] - at[min(at)].test(None)["correct"]
         for name, at in by_name.items()
         if len(at) > 1
     }
-    study = next((n for n in gaps if all(r.is_study for r in by_name[n].values())), None)
+    study = next((n for n in effects if all(r.is_study for r in by_name[n].values())), None)
     bootstrap = _bootstrap(results[0], None, settings)
     return {
         name: {
-            **asdict(bootstrap.difference(gap)),
+            **bootstrap.difference(effect).as_json(),
             "versus_study": None
-            if study in (None, name)
-            else asdict(bootstrap.difference(gap - gaps[str(study)], largest=2)),
+            if study is None or study == name
+            else bootstrap.difference(effect - effects[study], largest=2).as_json(),
         }
-        for name, gap in gaps.items()
+        for name, effect in effects.items()
     }
 
 
-def pool_held_out(results: Sequence[Result], settings: StatisticsSettings) -> dict[str, Any] | None:
-    """Every left-out verb's items, each from the run that did not train on it, as one test set.
+def pool_held_out(results: Sequence[Result], settings: StatisticsSettings) -> HeldOutSummary | None:
+    """Every left-out verb's items, each from the run not trained on it, as one test set.
 
     Returns:
         The accuracy there of the ``base``, of the runs that left the verb out (``left_out``) and,
-        if the arm holds it, of the ``study``, with intervals; ``None`` if no verb was left out, or
-        one of them by several runs, whose sentences would count more than once.
+        if the arm has it, of the ``study``, with intervals; ``None`` if no verb was left out, or
+        if several runs left out the same one, whose sentences would count more than once.
     """
     left_out = [result for result in results if result.held_out_verb is not None]
     verbs = [result.held_out_verb for result in left_out]
@@ -235,7 +280,7 @@ def pool_held_out(results: Sequence[Result], settings: StatisticsSettings) -> di
         return None
     study = next((result for result in results if result.is_study), None)
 
-    def joined(tables: Iterable[Answers]) -> Array:
+    def joined(tables: Iterable[ItemScores]) -> Array:
         return np.concatenate([table["correct"] for table in tables], axis=1)
 
     tuned = [result.test(result.held_out_verb) for result in left_out]
@@ -244,10 +289,10 @@ def pool_held_out(results: Sequence[Result], settings: StatisticsSettings) -> di
     bootstrap = PairedBootstrap(labels, len(left_out[0].metrics["runs"]), settings)
     return {
         "sentences": len(labels),
-        "base": asdict(bootstrap.accuracy(base)),
-        "left_out": asdict(bootstrap.accuracy(joined(tuned))),
-        "gain": asdict(bootstrap.difference(joined(tuned) - base)),
+        "base": bootstrap.accuracy(base).as_json(),
+        "left_out": bootstrap.accuracy(joined(tuned)).as_json(),
+        "gain": bootstrap.difference(joined(tuned) - base).as_json(),
         "study": None
         if study is None
-        else asdict(bootstrap.accuracy(joined(study.test(verb) for verb in verbs))),
+        else bootstrap.accuracy(joined(study.test(verb) for verb in verbs)).as_json(),
     }

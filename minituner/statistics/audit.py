@@ -1,4 +1,4 @@
-"""The scale audit: how large an update each adapted layer got, and in how many directions."""
+"""The scale audit: size and effective rank of each adapted layer's update."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from minituner.results import LayerAudit
 
 @torch.no_grad()
 def scale_audit(model: nn.Module) -> list[LayerAudit]:
-    """One row for each adapted layer of a wrapped model.
+    """One row for each adapted layer of a model; no rows if it has no adapters.
 
     ``relative_norm`` is |delta W| / |W| in Frobenius norms; ``effective_rank`` that of delta W;
-    ``largest_b`` how far the weight of B that went farthest is from its start at zero;
-    ``singular_values`` those of delta W, largest first.
+    ``largest_b`` is max |B|, the largest change of a weight of B, which starts at zero;
+    ``singular_values`` are those of delta W, largest first, to six significant digits.
     """
     rows: list[LayerAudit] = []
     for name, layer in lora_layers(model):
@@ -37,7 +37,11 @@ def scale_audit(model: nn.Module) -> list[LayerAudit]:
 def singular_values(layer: LoRALinear) -> Tensor:
     """The singular values of a layer's update that can differ from zero, largest first.
 
-    Without DoRA, BA has those of the r x r product of the triangles of B = QR and A' = QR.
+    Without DoRA they are computed from an r x r matrix: with B = Q R and A^T = Q' R', the product
+    BA has the singular values of R R'^T.
+
+    Returns:
+        (r,) float64, or (min(out, in),) with DoRA.
     """
     if layer.config.use_dora:
         update: Tensor = layer.delta.double()
@@ -50,8 +54,8 @@ def singular_values(layer: LoRALinear) -> Tensor:
 
 
 def effective_rank(singular: Tensor) -> float:
-    """exp of the entropy of the singular values as shares (Roy & Vetterli 2007): 1 if one stands
-    alone, n if n are equal; 0 for no update at all."""
+    """exp of the entropy of the singular values' shares (Roy & Vetterli 2007): 1 if only one is
+    not zero, n if n are equal; 0 if all are zero."""
     total = singular.sum()
     if total == 0:
         return 0.0

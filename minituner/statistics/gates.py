@@ -1,18 +1,26 @@
-"""The headline run and its gates: what must hold before a result is called a success."""
+"""The headline run and its gates: the conditions a result must meet to be called a success."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from minituner.errors import UserError
+from minituner.results import Gates, HeadlineMetrics, ModelMetrics, TunedMetrics
+
+RULES = {
+    "accuracy_gain_pp": (">=", operator.ge),
+    "control_ppl_drift": ("<=", operator.le),
+    "base_max_abs_diff": ("==", operator.eq),
+    "adapter_size_ratio": ("<", operator.lt),
+}
 
 
 def headline_metrics(
-    rank_metrics: Mapping[str, Any], base_metrics: Mapping[str, Any], seed: int
-) -> dict[str, Any]:
-    """One run's metrics beside the base's: ``before`` and ``after``, and the adapter's size."""
+    rank_metrics: TunedMetrics, base_metrics: ModelMetrics, seed: int
+) -> HeadlineMetrics:
+    """One run's metrics next to the base's: ``before`` and ``after``, and the adapter's size."""
     run = next(run for run in rank_metrics["runs"] if run["seed"] == seed)
     return {
         "rank": rank_metrics["rank"],
@@ -27,40 +35,40 @@ def headline_metrics(
     }
 
 
-def compute_gates(metrics: Mapping[str, Any], thresholds: Mapping[str, float]) -> dict[str, Any]:
-    """Value, threshold and pass of every gate, from :func:`headline_metrics`."""
+def compute_gates(metrics: HeadlineMetrics, thresholds: Mapping[str, float]) -> Gates:
+    """Value, rule, threshold and pass of every gate, by its name.
+
+    Args:
+        thresholds: The gates section of the config, by the gate's name.
+    """
     before, after = metrics["before"], metrics["after"]
-    # Rounded, since 29/50 - 24/50 is a hair below 10 points in binary fractions.
-    gain_pp = round(100 * (after["test"]["accuracy"] - before["test"]["accuracy"]), 9)
-    drift = after["control"]["drift"]["text"]
-    difference = metrics["base_max_abs_diff"]
-    ratio = metrics["size_ratio"]
-
-    def gate(value: float, rule: str, threshold: float, passed: bool) -> dict[str, Any]:
-        return {"value": value, "rule": rule, "threshold": threshold, "pass": passed}
-
-    limits = thresholds
+    gain = after["test"]["accuracy"] - before["test"]["accuracy"]
+    values = {
+        # Rounded, since 29/50 - 24/50 is slightly below 10 points in binary fractions.
+        "accuracy_gain_pp": round(100 * gain, 9),
+        "control_ppl_drift": after["control"]["drift"]["text"],
+        "base_max_abs_diff": metrics["base_max_abs_diff"],
+        "adapter_size_ratio": metrics["size_ratio"],
+    }
     return {
-        "accuracy_gain_pp": gate(
-            gain_pp, ">=", limits["accuracy_gain_pp"], gain_pp >= limits["accuracy_gain_pp"]
-        ),
-        "control_ppl_drift": gate(
-            drift, "<=", limits["control_ppl_drift"], drift <= limits["control_ppl_drift"]
-        ),
-        "base_max_abs_diff": gate(
-            difference, "==", limits["base_max_abs_diff"], difference == limits["base_max_abs_diff"]
-        ),
-        "adapter_size_ratio": gate(
-            ratio, "<", limits["adapter_size_ratio"], ratio < limits["adapter_size_ratio"]
-        ),
+        name: {
+            "value": values[name],
+            "rule": rule,
+            "threshold": thresholds[name],
+            "pass": holds(values[name], thresholds[name]),
+        }
+        for name, (rule, holds) in RULES.items()
     }
 
 
-def require_gates(gates: Mapping[str, Mapping[str, Any]], path: str | Path) -> None:
+def require_gates(gates: Gates, path: str | Path) -> None:
     """Print every gate.
 
+    Args:
+        path: The file that holds them, for the message.
+
     Raises:
-        UserError: One fails.
+        UserError: A gate fails.
     """
     for name, gate in gates.items():
         verdict = "PASS" if gate["pass"] else "FAIL"

@@ -1,22 +1,24 @@
-"""Intervals and tests for results that are paired over seeds and over sentences of few verbs."""
+"""Intervals and tests for results paired over seeds and over the sentences of a few verbs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from minituner.results import Interval, McNemar
+
 Array = NDArray[np.float64]
-NOTHING = 1e-12  # a difference below this is one of rounding
+Mask = NDArray[np.bool_]
+NOTHING = 1e-12  # a smaller difference is due to rounding
 
 
 @dataclass(frozen=True)
 class StatisticsSettings:
-    """How results are judged."""
+    """The statistics section of the config: bootstrap, confidence level and ceiling."""
 
     bootstrap_draws: int = 10_000
     confidence: float = 0.95
@@ -26,14 +28,18 @@ class StatisticsSettings:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and its interval, which has no ends where nothing tells how wide it should be."""
+    """A mean and its interval; the ends are ``None`` if the data do not determine its width."""
 
     mean: float
     low: float | None
     high: float | None
 
+    def as_json(self) -> Interval:
+        """The estimate as it is written to JSON."""
+        return {"mean": self.mean, "low": self.low, "high": self.high}
+
     def holds(self, value: float) -> bool:
-        """Whether the interval has ``value`` in it; one without ends excludes nothing."""
+        """Whether the interval contains ``value``; one without ends excludes nothing."""
         if self.low is None or self.high is None:
             return True
         return self.low <= value <= self.high
@@ -45,13 +51,14 @@ class Estimate:
 
 
 class PairedBootstrap:
-    """The same draws for every rank and for the base, so that differences are paired.
+    """Bootstrap over seeds and verbs, with the same draws for every rank and for the base, so that
+    differences are paired.
 
     Each draw takes seeds with replacement, and verbs with replacement together with all their
-    items, which succeed and fail together (Davison & Hinkley 1997, ch. 3.8). Seeds and verbs are
-    crossed, not nested: every seed answers the same items, so a draw's verbs serve all its seeds
-    (Owen 2007, doi:10.1214/07-AOAS122). Where there is only one verb its items are drawn
-    one by one.
+    items, since the items of a verb succeed and fail together (Davison & Hinkley 1997, ch. 3.8).
+    Seeds and verbs are crossed, not nested: every seed is tested on the same items, so the verbs
+    of a draw apply to all its seeds (Owen 2007, doi:10.1214/07-AOAS122). If there is only one verb,
+    its items are drawn one by one.
 
     Args:
         verbs: The verb of each item: (items,).
@@ -90,51 +97,37 @@ class PairedBootstrap:
         return self.seed_means(self.item_means(values))
 
     def interval(self, mean: float, draws: Array) -> Estimate:
-        """The interval of a quantity without bounds, from its ``draws`` around ``mean``.
-
-        It is the expanded percentile interval: a bootstrap of n clusters is too narrow by
-        sqrt((n - 1) / n), and has normal tails where Student's are due. So the tail that is cut off
-        is Phi(-t sqrt(n / (n - 1))) instead of 2.5 % (Hesterberg 2015,
-        doi:10.1080/00031305.2015.1089789). Of few clusters it is Student's, since no draw lies
-        beyond the clusters' own means. It has no ends where there is one cluster, or where all
-        draws agree.
-        """
-        if self.clusters == 1 or np.ptp(draws) < NOTHING:
-            return Estimate(float(mean), None, None)
-        t = float(stats.t.ppf((1 + self.confidence) / 2, self._freedom)) * self._widening
-        if self._few:
-            reach = t * float(draws.std())
-            return Estimate(float(mean), float(mean - reach), float(mean + reach))
-        tail = stats.norm.cdf(-t)
-        low, high = np.quantile(draws, [tail, 1 - tail])
-        return Estimate(float(mean), float(low), float(high))
+        """The interval of an unbounded quantity from its ``draws`` around ``mean``: see
+        :func:`expanded_interval`."""
+        return expanded_interval(mean, draws, self.clusters, self.confidence)
 
     def estimate(self, values: Array) -> Estimate:
         """The mean of ``values`` (seeds, items) with its interval."""
         return self.interval(float(values.mean()), self.means(values))
 
     def accuracy(self, correct: Array) -> Estimate:
-        """The share of right answers in ``correct`` (seeds, items) of 0 or 1, with its interval.
+        """The accuracy of ``correct`` (seeds, items), 0 or 1, with its interval.
 
-        A bootstrap knows only of what has happened: all right, every draw is the same. So the
-        interval also covers the exact one of as many independent items.
+        A bootstrap resamples only what has happened: if all items are correct, every draw is the
+        same. So the interval also covers the exact one of as many independent items.
         """
         exact = binomial_interval(float(correct.mean()), self.items, self.confidence)
         return self._covering(self.estimate(correct), exact, bounds=(0, 1))
 
     def difference(self, values: Array, largest: float = 1.0) -> Estimate:
-        """The mean of paired differences of right answers (seeds, items), with its interval.
+        """The mean of paired differences of correct answers (seeds, items), with its interval.
 
-        Where the bootstrap's ends at zero (draws in which nothing differs are that many) or rests
-        on few clusters, it also covers the exact one of as many independent items: the limits of
-        the share gained less those of the share lost, each at the confidence asked for.
+        If the bootstrap's interval ends at zero (that many draws contain no difference) or rests on
+        few clusters, it also covers the exact one of as many independent items: the limits of the
+        share gained less those of the share lost, each at the given confidence.
 
         Args:
-            largest: The largest difference that an item can have: 1, or 2 of two differences.
+            largest: The largest difference of one item: 1, or 2 for a difference of differences.
         """
         estimate = self.estimate(values)
         ends = (estimate.low, estimate.high)
-        if not self._few and not any(end is None or abs(end) < NOTHING for end in ends):
+        few = too_few(self.clusters, self.confidence)
+        if not few and not any(end is None or abs(end) < NOTHING for end in ends):
             return estimate
         gained, lost = (
             binomial_interval(float(part.mean()) / largest, self.items, self.confidence)
@@ -146,50 +139,118 @@ class PairedBootstrap:
     def _covering(
         self, estimate: Estimate, exact: tuple[float, float], bounds: tuple[float, float]
     ) -> Estimate:
-        """``estimate``, widened to cover the ``exact`` interval and cut at its ``bounds``.
+        independent = self.clusters == self.items
+        alone = independent and too_few(self.clusters, self.confidence)
+        return covering(estimate, exact, bounds, alone)
 
-        The exact one alone where there is no other, or each of the few clusters is one item.
+    def group_difference(self, correct: Array, first: Mask) -> Estimate:
+        """Accuracy on one group of items less that on the others, with its interval.
+
+        The two groups hold different items but may share verbs, so each draw takes verbs with
+        their items of both groups; draws without an item of either group are left out. The number
+        of clusters is that of the group with fewer verbs. The interval also covers that of as
+        many independent items (:func:`newcombe_interval` of both groups' exact limits).
+
+        Args:
+            correct: (seeds, items), 0 or 1.
+            first: (items,), true for the items of the first group; both groups have items.
         """
-        alone = self._few and self.clusters == self.items
-        if alone or estimate.low is None or estimate.high is None:
-            low, high = exact
-        else:
-            low, high = min(estimate.low, exact[0]), max(estimate.high, exact[1])
-        return Estimate(estimate.mean, max(low, bounds[0]), min(high, bounds[1]))
+        draws, accuracies, limits, clusters = [], [], [], []
+        for group in (first, ~first):
+            members = self._members[group]
+            counts = members.sum(axis=0)  # items per cluster
+            with np.errstate(invalid="ignore"):  # 0 / 0 in a draw without the group
+                by_seed = self._cluster_weights @ (correct[:, group] @ members).T
+                by_seed /= (self._cluster_weights @ counts)[:, None]
+            draws.append(self.seed_means(by_seed))
+            accuracies.append(float(correct[:, group].mean()))
+            limits.append(binomial_interval(accuracies[-1], len(members), self.confidence))
+            clusters.append(int((counts > 0).sum()))
+        difference = draws[0] - draws[1]
+        mean = accuracies[0] - accuracies[1]
+        fewest = min(clusters)
+        estimate = expanded_interval(
+            mean, difference[~np.isnan(difference)], fewest, self.confidence
+        )
+        exact = newcombe_interval(accuracies, limits)
+        alone = self.clusters == self.items and too_few(fewest, self.confidence)
+        return covering(estimate, exact, (-1, 1), alone)
 
     def p_value(self, values: Array) -> float:
         """Two-sided p-value of "the true mean of ``values`` (seeds, items) is 0".
 
-        Student's t on the bootstrap's standard error, widened as :meth:`interval` is. Unlike a
-        share of the draws it can be as small as need be. Where all clusters agree there is no error
-        to go by, and the sign test's p is given.
+        Student's t on the bootstrap's standard error, widened as in :func:`expanded_interval`.
+        Unlike a share of the draws it has no smallest value. If all clusters agree there is no
+        standard error, and the p-value is the sign test's.
         """
         mean, draws = float(values.mean()), self.means(values)
-        error = float(draws.std()) * self._widening
+        error = float(draws.std()) * _widening(self.clusters)
         if error < NOTHING:
             return 1.0 if abs(mean) < NOTHING else 2.0 ** (1 - self.clusters)
-        return float(2 * stats.t.sf(abs(mean) / error, self._freedom))
+        return float(2 * stats.t.sf(abs(mean) / error, _freedom(self.clusters)))
 
-    @property
-    def _freedom(self) -> int:
-        return max(1, self.clusters - 1)
 
-    @property
-    def _few(self) -> bool:
-        """Whether even the whole range of the clusters' means holds the truth too seldom: the mean
-        of n draws around it lies on one side with all n with a probability of 2^(1 - n)."""
-        return bool(2.0 ** (1 - self.clusters) > 1 - self.confidence)
+def expanded_interval(mean: float, draws: Array, clusters: int, confidence: float) -> Estimate:
+    """The expanded percentile interval of an unbounded quantity from its bootstrap draws.
 
-    @property
-    def _widening(self) -> float:
-        return float(np.sqrt(1 + 1 / self._freedom))
+    A bootstrap of n clusters is too narrow by sqrt((n - 1) / n), and has normal tails instead of
+    Student's. So the tail that is cut off is Phi(-t sqrt(n / (n - 1))) instead of 2.5 % (Hesterberg
+    2015, doi:10.1080/00031305.2015.1089789). For too few clusters it is Student's interval, since
+    no draw lies beyond the clusters' own means.
+
+    Args:
+        mean: The point estimate.
+        draws: The quantity in each bootstrap draw: (draws,).
+        clusters: The number of independent units that were drawn.
+
+    Returns:
+        An estimate without ends if there is one cluster, or if all draws agree.
+    """
+    if clusters == 1 or np.ptp(draws) < NOTHING:
+        return Estimate(float(mean), None, None)
+    t = float(stats.t.ppf((1 + confidence) / 2, _freedom(clusters))) * _widening(clusters)
+    if too_few(clusters, confidence):
+        reach = t * float(draws.std())
+        return Estimate(float(mean), float(mean - reach), float(mean + reach))
+    tail = stats.norm.cdf(-t)
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return Estimate(float(mean), float(low), float(high))
+
+
+def too_few(clusters: int, confidence: float) -> bool:
+    """Whether even the full range of the clusters' means covers the truth too rarely: all n means
+    lie on one side of it with a probability of 2^(1 - n)."""
+    return bool(2.0 ** (1 - clusters) > 1 - confidence)
+
+
+def _freedom(clusters: int) -> int:
+    return max(1, clusters - 1)
+
+
+def _widening(clusters: int) -> float:
+    return float(np.sqrt(1 + 1 / _freedom(clusters)))
+
+
+def covering(
+    estimate: Estimate, exact: tuple[float, float], bounds: tuple[float, float], alone: bool
+) -> Estimate:
+    """``estimate``, widened to cover the ``exact`` interval and cut at its ``bounds``.
+
+    Args:
+        alone: Use the exact interval alone, as is done if the estimate has no interval.
+    """
+    if alone or estimate.low is None or estimate.high is None:
+        low, high = exact
+    else:
+        low, high = min(estimate.low, exact[0]), max(estimate.high, exact[1])
+    return Estimate(estimate.mean, max(low, bounds[0]), min(high, bounds[1]))
 
 
 def binomial_interval(share: float, items: int, confidence: float) -> tuple[float, float]:
-    """The exact interval of a share of so many independent items (Clopper & Pearson 1934).
+    """The exact interval of a share of ``items`` independent items (Clopper & Pearson 1934).
 
     Args:
-        share: From 0 to 1; a mean over seeds need not be a whole number of items.
+        share: From 0 to 1; as a mean over seeds it need not be a whole number of items.
     """
     tail, hits = (1 - confidence) / 2, share * items
     misses = items - hits
@@ -198,8 +259,21 @@ def binomial_interval(share: float, items: int, confidence: float) -> tuple[floa
     return low, high
 
 
+def newcombe_interval(
+    shares: Sequence[float], limits: Sequence[tuple[float, float]]
+) -> tuple[float, float]:
+    """The interval of the difference of two independent shares from the limits of each, combined
+    by squaring and adding (Newcombe 1998, Statistics in Medicine 17:873)."""
+    (first, second), ((low, high), (other_low, other_high)) = shares, limits
+    difference = first - second
+    return (
+        difference - float(np.hypot(first - low, other_high - second)),
+        difference + float(np.hypot(high - first, second - other_low)),
+    )
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number by Holm's (1979) step-down procedure."""
+    """p-values adjusted for multiple tests by Holm's (1979) step-down procedure."""
     order = np.argsort(p_values, kind="stable")
     adjusted = [0.0] * len(p_values)
     running = 0.0
@@ -209,8 +283,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def mcnemar(before: Array, after: Array) -> dict[str, Any]:
-    """McNemar's exact test on paired right-or-wrong answers (items,)."""
+def mcnemar(before: Array, after: Array) -> McNemar:
+    """McNemar's exact test on paired answers (items,), 1 if correct and 0 if not."""
     gained = int(((before == 0) & (after == 1)).sum())
     lost = int(((before == 1) & (after == 0)).sum())
     p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0

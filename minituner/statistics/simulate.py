@@ -1,30 +1,65 @@
-"""How far the statistics can be trusted: intervals and the elbow's rule on studies whose truth is
-known, drawn with the noise that a real study has."""
+"""Coverage of the intervals and power of the elbow's rule, on simulated studies with known ground
+truth and the noise of a real study."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 from scipy import stats
 
+from minituner.statistics.elbow import Elbow, find_elbow
 from minituner.statistics.intervals import Array, PairedBootstrap, StatisticsSettings
-from minituner.statistics.sweep import Elbow, find_elbow
 
 ITEMS, VERBS, SEEDS, RANKS = 50, 8, 5, (2, 4, 8, 16, 32)
 BASE_ACCURACY = 0.3
 
 
+class CoverageRow(TypedDict):
+    """Shares of the simulated studies whose interval contains the truth, by kind of interval."""
+
+    scenario: str
+    studies: int
+    coverage: float  # of the interval that is used
+    percentile: float  # of the plain percentile interval
+    nested: float  # of one that redraws the verbs within each seed
+
+
+class PowerRow(TypedDict):
+    """How often the elbow's rule finds the true outcome of one scenario, and what else it finds."""
+
+    scenario: str
+    accuracies: list[float]  # by rank
+    truth: str
+    studies: int
+    right: float
+    outcomes: dict[str, float]
+    kneedle_names_a_knee: float
+
+
+class Simulation(TypedDict):
+    """simulation.json: both tables, and what they were made with."""
+
+    items: int
+    verbs: int
+    seeds: int
+    ranks: list[int]
+    base_accuracy: float
+    noise: dict[str, float]
+    coverage: list[CoverageRow]
+    power: list[PowerRow]
+
+
 @dataclass(frozen=True)
 class Noise:
-    """The standard deviations of what makes an answer easy, in a probit model.
+    """Standard deviations of the components of an item's ease, in a probit model.
 
-    An item is answered correctly where ``shift + verb + verb at this rank + item + seed at this
-    rank + rest > 0``; ``rest`` is one draw for each item and seed, the same at every rank, since
-    ranks share a seed's batches and the start of A.
+    An answer is correct if ``shift + verb + verb at this rank + item + seed at this rank + rest``
+    is above 0; ``rest`` is one draw for each item and seed, the same at every rank, since ranks
+    share a seed's batches and the initialization of A.
     """
 
     verb: float = 0.6
@@ -44,7 +79,7 @@ VERB_OF_ITEM = np.arange(ITEMS) * VERBS // ITEMS
 
 
 def simulate_answers(accuracies: Sequence[float], noise: Noise, rng: np.random.Generator) -> Array:
-    """Right-or-wrong answers of one study with the given true accuracies: (ranks, seeds, items)."""
+    """Answers of one study with the given true accuracies: (ranks, seeds, items), 1 if correct."""
     ranks = len(accuracies)
     shift = stats.norm.ppf(accuracies) * noise.total
     by_verb = rng.normal(0, noise.verb, VERBS) + rng.normal(0, noise.verb_and_rank, (ranks, VERBS))
@@ -60,53 +95,57 @@ def simulate_answers(accuracies: Sequence[float], noise: Noise, rng: np.random.G
 
 # --- coverage -----------------------------------------------------------------------------------
 
-# Name, true accuracies (the interval is of the last less the first if there are two), noise.
+# Name, true accuracies (of two, the interval is of the last less the first), noise.
 COVERAGE_SCENARIOS: Mapping[str, tuple[tuple[float, ...], Noise]] = {
     "accuracy 50 %": ((0.5,), Noise()),
     "accuracy 65 %": ((0.65,), Noise()),
     "accuracy 80 %": ((0.8,), Noise()),
     "accuracy 95 %": ((0.95,), Noise()),
-    "accuracy 80 %, verbs alike": ((0.8,), Noise(verb=0, verb_and_rank=0)),
-    "accuracy 80 %, seeds far apart": ((0.8,), Noise(seed_and_rank=0.6)),
+    "accuracy 80 %, equal verbs": ((0.8,), Noise(verb=0, verb_and_rank=0)),
+    "accuracy 80 %, varying seeds": ((0.8,), Noise(seed_and_rank=0.6)),
     "difference of 0 points at 80 %": ((0.8, 0.8), Noise()),
     "difference of 20 points": ((0.6, 0.8), Noise()),
 }
 
 
-def coverage(studies: int, settings: StatisticsSettings, seed: int) -> list[dict[str, Any]]:
-    """How often the interval holds the truth, by scenario.
+def coverage(studies: int, settings: StatisticsSettings, seed: int) -> list[CoverageRow]:
+    """How often the interval contains the truth, by scenario.
 
-    For comparison the same of the plain percentile interval, and of one that draws the verbs anew
-    within each seed (nested), as if every seed had answered other sentences.
+    For comparison also that of the plain percentile interval, and of one that redraws the verbs
+    within each seed (nested), as if every seed had been tested on other sentences.
     """
     bootstrap = _bootstrap(settings)
     nested = _NestedBootstrap(settings)
     tail = (1 - settings.confidence) / 2
-    rows: list[dict[str, Any]] = []
+    rows: list[CoverageRow] = []
     for name, (accuracies, noise) in COVERAGE_SCENARIOS.items():
         rng = np.random.default_rng([seed, len(rows)])
-        truth = accuracies[-1] - (accuracies[0] if len(accuracies) > 1 else 0)
-        held: Counter[str] = Counter()
+        paired = len(accuracies) > 1
+        truth = accuracies[-1] - (accuracies[0] if paired else 0)
+        covered: Counter[str] = Counter()
         for _ in range(studies):
             answers = simulate_answers(accuracies, noise, rng)
-            values = answers[-1] - (answers[0] if len(accuracies) > 1 else 0)
+            values = answers[-1] - (answers[0] if paired else 0)
             draws = bootstrap.means(values)
-            interval = (
-                bootstrap.accuracy(values) if len(accuracies) == 1 else bootstrap.difference(values)
-            )
-            held["coverage"] += int(interval.holds(truth))
-            for other, its in (("percentile", draws), ("nested", nested.means(values))):
-                low, high = np.quantile(its, [tail, 1 - tail])
-                held[other] += int(low <= truth <= high)
+            interval = bootstrap.difference(values) if paired else bootstrap.accuracy(values)
+            covered["coverage"] += int(interval.holds(truth))
+            for kind, its_draws in (("percentile", draws), ("nested", nested.means(values))):
+                low, high = np.quantile(its_draws, [tail, 1 - tail])
+                covered[kind] += int(low <= truth <= high)
         rows.append(
-            {"scenario": name, "studies": studies}
-            | {key: held[key] / studies for key in ("coverage", "percentile", "nested")}
+            {
+                "scenario": name,
+                "studies": studies,
+                "coverage": covered["coverage"] / studies,
+                "percentile": covered["percentile"] / studies,
+                "nested": covered["nested"] / studies,
+            }
         )
     return rows
 
 
 class _NestedBootstrap(PairedBootstrap):
-    """Verbs drawn anew within each seed: for comparison only."""
+    """Redraws the verbs within each seed: for comparison only."""
 
     def __init__(self, settings: StatisticsSettings) -> None:
         super().__init__([str(verb) for verb in VERB_OF_ITEM], SEEDS, settings)
@@ -127,33 +166,33 @@ def _bootstrap(settings: StatisticsSettings) -> PairedBootstrap:
 
 
 def power_scenarios() -> Iterator[tuple[str, str, tuple[float, ...]]]:
-    """Name, the outcome that is true, and the true accuracy at each rank."""
+    """Name, the true outcome, and the true accuracy at each rank."""
     for level in (0.6, 0.8, 0.95):
         yield f"flat at {100 * level:.0f} %", "flat", (level,) * 5
     for step in (0.1, 0.2, 0.3):
-        points = f"{100 * step:.0f} points a rank"
+        points = f"{100 * step:.0f} points per rank"
         top = 0.85
         yield f"elbow at 4, {points}", "elbow 4", (top - step, top, top, top, top)
         yield f"elbow at 8, {points}", "elbow 8", (top - 2 * step, top - step, top, top, top)
     for step in (0.1, 0.15, 0.2):
         accuracies = tuple(0.95 - step * below for below in (4, 3, 2, 1, 0))
-        yield f"rising, {100 * step:.0f} points a rank", "rising", accuracies
+        yield f"rising, {100 * step:.0f} points per rank", "rising", accuracies
 
 
-def power(studies: int, settings: StatisticsSettings, seed: int) -> list[dict[str, Any]]:
-    """How often the elbow's rule names the true outcome, by scenario, and what else it says."""
+def power(studies: int, settings: StatisticsSettings, seed: int) -> list[PowerRow]:
+    """How often the elbow's rule finds the true outcome, by scenario, and what else it finds."""
     bootstrap = _bootstrap(settings)
-    rows: list[dict[str, Any]] = []
+    rows: list[PowerRow] = []
     for name, truth, accuracies in power_scenarios():
         rng = np.random.default_rng([seed, 1, len(rows)])
-        said: Counter[str] = Counter()
+        outcomes: Counter[str] = Counter()
         kneedle = 0
         for _ in range(studies):
             answers = simulate_answers((BASE_ACCURACY, *accuracies), Noise(), rng)
             by_rank = dict(zip(RANKS, answers[1:], strict=True))
-            # The base has no seeds; its answers are those of one.
+            # The base has no seeds: the answers of the first are used.
             elbow = find_elbow(by_rank, answers[0][0], bootstrap, settings)
-            said[outcome_of(elbow)] += 1
+            outcomes[outcome_of(elbow)] += 1
             kneedle += elbow.kneedle is not None
         rows.append(
             {
@@ -161,8 +200,8 @@ def power(studies: int, settings: StatisticsSettings, seed: int) -> list[dict[st
                 "accuracies": list(accuracies),
                 "truth": truth,
                 "studies": studies,
-                "right": said[truth] / studies,
-                "outcomes": {key: said[key] / studies for key in sorted(said)},
+                "right": outcomes[truth] / studies,
+                "outcomes": {key: outcomes[key] / studies for key in sorted(outcomes)},
                 "kneedle_names_a_knee": kneedle / studies,
             }
         )
@@ -177,26 +216,25 @@ def outcome_of(elbow: Elbow) -> str:
 # --- the tables ---------------------------------------------------------------------------------
 
 
-def simulate(studies: int, settings: StatisticsSettings, seed: int) -> dict[str, Any]:
+def simulate(studies: int, settings: StatisticsSettings, seed: int) -> Simulation:
     """Both tables, and what they were made with."""
-    noise = Noise()
     return {
         "items": ITEMS,
         "verbs": VERBS,
         "seeds": SEEDS,
         "ranks": list(RANKS),
         "base_accuracy": BASE_ACCURACY,
-        "noise": {name: getattr(noise, name) for name in Noise.__annotations__},
+        "noise": asdict(Noise()),
         "coverage": coverage(studies, settings, seed),
-        # At 95 % every rank may seem at the ceiling; whether that is said is not asked here.
+        # Without the ceiling rule, which at 95 % would fire before the rule under test.
         "power": power(studies, replace(settings, ceiling_accuracy=1.0), seed),
     }
 
 
-def simulation_tables(results: Mapping[str, Any]) -> str:
+def simulation_tables(results: Simulation) -> str:
     """Both tables as Markdown."""
     lines = [
-        "| scenario | interval holds the truth | plain percentile | verbs drawn within each seed |",
+        "| scenario | interval contains the truth | plain percentile | verbs redrawn per seed |",
         "|---|---|---|---|",
         *(
             f"| {row['scenario']} | **{_percent(row['coverage'])}** "
@@ -204,10 +242,10 @@ def simulation_tables(results: Mapping[str, Any]) -> str:
             for row in results["coverage"]
         ),
         "",
-        "| true curve | the rule says so | what else it says | Kneedle names a knee |",
+        "| true curve | found by the rule | other outcomes | Kneedle names a knee |",
         "|---|---|---|---|",
         *(
-            f"| {row['scenario']} | **{_percent(row['right'])}** | {_others(row)} "
+            f"| {row['scenario']} | **{_percent(row['right'])}** | {_other_outcomes(row)} "
             f"| {_percent(row['kneedle_names_a_knee'])} |"
             for row in results["power"]
         ),
@@ -215,10 +253,10 @@ def simulation_tables(results: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _others(row: Mapping[str, Any]) -> str:
+def _other_outcomes(row: PowerRow) -> str:
     others = {key: share for key, share in row["outcomes"].items() if key != row["truth"]}
     ranked = sorted(others, key=lambda key: -others[key])
-    return ", ".join(f"{key} {_percent(others[key])}" for key in ranked) or "nothing"
+    return ", ".join(f"{key} {_percent(others[key])}" for key in ranked) or "none"
 
 
 def _percent(share: float) -> str:

@@ -1,13 +1,14 @@
-"""items.csv: what a model said to each pair. Ids, verbs and sentences are text, whatever they look
-like: ``1.10`` is another id than ``1.1``, and ``NA`` and ``TRUE`` are words."""
+"""items.csv: a model's scores on each pair. Ids, verbs and sentences are text, whatever they look
+like: ``1.10`` and ``1.1`` are different ids, and ``NA`` and ``TRUE`` are words."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from minituner.results import ItemRow
 from minituner.storage.files import atomic_open, write_text
 
 if TYPE_CHECKING:
@@ -23,8 +24,12 @@ TYPES = {
 }
 
 
-def write_items(path: str | Path, items: Sequence[Mapping[str, Any]]) -> None:
-    """Write per-item results as CSV, whole or not at all."""
+def write_items(path: str | Path, items: Sequence[ItemRow]) -> None:
+    """Write per-item results as CSV, whole or not at all.
+
+    Args:
+        items: At least one; all have the columns of the first.
+    """
     with atomic_open(path) as stream:
         writer = csv.DictWriter(stream, items[0].keys(), lineterminator="\n")
         writer.writeheader()
@@ -32,21 +37,21 @@ def write_items(path: str | Path, items: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_items(path: str | Path) -> pd.DataFrame:
-    """Read per-item results, each column as what it is (``TYPES``); the base's have no seed."""
+    """Read per-item results, each column with its type in ``TYPES``; the base's have no seed."""
     return _read(path, TYPES)
 
 
 def copy_items_of_seed(items: str | Path, seed: int, path: str | Path) -> None:
-    """Copy one seed's answers out of a rank's, as they are written there."""
-    table = _read(items, "str")
+    """Copy one seed's rows of a setting's items.csv, as they are written there."""
+    table = _read(items, dict.fromkeys(TYPES, "str"))
     write_text(path, table[table["seed"] == str(seed)].to_csv(index=False, lineterminator="\n"))
 
 
-def _read(path: str | Path, types: Any) -> pd.DataFrame:
-    import pandas as pd  # 0.4 s, and who only writes needs none
+def _read(path: str | Path, types: Mapping[str, str]) -> pd.DataFrame:
+    import pandas as pd  # here, since it takes 0.4 s, and writing does not need it
 
-    # Only a line feed ends a line, and nothing stands for "missing" but NaN among the numbers.
-    no_number = {} if types == "str" else {column: ["nan"] for column in NATS}
+    # Only a line feed ends a line, and the only word for a missing value is NaN, among numbers.
+    missing = {column: ["nan"] for column in NATS if types[column] != "str"}
     return pd.read_csv(
-        path, dtype=types, keep_default_na=False, na_values=no_number, lineterminator="\n"
+        path, dtype=types, keep_default_na=False, na_values=missing, lineterminator="\n"
     )
