@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from minituner.lora import LoRALinear, lora_layers
-from minituner.results import LayerAudit
+
+if TYPE_CHECKING:
+    from minituner.results import LayerAudit
 
 
 @torch.no_grad()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from minituner.results import ElbowSummary
 from minituner.statistics.intervals import (
     Array,
     Estimate,
@@ -17,6 +16,9 @@ from minituner.statistics.intervals import (
     StatisticsSettings,
     holm,
 )
+
+if TYPE_CHECKING:
+    from minituner.results import ElbowSummary
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Elbow:
         # keys are sorted, has them in numerical order.
         best_minus = {rank: estimate.as_json() for rank, estimate in self.best_minus.items()}
         return cast(
-            ElbowSummary,
+            "ElbowSummary",
             {
                 "outcome": self.outcome,
                 "rank": self.rank,

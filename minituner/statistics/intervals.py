@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from minituner.results import Interval, McNemar
+if TYPE_CHECKING:
+    from minituner.results import Interval, McNemar
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -49,10 +51,14 @@ class Estimate:
         """Whether all of the interval lies above zero."""
         return self.low is not None and self.low > 0
 
+    @property
+    def ends_at_zero(self) -> bool:
+        """Whether an end of the interval is zero, or there is no interval."""
+        return any(end is None or abs(end) < NOTHING for end in (self.low, self.high))
+
 
 class PairedBootstrap:
-    """Bootstrap over seeds and verbs, with the same draws for every rank and for the base, so that
-    differences are paired.
+    """Paired bootstrap over seeds and verbs: every rank and the base use the same draws.
 
     Each draw takes seeds with replacement, and verbs with replacement together with all their
     items, since the items of a verb succeed and fail together (Davison & Hinkley 1997, ch. 3.8).
@@ -97,8 +103,7 @@ class PairedBootstrap:
         return self.seed_means(self.item_means(values))
 
     def interval(self, mean: float, draws: Array) -> Estimate:
-        """The interval of an unbounded quantity from its ``draws`` around ``mean``: see
-        :func:`expanded_interval`."""
+        """An unbounded quantity with its interval, by :func:`expanded_interval`."""
         return expanded_interval(mean, draws, self.clusters, self.confidence)
 
     def estimate(self, values: Array) -> Estimate:
@@ -125,9 +130,7 @@ class PairedBootstrap:
             largest: The largest difference of one item: 1, or 2 for a difference of differences.
         """
         estimate = self.estimate(values)
-        ends = (estimate.low, estimate.high)
-        few = too_few(self.clusters, self.confidence)
-        if not few and not any(end is None or abs(end) < NOTHING for end in ends):
+        if not (estimate.ends_at_zero or too_few(self.clusters, self.confidence)):
             return estimate
         gained, lost = (
             binomial_interval(float(part.mean()) / largest, self.items, self.confidence)
@@ -146,35 +149,41 @@ class PairedBootstrap:
     def group_difference(self, correct: Array, first: Mask) -> Estimate:
         """Accuracy on one group of items less that on the others, with its interval.
 
-        The two groups hold different items but may share verbs, so each draw takes verbs with
-        their items of both groups; draws without an item of either group are left out. The number
-        of clusters is that of the group with fewer verbs. The interval also covers that of as
-        many independent items (:func:`newcombe_interval` of both groups' exact limits).
+        The groups hold different items but may share verbs, so each draw takes verbs with their
+        items of both groups. The interval rests on as many clusters as the group with fewer verbs
+        has. Where that is few, the bootstrap's interval ends at zero, or a group's answers are all
+        correct or all wrong, it also covers that of as many independent items: the exact limits of
+        both accuracies, combined by :func:`newcombe_interval`.
 
         Args:
             correct: (seeds, items), 0 or 1.
             first: (items,), true for the items of the first group; both groups have items.
         """
-        draws, accuracies, limits, clusters = [], [], [], []
-        for group in (first, ~first):
-            members = self._members[group]
-            counts = members.sum(axis=0)  # items per cluster
-            with np.errstate(invalid="ignore"):  # 0 / 0 in a draw without the group
-                by_seed = self._cluster_weights @ (correct[:, group] @ members).T
-                by_seed /= (self._cluster_weights @ counts)[:, None]
-            draws.append(self.seed_means(by_seed))
-            accuracies.append(float(correct[:, group].mean()))
-            limits.append(binomial_interval(accuracies[-1], len(members), self.confidence))
-            clusters.append(int((counts > 0).sum()))
+        groups = (first, ~first)
+        draws = [self._group_means(correct, group) for group in groups]
+        accuracies = [float(correct[:, group].mean()) for group in groups]
+        fewest = min(int(self._members[group].any(axis=0).sum()) for group in groups)
         difference = draws[0] - draws[1]
+        difference = difference[~np.isnan(difference)]
         mean = accuracies[0] - accuracies[1]
-        fewest = min(clusters)
-        estimate = expanded_interval(
-            mean, difference[~np.isnan(difference)], fewest, self.confidence
-        )
-        exact = newcombe_interval(accuracies, limits)
-        alone = self.clusters == self.items and too_few(fewest, self.confidence)
-        return covering(estimate, exact, (-1, 1), alone)
+        estimate = expanded_interval(mean, difference, fewest, self.confidence)
+        few = too_few(fewest, self.confidence)
+        if not (few or estimate.ends_at_zero or any(share in (0, 1) for share in accuracies)):
+            return estimate
+        limits = [
+            binomial_interval(accuracy, int(group.sum()), self.confidence)
+            for accuracy, group in zip(accuracies, groups, strict=True)
+        ]
+        alone = few and self.clusters == self.items
+        return covering(estimate, newcombe_interval(accuracies, limits), (-1, 1), alone)
+
+    def _group_means(self, values: Array, group: Mask) -> Array:
+        """:meth:`means` over the items of a group; NaN in a draw that has none of them."""
+        members = self._members[group]
+        with np.errstate(invalid="ignore"):
+            by_seed = self._cluster_weights @ (values[:, group] @ members).T
+            by_seed /= (self._cluster_weights @ members.sum(axis=0))[:, None]
+        return self.seed_means(by_seed)
 
     def p_value(self, values: Array) -> float:
         """Two-sided p-value of "the true mean of ``values`` (seeds, items) is 0".

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minituner.results import ItemRow
 from minituner.storage.files import atomic_open, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from minituner.results import ItemRow
 
 TEXT = ("split", "id", "prompt", "verb", "form", "complement", "correct_form", "wrong_form")
 WHOLE = ("seed", "correct", "text_tokens", "target_tokens")

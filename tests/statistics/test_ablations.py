@@ -17,7 +17,7 @@ from minituner.pipeline.arms import arms_of, enabled_arms, parameters_of, study_
 from minituner.pipeline.config import config_subset, read_config
 from minituner.pipeline.nested import flat, with_changes
 from minituner.reporting.ablations_report import differs, interpret_arm, render_ablations
-from minituner.statistics.ablations import Result, choose, compare_runs, front
+from minituner.statistics.ablations import Result, choose, compare_runs, pareto_front
 from minituner.statistics.intervals import StatisticsSettings
 
 STUDY = "28-lora-ablate-rank"
@@ -165,7 +165,7 @@ PER_VERB = 6
 
 
 def items(shares: dict[str, float], drift_nats: float, seeds: tuple[int, ...] | None) -> Any:
-    """Test items of four verbs, each right in the given share, and two control items."""
+    """Test items of four verbs, the given share of each correct, and two control items."""
     rows = []
     for seed in seeds or (0,):
         for verb in VERBS:
@@ -227,7 +227,7 @@ def compare(*results: Result, size_limit: float = 0.01) -> dict[str, Any]:
     return compare_runs(results, SETTINGS, size_limit)
 
 
-def test_a_row_is_what_the_sweep_says_and_what_validation_says() -> None:
+def test_compare_runs_row() -> None:
     (row,) = compare(result("study", 1.0, drift_nats=0.1))["rows"]
     assert row["is_study"] and row["versus_study"] is None
     assert row["accuracy"]["mean"] == 1.0
@@ -239,7 +239,7 @@ def test_a_row_is_what_the_sweep_says_and_what_validation_says() -> None:
     assert row["base_accuracy"] == 0.5
 
 
-def test_a_run_is_held_against_the_study_at_its_rank() -> None:
+def test_versus_study_at_the_same_rank() -> None:
     summary = compare(
         result("study", 0.5, rank=2),
         result("study", 1.0, rank=8),
@@ -251,12 +251,12 @@ def test_a_run_is_held_against_the_study_at_its_rank() -> None:
     assert versus[:2] == [None, None]
     assert versus[2]["mean"] == pytest.approx(0.5)
     assert versus[3]["mean"] == 0 and versus[3]["adjusted_p"] == 1
-    # All weights have no rank: held against the arm's first study run.
+    # All weights have no rank: compared with the arm's first study run.
     assert versus[4]["mean"] == pytest.approx(-0.5)
     assert all(v["adjusted_p"] >= v["p"] for v in versus[2:])
 
 
-def test_the_gap_over_the_ranks_is_told_for_each_setting() -> None:
+def test_rank_effects_of_each_setting() -> None:
     summary = compare(
         result("study", 0.5, rank=2),
         result("study", 1.0, rank=8),
@@ -272,7 +272,7 @@ def test_the_gap_over_the_ranks_is_told_for_each_setting() -> None:
     assert compare(result("study", 1.0))["gaps"] == {}
 
 
-def test_validation_chooses_among_what_is_small_enough_or_among_full_runs() -> None:
+def test_choose_among_small_adapters_or_full_runs() -> None:
     small = result("small", 0.5, val_perplexity=1.4)
     large = result("large", 1.0, val_perplexity=1.1, size_ratio=0.02)
     summary = compare(result("study", 1.0), small, large)
@@ -283,7 +283,7 @@ def test_validation_chooses_among_what_is_small_enough_or_among_full_runs() -> N
     assert choose(compare(large)["rows"], 0.01) is None
 
 
-def test_the_front_holds_what_nothing_beats_in_both() -> None:
+def test_pareto_front() -> None:
     rows = compare(
         result("a", 1.0, 0.2),
         result("b", 0.5, 0.1),
@@ -291,16 +291,16 @@ def test_the_front_holds_what_nothing_beats_in_both() -> None:
         result("c", 0.0, 0.0),
         result("like c", 0.0, 0.0),
     )["rows"]
-    assert [row["run"] for row in front(rows)] == ["a", "b", "c", "like c"]
+    assert [row["run"] for row in pareto_front(rows)] == ["a", "b", "c", "like c"]
 
 
 def left_out(verb: str, share: float) -> Result:
-    """A run that was trained on every verb but one: right on all others, there in a share."""
+    """A run trained on every verb except one: all others are correct, of that one a share."""
     change = {"train.held_out_verb": verb}
     return result(verb, 1.0, changes=change, shares={verb: share})
 
 
-def test_a_left_out_verb_is_asked_about_alone_and_all_of_them_together() -> None:
+def test_held_out_verbs_alone_and_pooled() -> None:
     summary = compare(
         result("study", 1.0), left_out("go", 0.5), left_out("eat", 1.0), left_out("see", 0.0)
     )
@@ -314,19 +314,19 @@ def test_a_left_out_verb_is_asked_about_alone_and_all_of_them_together() -> None
     assert pooled["study"]["mean"] == 1.0
     assert summary["rows"][1]["versus_study"]["mean"] == pytest.approx(-0.5)
     assert compare(result("study", 1.0))["held_out"] is None
-    assert summary["chosen"] is None and summary["front"] == [], "other sentences, other scales"
+    assert summary["chosen"] is None and summary["front"] == [], "tested on different sentences"
 
 
-def test_a_verb_that_two_runs_left_out_is_not_counted_twice() -> None:
+def test_pool_held_out_refuses_a_verb_of_two_runs() -> None:
     assert compare(left_out("go", 0.5), left_out("go", 1.0))["held_out"] is None
 
 
-def test_a_left_out_verb_without_a_test_sentence_is_refused() -> None:
+def test_held_out_verb_without_a_test_sentence_is_refused() -> None:
     with pytest.raises(UserError, match="no test sentence of the verb that was left out"):
         compare(left_out("write", 0.5))
 
 
-def test_drifts_are_compared_on_the_same_draws() -> None:
+def test_versus_study_compares_drifts_on_the_same_draws() -> None:
     versus = compare(result("study", 1.0, 0.1), result("more", 1.0, 0.2))["rows"][1]["versus_study"]
     rows = compare(result("study", 1.0, 0.1), result("more", 1.0, 0.2))["rows"]
     difference = rows[1]["text_drift"]["mean"] - rows[0]["text_drift"]["mean"]
@@ -408,7 +408,7 @@ def test_a_full_run_that_learns_less_is_not_held_against_the_forgetting() -> Non
     assert "No full run gains as much as LoRA does." in interpret_arm(summary)
 
 
-def test_of_equals_in_validation_accuracy_the_likelier_answers_win() -> None:
+def test_choose_breaks_ties_by_perplexity() -> None:
     rows = compare(result("a", 1.0, val_perplexity=1.4), result("b", 0.5, val_perplexity=1.2))[
         "rows"
     ]

@@ -1,4 +1,4 @@
-"""The elbow on constructed curves, and the sweep's summary by hand."""
+"""The sweep's summary, computed by hand."""
 
 from __future__ import annotations
 
@@ -6,81 +6,12 @@ import json
 import math
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+from studies import SETTINGS
 
-from minituner.statistics.intervals import PairedBootstrap, StatisticsSettings
-from minituner.statistics.sweep import Elbow, complement_labels, find_elbow, kneedle, summarize
-
-SETTINGS = StatisticsSettings(bootstrap_draws=2000)
-VERBS = [f"verb-{i // 8}" for i in range(64)]  # eight verbs, eight items each
-RANKS = (2, 4, 8, 16, 32)
-
-
-def bootstrap(n_seeds: int = 5) -> PairedBootstrap:
-    return PairedBootstrap(VERBS, n_seeds, SETTINGS)
-
-
-def answers(shares: dict[int, float], seed: int = 0) -> dict[int, np.ndarray]:
-    """(5 seeds, 64 items) for each rank, each item right where its own draw is below the share."""
-    draws = np.random.default_rng(seed).uniform(size=(5, 64))
-    return {rank: (draws < share).astype(float) for rank, share in shares.items()}
-
-
-def decide(shares: dict[int, float], base_share: float = 0.3, seed: int = 0) -> Elbow:
-    base = (np.random.default_rng(99).uniform(size=64) < base_share).astype(float)
-    return find_elbow(answers(shares, seed), base, bootstrap(), SETTINGS)
-
-
-@pytest.mark.parametrize(
-    ("shares", "outcome", "rank"),
-    [
-        ({r: 0.75 for r in RANKS}, "flat", None),
-        ({2: 0.45, 4: 0.85, 8: 0.85, 16: 0.85, 32: 0.85}, "elbow", 4),
-        ({2: 0.4, 4: 0.6, 8: 0.88, 16: 0.88, 32: 0.88}, "elbow", 8),
-        ({2: 0.35, 4: 0.5, 8: 0.62, 16: 0.75, 32: 0.95}, "rising", 32),
-        ({r: 0.3 for r in RANKS}, "floor", None),
-        ({r: 0.55 for r in RANKS}, "floor", None),  # above the base, but not surely so
-        ({r: 1.0 for r in RANKS}, "ceiling", None),
-        ({8: 0.8}, "flat", None),
-    ],
-)
-def test_the_outcome_is_the_one_that_was_built_in(
-    shares: dict[int, float], outcome: str, rank: int | None
-) -> None:
-    elbow = decide(shares, base_share=0.3 if outcome != "floor" else 0.5)
-    assert (elbow.outcome, elbow.rank) == (outcome, rank)
-
-
-def test_a_flat_curve_is_called_flat_where_kneedle_names_a_knee() -> None:
-    flat = [decide({r: 0.75 for r in RANKS}, seed=seed) for seed in range(20)]
-    noisy = {r: 0.75 + 0.01 * (-1) ** i for i, r in enumerate(RANKS)}
-    assert all(elbow.outcome == "flat" for elbow in flat)
-    assert kneedle(noisy) in RANKS
-
-
-def test_kneedle_needs_three_ranks_and_finds_the_corner_of_two_lines() -> None:
-    assert kneedle({2: 0.1, 4: 0.9}) is None
-    # Straight up to 8 and level from there: farthest above the chord on the log2 axis.
-    assert kneedle({2: 0.2, 4: 0.5, 8: 0.8, 16: 0.8, 32: 0.8}) == 8
-
-
-def test_the_elbow_is_held_against_the_best_rank_with_adjusted_p_values() -> None:
-    elbow = decide({2: 0.4, 4: 0.6, 8: 0.88, 16: 0.88, 32: 0.88})
-    assert elbow.best_rank == 8, "the smallest of equals"
-    assert set(elbow.adjusted_p) == {2, 4, 16, 32}
-    assert elbow.adjusted_p[2] < elbow.adjusted_p[4] < 0.05
-    # 16 and 32 answer exactly as 8 does.
-    assert elbow.adjusted_p[16] == elbow.adjusted_p[32] == 1.0
-    # Yet 64 sentences cannot exclude a difference of 1 - 0.025^(1/64).
-    assert elbow.best_minus[16].mean == 0
-    assert elbow.best_minus[16].high == pytest.approx(0.0560, abs=5e-5)
-    assert elbow.best_minus[4].above_zero
-    answered = answers({2: 0.4, 32: 0.88})
-    gap = elbow.largest_minus_smallest
-    assert gap.mean == pytest.approx(answered[32].mean() - answered[2].mean())
-    assert 0 < gap.low < gap.mean < gap.high
+from minituner.statistics.sweep import complement_labels, summarize
 
 
 def items(
@@ -89,8 +20,8 @@ def items(
     order: list[int] | None = None,
     control_nll: float = 10.0,
 ) -> pd.DataFrame:
-    """Test items with a row of val and two of control; those cost so many nats over 4 tokens, and
-    half of that over 2 in the answer."""
+    """Test items with a row of val and two of control, with a loss of ``control_nll`` nats over
+    4 tokens, half of it over the 2 of the answer."""
     shared = {"form": "past_simple", "text_tokens": 4, "target_tokens": 2}
     rows: list[dict[str, Any]] = [
         {
@@ -136,7 +67,7 @@ def rank_metrics(rank: int, accuracies: list[float]) -> dict[str, Any]:
     }
 
 
-def test_neither_the_order_of_the_ranks_nor_of_the_rows_changes_the_summary() -> None:
+def test_summarize_does_not_depend_on_the_order_of_ranks_or_rows() -> None:
     metrics = [rank_metrics(2, [0.5, 0.5]), rank_metrics(8, [1.0, 0.75])]
     tables = [
         pd.concat([items([1, 1, 0, 0], 0), items([1, 0, 0, 1], 1)]),
@@ -158,14 +89,14 @@ def test_neither_the_order_of_the_ranks_nor_of_the_rows_changes_the_summary() ->
         assert row["mcnemar_headline_seed"] == expected_row["mcnemar_headline_seed"]
 
 
-def test_the_headline_seed_is_the_first_that_was_evaluated_and_not_the_smallest() -> None:
+def test_summarize_takes_the_first_seed_as_the_headline() -> None:
     tuned = pd.concat([items([1, 1, 1, 1], 7), items([0, 0, 0, 0], 3)])
     summary = summarize(items([1, 0, 0, 0]), [rank_metrics(8, [1.0, 0.0])], [tuned], SETTINGS)
     assert summary["ranks"][0]["mcnemar_headline_seed"] == {"gained": 3, "lost": 0, "p": 0.25}
 
 
-def test_the_summary_of_two_ranks_by_hand() -> None:
-    # Two seeds whose control texts cost 0.4 and 0.8 nats more, over 8 tokens each.
+def test_summarize_two_ranks_by_hand() -> None:
+    # Two seeds whose control texts have a loss 0.4 and 0.8 nats higher, over 8 tokens each.
     tuned = {
         2: pd.concat(
             [
@@ -191,11 +122,11 @@ def test_the_summary_of_two_ranks_by_hand() -> None:
     assert two["margin_nats"]["mean"] == pytest.approx(0.0)
     assert two["text_drift"]["mean"] == pytest.approx((math.exp(0.05) + math.exp(0.1)) / 2 - 1)
     assert two["target_drift"]["mean"] == pytest.approx((math.exp(0.05) + math.exp(0.1)) / 2 - 1)
-    # Two verbs that agree, two seeds of e^0.05 and e^0.1: Student's t of one degree of freedom on
-    # the bootstrap's error, which for two is half their distance, by sqrt(2), widened by it again.
+    # Two verbs that agree, two seeds of e^0.05 and e^0.1: Student's t with one degree of freedom,
+    # times the bootstrap's error (half their distance over sqrt(2)), widened by sqrt(2).
     reach = 12.706 * (math.exp(0.1) - math.exp(0.05)) / 2
     assert two["text_drift"]["low"] == pytest.approx(two["text_drift"]["mean"] - reach, rel=0.05)
-    assert eight["text_drift"] == {"mean": 0.0, "low": None, "high": None}, "all alike"
+    assert eight["text_drift"] == {"mean": 0.0, "low": None, "high": None}, "all the same"
     assert eight["accuracy_by_seed"] == [1.0, 0.75]
     assert two["mcnemar_headline_seed"] == {"gained": 1, "lost": 0, "p": 1.0}
     assert [row["layer"] for row in two["scale_audit"]] == ["fc1", "fc2", "all"]
@@ -222,9 +153,18 @@ def test_the_summary_of_two_ranks_by_hand() -> None:
         "no complement": (1, 0.0, 0.0, 1.0),
         "trained complement": (2, 0.5, 0.75, 0.75),
     }
+    assert summary["generalization"] is not None
+    two, eight = (summary["generalization"]["difference"][rank] for rank in ("2", "8"))
+    assert (two["mean"], eight["mean"]) == (0.5 - 0.75, 1.0 - 0.75)
+    # One new sentence, 1 of 1 correct at rank 8: its exact limits are 2.5 and 100 %, and those of
+    # 1.5 of 2 are the roots of two beta functions.
+    low = float(stats.beta.ppf(0.025, 1.5, 1.5))
+    assert eight["high"] == pytest.approx(0.25 + 0.75 - low)
+    high = float(stats.beta.ppf(0.975, 2.5, 0.5))
+    assert eight["low"] == pytest.approx(0.25 - math.hypot(1 - 0.025, high - 0.75))
 
 
-def test_a_study_of_one_test_sentence_and_one_control_sentence_claims_next_to_nothing() -> None:
+def test_summarize_one_test_and_one_control_sentence() -> None:
     base = items([0]).query("id != 'c-play'")
     tuned = pd.concat(
         items([1], seed, control_nll=10.2 + seed).query("id != 'c-play'") for seed in (0, 1)
@@ -241,16 +181,30 @@ def test_a_study_of_one_test_sentence_and_one_control_sentence_claims_next_to_no
     json.dumps(summary, allow_nan=False)
 
 
-def test_a_drift_falls_by_no_more_than_all() -> None:
-    """Of two control verbs Student's interval is wide enough to say so."""
+def test_drift_interval_ends_at_minus_one() -> None:
+    """With two control verbs Student's interval would go below."""
     tuned = pd.concat([items([1, 1, 1, 1], 0, control_nll=1.0), items([1, 1, 1, 1], 1)])
     summary = summarize(items([1, 0, 0, 0]), [rank_metrics(8, [1.0, 1.0])], [tuned], SETTINGS)
     assert summary["ranks"][0]["text_drift"]["low"] == -1.0
 
 
-def test_a_complement_is_new_if_no_training_prompt_had_it() -> None:
+def test_complement_labels() -> None:
     assert complement_labels(["home", "", "to school"], {"home"}) == [
         "trained complement",
         "no complement",
         "new complement",
     ]
+
+
+def test_generalization_needs_new_and_trained_complements() -> None:
+    base = items([1, 0, 0, 0])
+    tuned = pd.concat([items([1, 1, 0, 0], 0), items([1, 0, 0, 1], 1)])
+    metrics = [rank_metrics(2, [0.5, 0.5])]
+    for trained in ([], ["to school", "home", "soup"]):
+        assert summarize(base, metrics, [tuned], SETTINGS, trained)["generalization"] is None
+
+
+def test_summarize_refuses_full_fine_tuning() -> None:
+    metrics = rank_metrics(2, [0.5, 0.5]) | {"rank": None}
+    with pytest.raises(ValueError, match="rank"):
+        summarize(items([1, 0, 0, 0]), [metrics], [items([1, 1, 0, 0], 0)], SETTINGS)

@@ -1,4 +1,4 @@
-"""items.csv: whatever a row's texts look like, they come through to the summary as they are."""
+"""items.csv: texts reach the summary unchanged, whatever they look like."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from minituner.statistics.sweep import summarize
 from minituner.storage.items import copy_items_of_seed, read_items, write_items
 
 SETTINGS = StatisticsSettings(bootstrap_draws=200)
-# A column all of whose words look like numbers or truth values is what a reader takes for such.
+# A reader guesses a column's type from its words, if all of them look like numbers, say.
 IDS = {
     "numbers": ["1", "01", "1.0", "1.1", "1.10", "1e5", "100000", "1e05", "-0", "inf", "nan", "0"],
     "truth values": ["TRUE", "true", "True", "FALSE", "false", "False"],
@@ -88,7 +88,7 @@ def pairs(rows: list[Row], verbs: dict[str, Verb], tokenizer: Tokenizer) -> list
 
 
 def answers(pairs: list[TokenizedPair], margin: float) -> list[dict[str, Any]]:
-    """Every pair as an item of test and of control."""
+    """Every pair as an item of test and of control, all with the same margin."""
     judgments = [Judgment(margin, margin)] * len(pairs)
     losses = [Losses(2.5, 10, 1.25, 4)] * len(pairs)
     return [
@@ -119,7 +119,7 @@ def rank_metrics() -> dict[str, Any]:
     }
 
 
-def test_any_id_verb_or_text_comes_through_to_the_summary(
+def test_items_keep_any_id_verb_or_text(
     kind: str, rows: list[Row], pairs: list[TokenizedPair], tmp_path: Path
 ) -> None:
     write_items(tmp_path / "base.csv", answers(pairs, -1.0))
@@ -146,9 +146,7 @@ def test_any_id_verb_or_text_comes_through_to_the_summary(
     assert compare_runs(results, SETTINGS, 0.01)["held_out"]["sentences"] == by_verb[lemma]
 
 
-def test_one_seeds_answers_are_copied_as_they_are_written(
-    pairs: list[TokenizedPair], tmp_path: Path
-) -> None:
+def test_copy_items_of_seed_keeps_the_bytes(pairs: list[TokenizedPair], tmp_path: Path) -> None:
     items = answers(pairs, 1.0)
     write_items(tmp_path / "all.csv", of_seeds(items))
     write_items(tmp_path / "one.csv", [{"seed": 10, **row} for row in items])
@@ -156,8 +154,8 @@ def test_one_seeds_answers_are_copied_as_they_are_written(
     assert (tmp_path / "copied.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
 
 
-def test_a_line_break_inside_a_text_ends_no_line(tmp_path: Path) -> None:
-    """The rows' reader refuses them; a table that has one is read as it was written even so."""
+def test_read_items_with_a_line_break_in_a_text(tmp_path: Path) -> None:
+    """The corpus reader refuses them, but a table that has one is read as it was written."""
     items = [
         {"id": "a\rb", "prompt": "x\ny", "margin_nats": "nan"},
         {"id": "\r", "prompt": "\u2028"},
