@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from project import ROOT
 from tokenizers import Tokenizer
 
@@ -18,7 +19,7 @@ from minituner.data.filter import pair_of_row
 from minituner.data.pairs import TokenizedPair
 from minituner.data.tokenize import tokenize_pair
 from minituner.data.verbs import Verb, load_verbs
-from minituner.evaluate import Judgment, Losses, item_rows
+from minituner.evaluate import PairScore, item_rows
 from minituner.statistics.ablations import Result, compare_runs
 from minituner.statistics.intervals import StatisticsSettings
 from minituner.statistics.sweep import summarize
@@ -89,12 +90,15 @@ def pairs(rows: list[Row], verbs: dict[str, Verb], tokenizer: Tokenizer) -> list
 
 def answers(pairs: list[TokenizedPair], margin: float) -> list[dict[str, Any]]:
     """Every pair as an item of test and of control, all with the same margin."""
-    judgments = [Judgment(margin, margin)] * len(pairs)
-    losses = [Losses(2.5, 10, 1.25, 4)] * len(pairs)
-    return [
-        *item_rows("test", pairs, judgments, losses),
-        *item_rows("control", pairs, judgments, losses),
-    ]
+    score = PairScore(
+        text=torch.full((10,), -0.25),
+        target=torch.full((4,), -0.25),
+        correct=torch.tensor([-2.0]),
+        wrong=torch.tensor([-2.0 - margin]),
+        greedy_prefix=[],
+    )
+    scores = [score] * len(pairs)
+    return [*item_rows("test", pairs, scores), *item_rows("control", pairs, scores)]
 
 
 def of_seeds(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
