@@ -61,11 +61,11 @@ def test_the_statistics_are_as_good_as_they_are_said_to_be() -> None:
     for row in results["coverage"]:
         assert row["studies"] >= 400
         # Near the top, and of verbs that are alike, the exact interval is the wider, by its nature.
-        exact = row["scenario"] in ("accuracy 95 %", "accuracy 80 %, verbs alike")
+        exact = row["scenario"] in ("accuracy 95 %", "accuracy 80 %, equal verbs")
         assert 0.92 <= row["coverage"] <= (1 if exact else 0.98), row
     rows = {row["scenario"]: row for row in results["power"]}
     flat = [row for row in rows.values() if row["truth"] == "flat"]
-    elbows = [rows[f"elbow at {rank}, 30 points a rank"] for rank in (4, 8)]
+    elbows = [rows[f"elbow at {rank}, 30 points per rank"] for rank in (4, 8)]
     assert len(flat) == 3
     assert all(row["right"] >= 0.9 for row in flat)
     assert all(row["right"] >= 0.85 for row in elbows)
