@@ -33,6 +33,15 @@ SEEDS = (1, 2, 4, 8, 16)
 WIDTHS = (96, 192, 384, 768)
 ROWS = (1_000, 10_000, 100_000, 1_000_000)
 STAGES = ("filter", "split", "tokenize")
+# What savings.py takes out, and what it puts in; it imports torch, so its names are repeated here.
+KEPT = (
+    "cached activations",
+    "last block only where needed",
+    "no padding",
+    "shared prefixes",
+    "all of these",
+)
+NOT_KEPT = ("dropout from 16 random bits", "the optimizer's kernel, called directly")
 
 
 def training(repetitions: int, scratch: Path) -> dict[str, Any]:
@@ -99,6 +108,39 @@ def evaluation(repetitions: int, scratch: Path) -> dict[str, Any]:
         {"evaluate": partial(measure.python, "evaluate.py", "--out", scratch)}, repetitions
     )
     return measure.summary(usages["evaluate"])
+
+
+def savings(repetitions: int, scratch: Path) -> dict[str, Any]:
+    """One rank's training and evaluation without each saving of the fast path, and with those that
+    were tried and not kept; all in turn."""
+    variants = ("as it is", *KEPT, *NOT_KEPT)
+    usages = measure.alternate(
+        {
+            f"{variant}: {job}": partial(
+                measure.python, "savings.py", variant, job, "--out", scratch / "savings"
+            )
+            for variant in variants
+            for job in ("train", "evaluate")
+        },
+        repetitions,
+    )
+
+    def seconds(variant: str, job: str) -> list[float]:
+        return [usage.wall_seconds for usage in usages[f"{variant}: {job}"]]
+
+    found = {}
+    for variant in variants:
+        train, evaluate = seconds(variant, "train"), seconds(variant, "evaluate")
+        shares = []
+        for i, whole in enumerate(map(sum, zip(train, evaluate, strict=True))):
+            now = seconds("as it is", "train")[i] + seconds("as it is", "evaluate")[i]
+            shares.append(1 - now / whole if variant not in NOT_KEPT else 1 - whole / now)
+        found[variant] = {
+            "train_seconds": measure.spread(train),
+            "evaluate_seconds": measure.spread(evaluate),
+            "saved_share": measure.spread(shares),
+        }
+    return {"variants": found, "not_kept": list(NOT_KEPT)}
 
 
 def data(repetitions: int, scratch: Path) -> dict[str, Any]:
@@ -226,7 +268,18 @@ def _printed(script: str, scratch: Path, *arguments: object) -> dict[str, Any]:
 
 SECTIONS: dict[str, Callable[[int, Path], dict[str, Any]]] = {
     function.__name__: function
-    for function in (training, step, evaluation, data, ranks, seeds, widths, pipeline, profile)
+    for function in (
+        training,
+        step,
+        evaluation,
+        savings,
+        data,
+        ranks,
+        seeds,
+        widths,
+        pipeline,
+        profile,
+    )
 }
 
 

@@ -127,6 +127,38 @@ def _evaluation(found: Mapping[str, Any]) -> str:
     )
 
 
+def _savings(found: Mapping[str, Any]) -> str:
+    kept = {name: row for name, row in found["variants"].items() if name not in found["not_kept"]}
+    lines = [
+        "## What the fast path saves",
+        "",
+        "One rank's job, training five seeds and evaluating them, without each saving of "
+        "`minituner/fast/`: how much longer the job takes without it, as a share of that longer "
+        "time. Each is taken out alone, so the shares do not add up.",
+        "",
+        *SAVINGS_HEAD,
+        *(_saving(name, row) for name, row in kept.items()),
+        "",
+        "Not kept, since each saves less than 8 % of the job (`benchmarks/savings.py` still has "
+        "them): the job with each put in, and how much shorter it is than the job as it is.",
+        "",
+        *SAVINGS_HEAD,
+        *(_saving(name, found["variants"][name]) for name in found["not_kept"]),
+    ]
+    return "\n".join(lines)
+
+
+SAVINGS_HEAD = ("| | training, s | evaluation, s | saves, % |", "|---|---|---|---|")
+
+
+def _saving(name: str, row: Mapping[str, Any]) -> str:
+    percent = {key: 100 * value for key, value in row["saved_share"].items()}
+    return (
+        f"| {name} | {shown(row['train_seconds'])} | {shown(row['evaluate_seconds'])} "
+        f"| {'' if name == 'as it is' else shown(percent)} |"
+    )
+
+
 def _profile(found: Mapping[str, Any]) -> str:
     import_torch = shown(found["import torch"]["wall_seconds"])
     lines = [
@@ -188,6 +220,7 @@ SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "training": _training,
     "step": _step,
     "evaluation": _evaluation,
+    "savings": _savings,
     "data": _data,
     "profile": _profile,
 }

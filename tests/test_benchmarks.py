@@ -68,3 +68,10 @@ def test_ratio_bound_follows_the_figures(results: ModuleType, trainer: float, ve
     )
     assert "30.0 s, 15.0 s are the matrix products of 10 steps, 5.0 s the rest" in text
     assert verdict in text
+
+
+def test_savings_of_the_bench_are_those_of_its_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    bench, savings = (importlib.import_module(name) for name in ("bench", "savings"))
+    assert tuple(savings.KEPT) == bench.KEPT
+    assert tuple(savings.NOT_KEPT) == bench.NOT_KEPT
