@@ -1,0 +1,35 @@
+"""The Jinja environment of the reports: a name that no results file holds is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from minituner import commands
+from minituner.reporting.formats import FILTERS
+
+
+def environment(folder: str | Path) -> jinja2.Environment:
+    """An environment with the templates of one folder, which may import each other's macros."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    made.filters.update(FILTERS)
+    made.globals.update(snakemake=commands.snakemake, make=commands.make)
+    return made
+
+
+def render_template(template: str | Path, context: Mapping[str, Any]) -> str:
+    """A template with its values filled in.
+
+    Raises:
+        jinja2.UndefinedError: The template uses a name that the context lacks.
+    """
+    path = Path(template)
+    return environment(path.parent).get_template(path.name).render(context)
