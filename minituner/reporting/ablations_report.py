@@ -147,7 +147,7 @@ def arm_verdict(summary: ArmSummary) -> ArmVerdict:
         several_ranks=len({row["rank"] for row in rows} - {None}) > 1,
         smallest_p=min((p for _, p in p_values), default=None),
         differing=differing,
-        rank_changes=[_rank_change(name, gap, rows) for name, gap in summary["gaps"].items()],
+        rank_changes=_rank_changes(summary),
         varies_scaling=any(SCALING_KEYS & row["changes"].keys() for row in rows),
         has_contrasts=any(gap["versus_study"] for gap in summary["gaps"].values()),
         study=study,
@@ -180,11 +180,16 @@ def _body(summary: ArmSummary, has_full: bool, chosen: ArmRow | None) -> str:
     return "choice" if summary["front"] else "nothing"
 
 
-def _rank_change(name: str, gap: RankEffect, rows: Sequence[ArmRow]) -> RankChange:
-    own = [row for row in rows if row["run"] == name]
-    contrast = gap["versus_study"]
-    differs = contrast is not None and excludes_zero(contrast)
-    return RankChange(name, own[0], own[-1], gap, excludes_zero(gap), differs)
+def _rank_changes(summary: ArmSummary) -> list[RankChange]:
+    """The changes over the ranks, in the order of the arm's runs."""
+    found = []
+    for name in dict.fromkeys(row["run"] for row in summary["rows"]):
+        if (gap := summary["gaps"].get(name)) is not None:
+            own = [row for row in summary["rows"] if row["run"] == name]
+            contrast = gap["versus_study"]
+            differs = contrast is not None and excludes_zero(contrast)
+            found.append(RankChange(name, own[0], own[-1], gap, excludes_zero(gap), differs))
+    return found
 
 
 def _forgetting(full: ArmRow | None) -> Forgetting | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def environment(folder: str | Path) -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    made.filters.update(FILTERS)
+    made.filters.update({name: _of_defined(function) for name, function in FILTERS.items()})
     made.globals.update(snakemake=commands.snakemake, make=commands.make)
     return made
 
@@ -33,3 +34,15 @@ def render_template(template: str | Path, context: Mapping[str, Any]) -> str:
     """
     path = Path(template)
     return environment(path.parent).get_template(path.name).render(context)
+
+
+def _of_defined(function: Callable[..., str]) -> Callable[..., str]:
+    """A filter that names an undefined value, which would fail without its name in a format."""
+
+    @wraps(function)
+    def checked(value: Any, *arguments: Any) -> str:
+        if isinstance(value, jinja2.Undefined):
+            str(value)  # raises jinja2.UndefinedError
+        return function(value, *arguments)
+
+    return checked
