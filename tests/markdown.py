@@ -23,5 +23,12 @@ def prose_of(text: str) -> str:
 
 
 def links_of(text: str) -> list[str]:
-    """The targets of its links and images, without their anchors."""
-    return [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
+    """The targets of its links and images within the project."""
+    return [link for link in re.findall(r"\]\(([^)\s]+)", text) if "://" not in link]
+
+
+def anchors_of(text: str) -> set[str]:
+    """The names that a link may have after its ``#``: headings as GitHub names them, and ids."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return slugs | set(re.findall(r'<a id="([^"]+)">', text))
