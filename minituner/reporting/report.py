@@ -97,8 +97,8 @@ def report_context(results: Results, settings: Mapping[str, Any]) -> dict[str, A
     before, after = metrics["before"], metrics["after"]
     tested = {row["label"].rpartition("/")[0] for row in sweep["by_verb_and_form"]}
     return {
-        **results,
         **settings,
+        **results,
         "before": before,
         "after": after,
         "ranks": [row["rank"] for row in sweep["ranks"]],
