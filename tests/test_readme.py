@@ -119,7 +119,7 @@ def test_the_statistics_are_as_good_as_they_are_said_to_be() -> None:
     results = json.loads((SIMULATION / "simulation.json").read_text())
     for row in results["coverage"]:
         assert row["studies"] >= 400
-        # Near the top, and for verbs that are the same, the exact interval is wider by construction.
+        # Near the top, and for identical verbs, the exact interval is wider by construction.
         exact = row["scenario"] in ("accuracy 95 %", "accuracy 80 %, verbs alike")
         assert 0.92 <= row["coverage"] <= (1 if exact else 0.98), row
     rows = {row["scenario"]: row for row in results["power"]}
