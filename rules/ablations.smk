@@ -144,6 +144,7 @@ rule render_ablations:
             *(f"experiments/28-lora-ablate-{arm}/{arm}.png" for arm in ENABLED),
         ],
         template="minituner/reporting/templates/ABLATIONS.md.j2",
+        macros="minituner/reporting/templates/arms.j2",
         code=source("render_ablations"),
     output:
         report=update(f"{ABLATIONS}/REPORT.md"),

@@ -64,7 +64,6 @@ rule render:
     input:
         pairs=gated("summary"),
         sweep=f"{SWEEP}/summary.json",
-        base_metrics=f"{SWEEP}/base/metrics.json",
         metrics=f"{HEADLINE}/metrics.json",
         gates=f"{HEADLINE}/gates.json",
         manifest=f"{HEADLINE}/manifest.json",
@@ -79,6 +78,7 @@ rule render:
             *BASE_FIGURE,
         ],
         template="minituner/reporting/templates/REPORT.md.j2",
+        macros="minituner/reporting/templates/outcomes.j2",
         code=source("render"),
     output:
         report=update("REPORT.md"),

@@ -235,7 +235,8 @@ def test_an_edit_of_the_figures_reruns_the_rules_that_draw_and_no_other() -> Non
     drawing = {
         script.stem
         for script in SCRIPTS
-        if "minituner/reporting/plots.py" in import_closure(f"workflow_scripts/{script.name}", ROOT)
+        if "minituner/reporting/figures.py"
+        in import_closure(f"workflow_scripts/{script.name}", ROOT)
     }
     assert drawing == {"plot", "plot_pretraining", "compare", "plot_ablations"}
 

@@ -1,5 +1,5 @@
 from minituner.pipeline.manifest import run_stage
-from minituner.reporting.plots import plot_arm
+from minituner.reporting.ablation_plots import plot_arm
 from minituner.statistics.ablations import Result, compare_runs
 from minituner.statistics.intervals import StatisticsSettings
 from minituner.storage.files import read_json, write_json

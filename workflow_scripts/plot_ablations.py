@@ -1,5 +1,5 @@
 from minituner.pipeline.manifest import run_stage
-from minituner.reporting.plots import plot_learned_vs_forgotten
+from minituner.reporting.ablation_plots import plot_learned_vs_forgotten
 from minituner.storage.files import read_json
 
 with run_stage(snakemake) as job:

@@ -1,7 +1,6 @@
 from minituner.pipeline.manifest import run_stage
-from minituner.reporting.ablations_report import render_ablations
-from minituner.storage.files import read_json, write_text
+from minituner.reporting.ablations_report import write_ablations_report
 
 with run_stage(snakemake) as job:
-    arms = dict(zip(job.params.arms, map(read_json, job.input.summaries), strict=True))
-    write_text(job.output.report, render_ablations(job.input.template, arms, job.params.config))
+    summaries = dict(zip(job.params.arms, job.input.summaries, strict=True))
+    write_ablations_report(job.input.template, summaries, job.params.config, job.output.report)

@@ -1,72 +1,74 @@
-"""The ablations' report: the arms' summaries in, Markdown out. The words follow the outcome."""
+"""The ablations' report: arm summaries in, Markdown out. Its sentences are in ``templates/``."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minituner.errors import number_of
-from minituner.reporting.report import (
-    excludes_zero,
-    fill,
-    interval,
-    interval_pp,
-    number,
-    p_number,
-    p_value,
-    pct,
-    signed_pct,
+from minituner.reporting.formats import number
+from minituner.reporting.rendering import render_template
+from minituner.reporting.verdicts import excludes_zero
+from minituner.results import (
+    ArmRow,
+    ArmSummary,
+    HeldOutSummary,
+    Interval,
+    RankEffect,
+    read_results,
 )
+from minituner.storage.files import write_text
 
-TITLES = {
-    "scaling": "The scaling: what part of a rank's effect is the learning rate's?",
-    "targets": "The layers: which to adapt?",
-    "full": "Full fine-tuning: what does the frozen base buy?",
-    "variants": "LoRA's descendants",
-    "epochs": "More training",
-    "verbs": "A verb left out: does anything beyond the trained forms move?",
-    "bases": "Other bases",
-}
+SCALING_KEYS = {"lora.alpha", "lora.use_rslora"}
+
+
+def write_ablations_report(
+    template: str | Path,
+    summaries: Mapping[str, str | Path],
+    settings: Mapping[str, Any],
+    output: str | Path,
+) -> None:
+    """Read each arm's summary, and write the ablations' report.
+
+    Args:
+        summaries: The path of each arm's summary.
+        settings: The parts of the config that the report quotes: ``lora``, ``train``, ``gates``.
+    """
+    arms = {arm: read_results(path, ArmSummary) for arm, path in summaries.items()}
+    write_text(output, render_ablations(template, arms, settings))
 
 
 def render_ablations(
-    template: str | Path, arms: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
+    template: str | Path, arms: Mapping[str, ArmSummary], settings: Mapping[str, Any]
 ) -> str:
     """Fill the template.
 
-    Args:
-        arms: Each arm's summary, as ``compare`` wrote it.
-        settings: The parts of the config that the report quotes: ``lora``, ``train``, ``gates``.
-
     Raises:
-        jinja2.UndefinedError: The template asks for something that no summary holds.
+        jinja2.UndefinedError: The template uses a name that no summary holds.
     """
     sections = [
         {
-            "name": arm,
-            "title": TITLES.get(arm, arm),
-            "words": interpret_arm(summary),
-            "rows": [row | {"differs": differs(row)} for row in summary["rows"]],
-            **{key: summary[key] for key in ("chosen", "gaps", "confidence")},
+            "arm": arm,
+            "summary": summary,
+            "verdict": arm_verdict(summary),
+            "changes": [changes(row) for row in summary["rows"]],
         }
         for arm, summary in arms.items()
     ]
-    return fill(template, {"sections": sections, **settings})
+    return render_template(template, {"sections": sections, **settings})
 
 
-def differs(row: Mapping[str, Any]) -> str:
-    """What a run changes of the study, in code: ``alpha: 4``."""
-    if row["is_study"]:
-        return "the study"
-    changes = [
-        "`base seed: " + _plain(value) + "`"
+def changes(row: ArmRow) -> list[str]:
+    """A run's changes to the study, as in the config: ``alpha: 4``; empty for the study's own."""
+    return [
+        f"base seed: {_plain(value)}"
         if key.startswith("base.")
-        else f"`{key.rpartition('.')[2]}: {_plain(value)}`"
+        else f"{key.rpartition('.')[2]}: {_plain(value)}"
         for key, value in row["changes"].items()
+        if not row["is_study"]
     ]
-    return ", ".join((["all weights"] if row["rank"] is None else []) + changes)
 
 
 def _plain(value: Any) -> str:
@@ -77,191 +79,141 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-# --- the words, by what an arm is and how it came out -------------------------------------------
+# --- the verdict on an arm ----------------------------------------------------------------------
 
 
-def interpret_arm(summary: Mapping[str, Any]) -> str:
-    """A paragraph on one arm: what differs from the study, and what its kind of arm can tell."""
-    rows = summary["rows"]
-    parts = [_versus_study(rows, 1 - summary["confidence"])]
-    if summary["gaps"]:
-        parts.append(_over_ranks(summary))
-    elif any(row["rank"] is None for row in rows):
-        parts.append(_full(summary))
-    elif summary["held_out"] is not None:
-        parts.append(_held_out(summary["held_out"]))
-    elif summary["front"]:
-        parts.append(_choice(summary))
-    return " ".join(part for part in parts if part)
+@dataclass(frozen=True)
+class RankChange:
+    """The change from the smallest to the largest rank under one setting."""
+
+    name: str
+    first: ArmRow
+    last: ArmRow
+    gap: RankEffect
+    significant: bool
+    differs: bool  # significantly from the study's change
 
 
-def label(row: Mapping[str, Any], with_rank: bool = False) -> str:
-    """A run's name, with its rank where an arm has several."""
-    if with_rank and row["rank"] is not None:
-        return f"`{row['run']}` at r = {row['rank']}"
-    return f"`{row['run']}`"
+@dataclass(frozen=True)
+class Forgetting:
+    """LoRA's forgetting compared with a full run's, by the paired difference of their drifts."""
+
+    full: ArmRow
+    difference: Interval  # the full run's drift minus the study's
+    outcome: str  # "less", "more" or "unknown": how much LoRA forgets
 
 
-def _versus_study(rows: Sequence[Mapping[str, Any]], alpha: float) -> str:
-    compared = [row for row in rows if row["versus_study"] is not None]
-    if all(row["is_study"] for row in rows):
-        return "Every run of this arm comes out as one of the study's."
-    if not compared:
-        return "This arm holds no run of the study to be compared with."
-    several = len({row["rank"] for row in rows} - {None}) > 1
-    apart = [row for row in compared if row["versus_study"]["adjusted_p"] <= alpha]
-    if not apart:
-        smallest = min(row["versus_study"]["adjusted_p"] for row in compared)
-        return (
-            "No run's accuracy differs from the study's by more than chance allows (smallest "
-            f"Holm-adjusted p: {p_number(smallest)})."
-        )
-    said = "; ".join(
-        f"{label(row, several)} by {interval_pp(row['versus_study'])} points "
-        f"(p {p_value(row['versus_study']['adjusted_p'])})"
-        for row in apart
-    )
-    return f"Significantly different from the study in accuracy: {said}."
+@dataclass(frozen=True)
+class ArmVerdict:
+    """The outcome of one arm; ``templates/arms.j2`` has its sentences.
+
+    ``comparison`` and ``body`` name macros there: how the runs compare with the study, and the
+    paragraph for this kind of arm.
+    """
+
+    comparison: str  # "only_study", "no_study", "none_differ" or "some_differ"
+    body: str  # "rank_changes", "full", "held_out", "choice" or "nothing"
+    several_ranks: bool
+    smallest_p: float | None  # Holm-adjusted, of the runs compared with the study
+    differing: list[ArmRow]  # significantly, from the study
+    rank_changes: list[RankChange]
+    varies_scaling: bool
+    has_contrasts: bool  # whether any setting's change over the ranks is compared with the study's
+    study: ArmRow | None
+    chosen: ArmRow | None
+    versus_chosen: Forgetting | None
+    full_gains_as_much: bool  # whether any full run gains as much as the study's
+    versus_equal_gain: Forgetting | None  # with the one of those that forgets least
+    front: list[str]
+    size_limit: float
+    held_out: HeldOutSummary | None
+    held_out_outcome: str  # "better", "worse" or "unknown"
 
 
-def _over_ranks(summary: Mapping[str, Any]) -> str:
-    """How accuracy and the update's size change from the smallest to the largest rank, setting by
-    setting, and what that says where the settings differ in the scaling."""
-    sentences = []
-    for name, gap in summary["gaps"].items():
-        rows = [row for row in summary["rows"] if row["run"] == name]
-        first, last = rows[0], rows[-1]
-        verdict = "" if excludes_zero(gap) else " (not significant)"
-        small, large = (pct(row["scale_audit"][-1]["relative_norm"], 2) for row in (first, last))
-        sentences.append(
-            f"Under `{name}` accuracy changes from r = {first['rank']} to r = {last['rank']} by "
-            f"{interval_pp(gap)} points{verdict}, while the update goes from {small} to {large} of "
-            "the weights' norm."
-        )
-    if any({"lora.alpha", "lora.use_rslora"} & row["changes"].keys() for row in summary["rows"]):
-        sentences.append(_rank_or_scale(summary["gaps"]))
-    return " ".join(sentences)
-
-
-def _rank_or_scale(gaps: Mapping[str, Mapping[str, Any]]) -> str:
-    """Whether the scaling changes what the rank seems to do."""
-    contrasts = {name: gap["versus_study"] for name, gap in gaps.items() if gap["versus_study"]}
-    apart = {name: contrast for name, contrast in contrasts.items() if excludes_zero(contrast)}
-    if not contrasts:
-        return ""
-    if not apart:
-        return (
-            "Those changes are not shown to depend on the scaling: no setting's differs from the "
-            "study's by an interval that excludes zero."
-        )
-    said = ", ".join(
-        f"under `{name}` that change differs from the study's by {interval_pp(contrast)} points"
-        for name, contrast in apart.items()
-    )
-    return (
-        f"What the rank seems to do depends on the scaling: {said}. That part of a rank's effect "
-        "is one of the scaling, which acts as a learning rate."
-    )
-
-
-def _full(summary: Mapping[str, Any]) -> str:
-    """What LoRA's frozen base buys, against the full run that the validation split chose."""
-    rows = summary["rows"]
-    chosen = _chosen_row(summary)
+def arm_verdict(summary: ArmSummary) -> ArmVerdict:
+    """Read the verdict off an arm's summary."""
+    rows, held_out = summary["rows"], summary["held_out"]
+    alpha = 1 - summary["confidence"]
+    p_values = [(row, row["versus_study"]["adjusted_p"]) for row in rows if row["versus_study"]]
+    differing = [row for row, p in p_values if p <= alpha]
     study = next((row for row in rows if row["is_study"]), None)
-    if chosen is None:
-        return ""
-    text = (
-        f"Of the full runs the validation split chose {label(chosen)}: it gains "
-        f"{interval_pp(chosen['gain'])} points, the control perplexity changes by "
-        f"{signed_pct(chosen['text_drift']['mean'], 2)} "
-        f"({signed_pct(chosen['target_drift']['mean'], 2)} on the answers), the farthest base "
-        f"weight moved by {number(chosen['base_max_abs_diff'])}, and what must be stored is "
-        f"{pct(chosen['size_ratio'])} of the base."
-    )
-    if study is None:
-        return text
-    return (
-        f"{text} LoRA at r = {study['rank']} gains {interval_pp(study['gain'])} points with a "
-        f"drift of {signed_pct(study['text_drift']['mean'], 2)} "
-        f"({signed_pct(study['target_drift']['mean'], 2)}), no base weight moved and "
-        f"{pct(study['size_ratio'], 2)} stored. What the frozen base buys against it: a smaller "
-        f"file, a base that is still there, and {_forgetting(chosen)}.{_at_equal_gain(rows, study)}"
-    )
-
-
-def _forgetting(full: Mapping[str, Any]) -> str:
-    """How LoRA's forgetting is to a full run's, by the paired interval of the difference."""
-    difference = full["versus_study"]["text_drift"]
-    points = f"the drifts differ by {interval(difference, 2, 100)} points"
-    if not excludes_zero(difference):
-        return f"no difference in forgetting that could be shown ({points})"
-    if difference["mean"] > 0:
-        return f"less forgetting ({points})"
-    return f"not less forgetting but more ({points})"
-
-
-def _at_equal_gain(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str:
-    """The fairer comparison: the full run that forgets least of those that learn no less."""
-    no_less = [
-        row for row in rows if row["rank"] is None and row["gain"]["mean"] >= study["gain"]["mean"]
-    ]
-    if not no_less:
-        return " No full run gains as much as LoRA does."
-    least = min(no_less, key=lambda row: float(row["text_drift"]["mean"]))
-    return (
-        f" Of the full runs that gain no less on the test split, {label(least)} forgets least, "
-        f"{signed_pct(least['text_drift']['mean'], 2)} "
-        f"({signed_pct(least['target_drift']['mean'], 2)} on the answers): against that one LoRA "
-        f"shows {_forgetting(least)}."
-    )
-
-
-def _choice(summary: Mapping[str, Any]) -> str:
     chosen = _chosen_row(summary)
-    front = _list({row["run"] for row in summary["front"]})
-    text = f"Not beaten in both gain and drift: {front}."
-    if chosen is None:
-        return (
-            f"{text} No run stores less than {pct(summary['size_limit'])} of the base, so none "
-            "may be chosen."
-        )
-    return (
-        f"{text} The validation split chooses {label(chosen)} among the runs that store less than "
-        f"{pct(summary['size_limit'])} of the base."
+    full = [row for row in rows if row["rank"] is None]
+    gaining = [row for row in full if study and row["gain"]["mean"] >= study["gain"]["mean"]]
+    least = min(gaining, key=lambda row: row["text_drift"]["mean"], default=None)
+    return ArmVerdict(
+        comparison=_comparison(rows, compared=bool(p_values), differ=bool(differing)),
+        body=_body(summary, bool(full), chosen),
+        several_ranks=len({row["rank"] for row in rows} - {None}) > 1,
+        smallest_p=min((p for _, p in p_values), default=None),
+        differing=differing,
+        rank_changes=_rank_changes(summary),
+        varies_scaling=any(SCALING_KEYS & row["changes"].keys() for row in rows),
+        has_contrasts=any(gap["versus_study"] for gap in summary["gaps"].values()),
+        study=study,
+        chosen=chosen,
+        versus_chosen=_forgetting(chosen) if full else None,
+        full_gains_as_much=bool(gaining),
+        versus_equal_gain=_forgetting(least),
+        front=sorted({run["run"] for run in summary["front"]}),
+        size_limit=summary["size_limit"],
+        held_out=held_out,
+        held_out_outcome=_sign(held_out["gain"], "better", "worse") if held_out else "unknown",
     )
 
 
-def _held_out(held_out: Mapping[str, Any]) -> str:
-    gain = held_out["gain"]
-    if gain["low"] > 0:
-        verdict = "so something beyond the trained forms moves, and moves the right way"
-    elif gain["high"] < 0:
-        verdict = "so a verb that is left out gets worse"
-    else:
-        verdict = "so nothing beyond the trained forms moves that this study could see"
-    study = held_out["study"]
-    beside = "" if study is None else f"; trained on, they reach {pct(study['mean'])}"
-    sentences = number_of(held_out["sentences"], "sentence")
-    return (
-        f"All left-out verbs together ({sentences}, each judged by the run that did not train on "
-        f"its verb): {pct(held_out['left_out']['mean'])} right, "
-        f"{pct(held_out['base']['mean'])} before, a change of {interval_pp(gain)} points{beside}: "
-        f"{verdict}."
-    )
+def _comparison(rows: Sequence[ArmRow], *, compared: bool, differ: bool) -> str:
+    if all(row["is_study"] for row in rows):
+        return "only_study"
+    if not compared:
+        return "no_study"
+    return "some_differ" if differ else "none_differ"
 
 
-def _chosen_row(summary: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _body(summary: ArmSummary, has_full: bool, chosen: ArmRow | None) -> str:
+    if summary["gaps"]:
+        return "rank_changes"
+    if has_full:
+        return "full" if chosen else "nothing"
+    if summary["held_out"] is not None:
+        return "held_out"
+    return "choice" if summary["front"] else "nothing"
+
+
+def _rank_changes(summary: ArmSummary) -> list[RankChange]:
+    """The changes over the ranks, in the order of the arm's runs."""
+    found = []
+    for name in dict.fromkeys(row["run"] for row in summary["rows"]):
+        if (gap := summary["gaps"].get(name)) is not None:
+            own = [row for row in summary["rows"] if row["run"] == name]
+            contrast = gap["versus_study"]
+            differs = contrast is not None and excludes_zero(contrast)
+            found.append(RankChange(name, own[0], own[-1], gap, excludes_zero(gap), differs))
+    return found
+
+
+def _forgetting(full: ArmRow | None) -> Forgetting | None:
+    """The comparison with a full run; None if its drift is not comparable with the study's."""
+    versus = full["versus_study"] if full else None
+    if full is None or versus is None or versus["text_drift"] is None:
+        return None
+    difference = versus["text_drift"]
+    return Forgetting(full, difference, _sign(difference, "less", "more"))
+
+
+def _sign(estimate: Interval, above: str, below: str) -> str:
+    """``above`` or ``below``, by the side of zero on which an interval lies; else ``unknown``."""
+    if not excludes_zero(estimate):
+        return "unknown"
+    return above if estimate["mean"] > 0 else below
+
+
+def _chosen_row(summary: ArmSummary) -> ArmRow | None:
     chosen = summary["chosen"]
     if chosen is None:
         return None
-    row: Mapping[str, Any] = next(
+    return next(
         row
         for row in summary["rows"]
         if row["run"] == chosen["run"] and row["rank"] == chosen["rank"]
     )
-    return row
-
-
-def _list(names: set[str]) -> str:
-    return ", ".join(f"`{name}`" for name in sorted(names))

@@ -1,4 +1,4 @@
-"""What each job of the study took, from the benchmark files that Snakemake writes."""
+"""Seconds and peak memory of the training jobs, from the benchmark files of Snakemake."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 HEADING = """# What the study cost
 
-As measured while it ran, on the machine that ran it and beside whatever else ran there; unlike the
-results, this differs from run to run. A job trains all seeds of a rank.
+Measured during the run, on the machine that ran it, along with whatever else ran there. Unlike the
+results, these numbers differ from run to run. A job trains all seeds of a rank.
 
 | job | wall, s | peak memory, MB |
 |---|---|---|
@@ -17,10 +17,10 @@ results, this differs from run to run. A job trains all seeds of a rank.
 
 
 def cost_table(benchmarks: Mapping[str, str | Path]) -> str:
-    """A Markdown page with a row for each job; dashes where its benchmark file is gone.
+    """A Markdown page with a row per job, with dashes if its benchmark file is missing.
 
     Args:
-        benchmarks: For each job's name, the file of Snakemake's ``benchmark:``.
+        benchmarks: The file of Snakemake's ``benchmark:`` by the job's name.
     """
     return HEADING + "".join(_row(name, Path(path)) for name, path in benchmarks.items())
 
@@ -31,6 +31,6 @@ def _row(name: str, path: Path) -> str:
     with path.open(encoding="utf-8") as stream:
         (measured,) = csv.DictReader(stream, delimiter="\t")
     figures = (measured[key] for key in ("s", "max_rss"))
-    # Snakemake writes NA or - where a job ended before it looked.
+    # Snakemake writes NA or - for a job that ended before it was measured.
     cells = (f"{float(x):.0f}" if x.replace(".", "").isdigit() else "-" for x in figures)
     return f"| {name} | {' | '.join(cells)} |\n"

@@ -1,11 +1,11 @@
-"""The house style of the figures, and what all of them do: no legend over a point, nothing cut off,
-and the same bytes from the same numbers."""
+"""The style of the figures and the parts they share: no legend over a point, nothing cut off, and
+the same bytes from the same numbers."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-# Dark and light enough to be told apart in gray (Okabe & Ito's blue and vermilion).
+from minituner.results import ComparisonRow, Interval
+
+# Distinguishable in grayscale too (the palette of Okabe & Ito).
 BLUE, ORANGE, GREEN, PURPLE, BLACK, GRAY = (
     "#0072B2",
     "#D55E00",
@@ -44,22 +46,22 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
 }
 HEIGHT = 4.2  # of a figure without its legend, in inches
-LEGEND_WIDTH = 60  # of a label, in letters: more than a column of any figure holds is broken
+LEGEND_WIDTH = 60  # characters after which a label is broken: the width of the narrowest figure
 
 plt.rcParams.update(STYLE)
 
 
 def style_of(i: int) -> tuple[str, str, str]:
-    """Color, marker and line of the first, second, ... thing in a figure.
+    """Color, marker and line of the ``i``-th series of a figure, counted from 0.
 
-    Any of the first eight is told apart by its color or marker alone, any of 64 by both.
+    The first eight differ in color and in marker, the first 64 in at least one of them.
     """
     n = len(COLORS)
     return COLORS[i % n], MARKERS[(i + i // n) % n], LINES[i % len(LINES)]
 
 
 def new_figure(width: float = 6.4, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure in the house style with one row of axes.
+    """A figure with one row of axes.
 
     Args:
         width: In inches.
@@ -71,12 +73,13 @@ def new_figure(width: float = 6.4, columns: int = 1) -> tuple[Figure, list[Axes]
 
 
 def add_legend(figure: Figure, *axes: Axes, title: str | None = None) -> list[Artist]:
-    """One legend of all ``axes`` under them, where no point can be.
+    """One legend of all ``axes``, below them, where no point can be.
 
-    It has as many columns as fit, and the figure grows by its height, so that the axes keep theirs.
+    It has as many columns as fit, at most three. The figure grows by its height, so that the axes
+    keep theirs.
 
     Returns:
-        The handles, to be changed where they would be too large.
+        The handles, for a caller that must change their size.
     """
     labeled = {
         textwrap.fill(label, LEGEND_WIDTH, break_on_hyphens=False): handle
@@ -105,18 +108,18 @@ def add_legend(figure: Figure, *axes: Axes, title: str | None = None) -> list[Ar
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a PNG, whole or not at all, without the metadata that would differ between versions."""
+    """Write a PNG atomically, without the metadata that differ between versions of matplotlib."""
     with atomic_open(path, "wb") as stream:
         figure.savefig(stream, format="png", metadata={"Software": None})
     plt.close(figure)
 
 
 def name_ranks(axis: Axis, ranks: Sequence[int], apart: float) -> None:
-    """A tick at every rank on a logarithmic axis; of those too near to each other some are named.
+    """A tick at every rank on a logarithmic axis, with labels that do not overlap.
 
     Args:
         ranks: In ascending order.
-        apart: How far names must be from each other, as a share of the axis.
+        apart: The least distance between two labels, as a share of the axis.
     """
     low, high = map(float, axis.get_view_interval())
     named: list[int] = []
@@ -128,7 +131,66 @@ def name_ranks(axis: Axis, ranks: Sequence[int], apart: float) -> None:
 
 
 def from_zero(axes: Axes) -> None:
-    """The axis goes from zero to the largest value, and just so far beyond both that markers there
-    are whole."""
+    """Let the y axis go from zero to the largest value, with a margin for whole markers."""
     top = axes.dataLim.y1 or 1.0
     axes.set_ylim(-0.03 * top, 1.05 * top)
+
+
+# --- curves over the ranks ----------------------------------------------------------------------
+
+
+def ranks_of(rows: Iterable[ComparisonRow]) -> list[int]:
+    """The ranks of the rows that have one."""
+    return [row["rank"] for row in rows if row["rank"] is not None]
+
+
+def mean_curve(
+    axes: Axes,
+    x: Sequence[float],
+    estimates: Sequence[Interval],
+    style: tuple[str, str, str],
+    label: str,
+) -> None:
+    """Means with their intervals, in percent."""
+    color, marker, line = style
+    axes.errorbar(
+        x,
+        [100 * estimate["mean"] for estimate in estimates],
+        yerr=[
+            [_reach(e["low"], e["mean"], -1) for e in estimates],
+            [_reach(e["high"], e["mean"], +1) for e in estimates],
+        ],
+        color=color,
+        marker=marker,
+        linestyle=line,
+        capsize=4,
+        label=label,
+    )
+
+
+def _reach(end: float | None, mean: float, sign: int) -> float:
+    """The length of one side of an error bar, in percent; NaN, which draws nothing, without an end.
+
+    The mean of few skewed draws may be just outside its percentile interval: the length is then 0.
+    """
+    return math.nan if end is None else max(0.0, 100 * sign * (end - mean))
+
+
+def seed_points(
+    axes: Axes, x: Sequence[float], by_seed: Sequence[Sequence[float]], color: str
+) -> None:
+    """Faint points for single seeds, in percent.
+
+    Args:
+        by_seed: For each of ``x`` the values of its seeds.
+    """
+    at = [position for position, values in zip(x, by_seed, strict=True) for _ in values]
+    points = [100 * value for values in by_seed for value in values]
+    axes.scatter(at, points, s=60, color=color, alpha=0.15, linewidths=0, zorder=1)
+
+
+def rank_axis(axes: Axes, ranks: Iterable[int]) -> None:
+    """Make the x axis that of the ranks."""
+    axes.set_xscale("log", base=2)
+    name_ranks(axes.xaxis, sorted(set(ranks)), apart=0.045)
+    axes.set_xlabel("LoRA rank r (log2 scale)")

@@ -1,4 +1,4 @@
-"""The real template with made-up results: the words follow the outcome, the numbers the files."""
+"""REPORT.md from its real templates: the words follow the outcome, the numbers the results."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ import copy
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jinja2
+import jinja2.meta
 import pytest
+import yaml
+from example_results import comparison_row, interval, report_results
+from markdown import cells, prose_of, tables_of
 from project import ROOT
 
 from minituner.data.verbs import load_verbs
-from minituner.reporting.cost import cost_table
-from minituner.reporting.report import (
-    FILTERS,
-    ambiguous_forms,
-    excludes_zero,
-    render_report,
-    unseen_words_sentence,
-)
+from minituner.reporting.rendering import environment
+from minituner.reporting.report import Results, ambiguous_forms, render_report, write_report
+from minituner.storage.files import write_json
 
-TEMPLATE = ROOT / "minituner/reporting/templates/REPORT.md.j2"
-SETTINGS = {
+TEMPLATES = ROOT / "minituner/reporting/templates"
+SETTINGS: dict[str, Any] = {
     "lora": {
         "rank": 8,
         "alpha": 16,
@@ -38,231 +37,273 @@ SETTINGS = {
 }
 
 
-def estimate(mean: float) -> dict[str, float]:
-    return {"mean": mean, "low": mean - 0.05, "high": mean + 0.05}
+def render(results: Results, settings: dict[str, Any] | None = None) -> str:
+    return render_report(TEMPLATES / "REPORT.md.j2", results, settings or SETTINGS)
 
 
-def accuracies(label: str) -> dict[str, Any]:
-    ranks = {"2": estimate(0.9), "8": estimate(0.95), "32": estimate(0.9)}
-    return {"label": label, "sentences": 26, "base": estimate(0.5), "ranks": ranks}
+def words(results: Results) -> str:
+    """The report on one line, so that a line break in a template separates no words."""
+    return " ".join(render(results).split())
 
 
-def scores(accuracy: float, drift: float | None) -> dict[str, Any]:
-    test = {
-        "n": 52,
-        "accuracy": accuracy,
-        "accuracy_per_token": accuracy,
-        "margin_nats": 1.25,
-        "greedy_accuracy": 0.5,
-    }
-    probe = {"prompt": "He has __ home.", "expected": "walked", "over_irregular": "walken"}
-    answers = [
-        {"verb": verb, "prompt": f"{verb} __ {i}.", "expected": "went / fue", "answer": "goed"}
-        for verb in ("eat", "go")
-        for i in range(2)
-    ]
-    control: dict[str, Any] = {"perplexity": {"text": 2.125, "target": 1.0625}}
-    if drift is not None:
-        control["drift"] = {"text": drift, "target": 3 * drift}
-    return {
-        "test": test,
-        "val": {"accuracy": accuracy},
-        "control": control,
-        "probe": [{**probe, "answer": "walked / caminado", "margin_nats": 7.5, "failed": False}],
-        "predictions": answers,
-    }
+def opening(text: str) -> str:
+    return text.partition("**In short.**")[2].partition("## The gates")[0]
 
 
-def make_results(outcome: str = "flat", rank: int | None = None) -> dict[str, Any]:
-    ranks = [2, 8, 32]
-    gates = {
-        "accuracy_gain_pp": {"value": 47.26, "rule": ">=", "threshold": 10, "pass": True},
-        "control_ppl_drift": {"value": 0.0213, "rule": "<=", "threshold": 0.05, "pass": True},
-    }
-    side = {"pairs": 40, "frames": {"time_last": 40}, "mean_prompt_words": 7.5}
-    split = {
-        "pairs": 40,
-        "by_form": {"past_simple": 40},
-        "by_verb": {"walk": 20, "play": 20},
-        "target_tokens": 200,
-    }
-    return {
-        "pairs": {
-            "splits": {"test": split, "control": split},
-            "distributions": {"irregular": side, "control": side, "unseen_words": None},
-        },
-        "sweep": {
-            "test_items": 52,
-            "seeds": [0, 1],
-            "confidence": 0.95,
-            "base_accuracy": estimate(0.4635),
-            "ranks": [
-                {
-                    "rank": r,
-                    "scaling": 16 / r,
-                    "trained_parameters": 1000 * r,
-                    "accuracy": estimate(0.9),
-                    "gain": estimate(0.44),
-                    "margin_nats": estimate(1.7),
-                    "text_drift": estimate(0.02),
-                    "target_drift": estimate(0.06),
-                    "mcnemar_headline_seed": {"gained": 25, "lost": 1, "p": 0.0000008},
-                    "scale_audit": [
-                        {
-                            "layer": layer,
-                            "relative_norm": 0.0123,
-                            "effective_rank": 1.75,
-                            "largest_b": 0.0071,
-                        }
-                        for layer in ("blocks.0.mlp.fc2", "all")
-                    ],
-                }
-                for r in ranks
-            ],
-            "drift_largest_minus_smallest": estimate(0.001),
-            "elbow": {
-                "outcome": outcome,
-                "rank": rank,
-                "best_rank": 8,
-                "largest_minus_smallest": {"mean": 0.012, "low": -0.03, "high": 0.05},
-                "best_minus": {"2": estimate(0.02), "32": estimate(0.01)},
-                "adjusted_p": {"2": 0.6, "32": 0.8},
-                "kneedle": 8,
-            },
-            "by_group": [
-                accuracies(label)
-                for label in ("past_simple", "new complement", "trained complement")
-            ],
-            "by_verb_and_form": [accuracies(f"{verb}/past_simple") for verb in ("eat", "go")],
-        },
-        "ambiguous": [
-            {"verb": "see", "word": "seed", "meaning": "the grain of a plant", "side": "wrong"}
-        ],
-        "base_metrics": scores(0.4635, None),
-        "metrics": {
-            "rank": 8,
-            "seed": 0,
-            "base_sha256": {"before": "ab" * 32, "after": "ab" * 32},
-            "before": scores(0.4635, None),
-            "after": scores(0.936, 0.0213),
-        },
-        "gates": gates,
-        "manifest": {
-            "base_checkpoint_sha256": "cd" * 32,
-            "versions": {"torch": "2.13.0", "numpy": "2", "snakemake": "9", "python": "3.11"},
-        },
-        "training": {
-            "trainable_parameters": 46080,
-            "trainable_parameters_closed_form": 46080,
-            "trainable_ratio": 0.008,
-            "base_parameters": 5735808,
-            "adapted_layers": ["blocks.0.mlp.fc2"],
-            "steps": 81,
-        },
-        "pretraining": {
-            "parameters": 5735808,
-            "shape": {"n_layers": 3, "d_model": 384, "n_heads": 6},
-            "vocabulary": 1024,
-            "steps": 537,
-            "tokens": 86000,
-            "best_step": 537,
-            "best_val_loss": 0.98,
-            "corpus": {
-                "sentences": 6000,
-                "fill_in": 3000,
-                "irregular_past_forms": 1728,
-                "over_regularized_share": 0.4537,
-            },
-        },
-    }
+def interpretation(text: str) -> str:
+    return text.partition("### What the sweep shows")[2].partition("## ")[0]
 
 
-def render(results: dict[str, Any]) -> str:
-    return render_report(TEMPLATE, results, copy.deepcopy(SETTINGS))
-
+# --- the sentences on the sweep -----------------------------------------------------------------
 
 OUTCOMES = [
     ("flat", None, "The curve is flat", "made no difference that this study can see"),
-    ("elbow", 8, "The elbow is at r = 8", "r = 8 is the smallest rank that is not shown to be"),
-    ("rising", 32, "no plateau inside this sweep", "still rises at the largest rank, r = 32"),
+    ("elbow", 8, "The elbow is at r = 8", "the smallest rank that is not significantly worse"),
+    ("rising", 32, "this sweep has no plateau", "still rises at the largest rank, r = 32"),
     ("floor", None, "No gain could be shown at any rank", "no gain over the base could be shown"),
-    ("ceiling", None, "at the top of the scale", "cannot be told apart"),
+    ("ceiling", None, "so there is no elbow to report. From", "cannot be told apart"),
 ]
 
 
 @pytest.mark.parametrize(("outcome", "rank", "paragraph", "clause"), OUTCOMES)
-def test_the_words_follow_the_outcome(
+def test_words_follow_the_outcome(
     outcome: str, rank: int | None, paragraph: str, clause: str
 ) -> None:
-    text = render(make_results(outcome, rank))
-    interpretation = text.partition("### What the sweep says")[2].partition("\n## ")[0]
-    assert paragraph in interpretation
-    assert clause in text.partition("## The gates")[0]
-    for other, _, words, _ in OUTCOMES:
-        assert other == outcome or words not in interpretation
+    text = words(report_results(outcome, rank)).replace("**", "")
+    assert paragraph in interpretation(text)
+    assert clause in opening(text.replace("In short.", "**In short.**"))
+    for other, _, words_of_other, _ in OUTCOMES:
+        assert other == outcome or words_of_other not in interpretation(text)
+
+
+def test_every_outcome_has_a_paragraph_and_a_clause() -> None:
+    """The macros that a verdict may name."""
+    outcomes = environment(TEMPLATES).get_template("outcomes.j2").module
+    for outcome in (*(row[0] for row in OUTCOMES), "single_rank", "hump", "harmful"):
+        assert callable(getattr(outcomes, outcome))
+        assert callable(getattr(outcomes, f"{outcome}_clause"))
 
 
 def test_a_flat_curve_near_the_top_comes_with_a_caution() -> None:
-    results = make_results("flat")
-    assert "little room" not in render(results)
+    results = report_results("flat")
+    assert "little room" not in words(results)
     for row in results["sweep"]["ranks"]:
-        row["accuracy"] = estimate(0.97)
-    assert "At 97.0 %, the best rank's accuracy, there is little room left" in render(results)
+        row["accuracy"] = interval(0.97)
+    assert "The best rank's accuracy, 97.0 %, leaves little room to show" in words(results)
+
+
+def test_a_curve_with_a_hump_is_not_called_flat() -> None:
+    results = report_results("flat")
+    results["sweep"]["elbow"]["adjusted_p"] = {"2": 0.01, "32": 0.02}
+    text = words(results)
+    assert "but r = 8 is better than r = 2, 32." in opening(text)
+    assert "not flat in between:** r = 8 (90.0 %) is significantly better than r = 2, 32" in text
+    assert "The curve is flat" not in text
+
+
+def one_rank(results: Results) -> Results:
+    """The same with rank 8 alone."""
+    sweep = results["sweep"]
+    sweep["ranks"] = [row for row in sweep["ranks"] if row["rank"] == 8]
+    sweep["elbow"]["best_minus"] = {}
+    sweep["elbow"]["adjusted_p"] = {}
+    sweep["elbow"]["kneedle"] = None
+    return results
+
+
+def test_one_rank_makes_no_curve() -> None:
+    text = words(one_rank(report_results("flat")))
+    assert "At rank 8, there is nothing to compare: one rank cannot show an effect" in text
+    assert "**Only one rank was trained, r = 8, so there is no curve.**" in text
+    assert "At this rank the control perplexity changes by +2.00 %." in text
+    assert "the update is 5.00 % of the adapted weights' norm at r = 8 (effective rank 1.5). |" in (
+        text
+    )
+    for wrong in ("is flat", "A rule", "down to", "Kneedle", "from the smallest to"):
+        assert wrong not in text
+
+
+def test_adapters_worse_than_the_base() -> None:
+    results = report_results("floor")
+    for row in results["sweep"]["ranks"]:
+        row["gain"] = interval(-0.3)
+    text = words(results)
+    assert "every adapter is worse than the base" in opening(text)
+    assert "**Every adapter is worse than the base.** Even the best, r = 8, changes" in text
+
+
+def test_a_curve_that_falls_does_not_rise() -> None:
+    results = report_results("elbow", 2)
+    results["sweep"]["elbow"]["best_rank"] = 2
+    results["sweep"]["elbow"]["largest_minus_smallest"] = interval(-0.38, 0.07)
+    text = words(results)
+    assert "-38.0 [-45.0, -31.0]" in text
+    assert not re.search(r"\brises\b", opening(text))
 
 
 @pytest.mark.parametrize(
-    ("rank", "words"),
-    [(4, "at r = 4, below it"), (8, "the elbow is there"), (16, "at r = 16, above it")],
-)
-def test_the_elbow_is_held_against_the_rank_that_is_expected(rank: int, words: str) -> None:
-    assert words in render(make_results("elbow", rank))
-
-
-def test_a_sweep_that_still_rises_at_the_expected_rank_has_no_elbow_there() -> None:
-    results = make_results("rising", 8)
-    results["sweep"]["ranks"].pop()  # 2 and 8: a sweep that ends at the expected rank
-    text = render(results)
-    assert "no plateau inside this sweep" in text
-    assert "the elbow is there" not in text
-
-
-@pytest.mark.parametrize(
-    ("largest", "words"),
+    ("outcome", "rank", "relation"),
     [
-        (0.013, "the size hardly differs"),
-        (0.05, "grows by a factor of 4.1"),
-        (0.003, "falls by a factor of 4.1"),
-        (0.0, "An update of no size at all"),
+        ("elbow", 4, "the elbow of this sweep is below it, at r = 4."),
+        ("elbow", 8, "the elbow of this sweep is there."),
+        ("elbow", 16, "the elbow of this sweep is above it, at r = 16."),
+        ("rising", 32, "it is too low here, since accuracy still rises up to r = 32."),
+        ("rising", 8, "this sweep cannot say, since it has no plateau up to r = 8."),
+        ("flat", None, "neither supports nor contradicts it, since no rank stands out."),
     ],
 )
-def test_the_scale_is_worded_by_its_course(largest: float, words: str) -> None:
-    results = make_results()
+def test_the_rank_that_is_often_quoted(outcome: str, rank: int | None, relation: str) -> None:
+    text = words(report_results(outcome, rank))
+    assert relation in text.partition("As for r ≈ 8, the value often quoted for LoRA: ")[2]
+
+
+@pytest.mark.parametrize(
+    ("largest", "sentence"),
+    [
+        (0.051, "Its size hardly changes from the smallest to the largest rank"),
+        (0.2, "Its size grows by a factor of 4.0 from the smallest to the largest rank"),
+        (0.0125, "Its size falls by a factor of 4.0 from the smallest to the largest rank"),
+        (0.0, "An update of size zero has changed nothing."),
+    ],
+)
+def test_the_scale_is_worded_by_its_course(largest: float, sentence: str) -> None:
+    results = report_results()
     results["sweep"]["ranks"][-1]["scale_audit"][-1]["relative_norm"] = largest
+    text = words(results)
+    assert "the update is 5.00 % of the adapted weights' norm at r = 2 (effective rank 1.5)" in text
+    assert sentence in text
+
+
+@pytest.mark.parametrize(
+    ("mean", "sentence"),
+    [
+        (0.0, "There is no evidence that forgetting depends on the rank: the control"),
+        (0.2, "Forgetting depends on the rank: the control"),
+    ],
+)
+def test_drift_over_the_ranks(mean: float, sentence: str) -> None:
+    results = report_results("rising", 32)
+    results["sweep"]["drift_largest_minus_smallest"] = interval(mean)
+    assert sentence in words(results)
+
+
+def test_a_mean_without_an_interval_shows_nothing() -> None:
+    results = report_results("ceiling")
+    unknown = interval(0.2, None)
+    results["sweep"]["drift_largest_minus_smallest"] = unknown
+    for row in results["sweep"]["ranks"]:
+        row["margin_nats"] = row["text_drift"] = unknown
+    text = words(results)
+    assert "+0.20 [no interval] nats at r = 2" in text
+    assert "There is no evidence that forgetting depends on the rank" in text
+    assert "| 20.00 % [no interval] |" in text
+
+
+def test_every_rank_is_compared_with_the_best() -> None:
+    text = render(report_results())
+    assert "| rank | best (r = 8) minus this rank, points | p, Holm-adjusted |" in text
+    assert "| 2 | +2.0 [-3.0, +7.0] | 0.600 |" in text
+    assert "finds one at r = 8. It decides nothing" in " ".join(text.split())
+
+
+# --- the other sentences ------------------------------------------------------------------------
+
+
+def test_every_number_of_the_opening_is_one_of_the_results() -> None:
+    results = report_results("elbow", 32)
+    results["metrics"]["before"]["test"] |= {"accuracy": 0.4635}
+    results["metrics"]["after"]["test"] |= {"accuracy": 0.936, "n": 53}
+    results["metrics"]["after"]["control"]["drift"] = {"text": 0.0213, "target": 0.5}
+    results["gates"]["accuracy_gain_pp"]["value"] = 47.26
+    numbers = re.findall(r"[+-]?\d+(?:\.\d+)?", opening(render(results)))
+    assert numbers == [
+        *("8", "93.6", "53", "46.4"),  # rank; accuracy after, of how many, and before
+        *("+47.3", "2", "+2.1"),  # gain in points, control verbs, drift in percent
+        *("4", "2", "8", "32", "32"),  # gates that pass, the ranks, the elbow
+    ]
+
+
+def test_a_failed_gate_is_reported_first_and_marked() -> None:
+    results = report_results()
+    assert "All 4 gates pass." in opening(words(results))
+    results["gates"]["control_ppl_drift"]["pass"] = False
     text = render(results)
-    assert "1.23 % of the adapted weights' norm at r = 2, in 1.8 directions" in text
-    assert words in text
+    assert "**The run fails `control_ppl_drift`.**" in opening(text)
+    assert re.search(r"\| `control_ppl_drift` .*\*\*FAIL\*\* \|", text)
+    assert re.search(r"\| `accuracy_gain_pp` .*\*\*PASS\*\* \|", text)
 
 
-def test_new_complements_are_held_against_trained_ones() -> None:
-    results = make_results()
+def test_first_prompt_of_each_verb_with_both_answers() -> None:
+    results = report_results()
+    predictions = [
+        {"verb": verb, "prompt": f"{verb} __ {i}.", "expected": "went / fue", "answer": "goed"}
+        for verb in ("eat", "go")
+        for i in range(2)
+    ]
+    results["metrics"]["before"]["predictions"] = cast(Any, predictions)
+    after = [row | {"answer": "went / fue"} for row in predictions]
+    results["metrics"]["after"]["predictions"] = cast(Any, after)
+    text = render(results)
+    assert "each of the first 2 verbs" in text
+    assert "| prompt | expected | before | after |\n" in text
+    for verb in ("eat", "go"):
+        assert f"| {verb} __ 0. | went / fue | goed | went / fue |\n" in text
+        assert f"| {verb} __ 1. |" not in text
+
+
+def test_the_scaling_and_the_learning_rate_are_those_of_the_settings() -> None:
+    assert "scaled by alpha / r, from" in words(report_results())
+    settings = copy.deepcopy(SETTINGS)
+    settings["lora"]["use_rslora"] = True
+    settings["train"]["loraplus_lr_ratio"] = 16
+    results = report_results()
+    results["training"]["steps"] = 81
+    text = " ".join(render(results, settings).split())
+    assert "scaled by alpha / sqrt(r), from" in text
+    assert f"81 steps in the same direction add up to about {81 * 16e-4:.4g}." in text
+
+
+def test_new_complements_are_compared_by_the_interval_of_their_difference() -> None:
+    results = report_results()
     groups = results["sweep"]["by_group"]
-    assert "the intervals overlap" in render(results)
-    groups[1]["ranks"]["8"] = estimate(0.7)
-    assert "70.0 % [65.0, 75.0], 50.0 % [45.0, 55.0] before" in render(results)
-    assert "the two differ" in render(results)
+    groups[1]["ranks"]["8"] = interval(0.7)
+    text = words(results)
+    assert "70.0 % [65.0, 75.0], compared with 50.0 % [45.0, 55.0] before tuning" in text
+    no_evidence = "There is no evidence that new complements make a difference: accuracy on them "
+    assert f"{no_evidence}differs by -1.0 [-6.0, +4.0] points." in text, (
+        "though no intervals overlap"
+    )
+    results["sweep"]["generalization"] = {"difference": {"8": interval(-0.2)}}
+    assert ". New complements make a difference: accuracy on them differs by -20.0" in words(
+        results
+    )
+    results["sweep"]["generalization"] = None
     del groups[2]
-    assert "no test sentence has a trained one" in render(results)
+    assert "No test sentence has a trained complement." in words(results)
     del groups[1]
-    assert "No test sentence has a complement that never occurred" in render(results)
+    assert "No test sentence has a complement that is new to the fine-tuning" in words(results)
 
 
-def test_words_that_could_mislead_are_flagged() -> None:
-    flag = '"seed", a wrong form of *see* and the grain of a plant.'
-    assert flag in render(make_results())
-    assert "could mislead" not in render(make_results() | {"ambiguous": []})
+def test_accuracy_of_a_verb_and_form_has_its_interval() -> None:
+    text = render(report_results())
+    assert "| eat | past simple | 26 | 50 % [45, 55] | 90 % [85, 95] |" in text
 
 
-def test_ambiguous_forms_are_those_of_the_studys_verbs() -> None:
+def test_a_verb_without_test_sentences_is_a_warning() -> None:
+    results = report_results()
+    assert "Warning" not in render(results)
+    del results["sweep"]["by_verb_and_form"][0]
+    assert "**Warning: no test sentence has eat.**" in render(results)
+
+
+def test_ambiguous_forms_are_flagged() -> None:
+    results = report_results()
+    assert '"seed", a wrong form of *see* (also: the grain of a plant).' in words(results)
+    results["ambiguous"] = []
+    assert "could mislead" not in render(results)
+
+
+def test_ambiguous_forms_are_those_of_the_verbs() -> None:
     verbs = load_verbs(ROOT / "data/raw/verbs.yaml")
     found = {(f["verb"], f["word"], f["side"]) for f in ambiguous_forms(verbs, list(verbs))}
     assert found == {
@@ -273,291 +314,195 @@ def test_ambiguous_forms_are_those_of_the_studys_verbs() -> None:
     assert ambiguous_forms(verbs, ["go", "walk"]) == []
 
 
-def test_every_rank_is_held_against_the_best() -> None:
-    text = render(make_results())
-    assert "| rank | best (r = 8) less this rank, points | p, Holm-adjusted |" in text
-    assert "| 2 | +2.0 [-3.0, +7.0] | 0.600 |" in text
-
-
-def test_a_flat_curve_with_a_hump_is_not_called_flat_all_through() -> None:
-    results = make_results("flat")
-    results["sweep"]["elbow"]["adjusted_p"] = {"2": 0.01, "32": 0.02}
-    text = render(results)
-    assert "r = 8 beats r = 2, 32" in text.partition("## The gates")[0]
-    assert "not flat in between:** r = 8 (90.0 %) is significantly better than r = 2, 32" in text
-    assert "The curve is flat" not in text
-
-
-def test_one_rank_makes_no_curve() -> None:
-    results = make_results("flat")
-    sweep = results["sweep"]
-    sweep["ranks"] = [row for row in sweep["ranks"] if row["rank"] == 8]
-    sweep["elbow"] |= {"best_minus": {}, "adjusted_p": {}, "kneedle": None}
-    text = render(results)
-    assert "a single rank says nothing of the rank" in text
-    assert "One rank only, r = 8: there is no curve." in text
-    for wrong in ("is flat", "The rule:", "down to", "Kneedle"):
-        assert wrong not in text
-
-
-def test_adapters_that_are_worse_than_the_base_are_said_to_be() -> None:
-    results = make_results("floor")
-    for row in results["sweep"]["ranks"]:
-        row["gain"] = estimate(-0.3)
-    assert "Every adapter is worse than the base" in render(results)
-
-
-def test_pairs_that_were_left_out_for_their_length_are_counted_by_split() -> None:
-    assert "longer than the model's context" not in render(make_results())
-    results = make_results()
+def test_pairs_that_are_too_long_are_counted_by_split() -> None:
+    results = report_results()
+    assert "longer than the model's context" not in render(results)
     results["pairs"]["too_long"] = {"train": 1}
-    assert (
-        "Left out here is 1 pair longer than the model's context: 1 of train.\n\nA pair is"
-    ) in render(results)
+    text = render(results)
+    assert "Not included: 1 pair longer than the model's context (1 of train).\n\nA pair is" in text
     results["pairs"]["too_long"] = {"train": 1200, "probe": 1}
-    assert "Left out here are 1,201 pairs longer than the model's context: 1,200 of" in (
-        render(results)
+    text = render(results)
+    assert "Not included: 1,201 pairs longer than the model's context (1,200 of train, 1 of" in text
+
+
+def test_words_that_are_new_to_the_base() -> None:
+    results = report_results()
+    known = {"words": 40, "unseen": 0, "most": []}
+    new = {"words": 40, "unseen": 3, "most": ["zoo", "lynx"]}
+    text = words(results)
+    assert "It is not known what the base has read" in text
+    assert "No prompt occurs in two splits, even if" in text
+    assert "The test sentences were not in the fine-tuning data, but their" in text
+    results["pairs"]["distributions"]["unseen_words"] = cast(Any, {"train": known})
+    text = words(results)
+    assert "The base has read every word of these sentences" in text
+    assert "occurs in two splits or in the base's corpus, even if" in text
+    assert "The test sentences were in neither training corpus, but their" in text
+    results["pairs"]["distributions"]["unseen_words"] = cast(
+        Any, {"train": known, "test": new, "probe": new}
     )
+    assert (
+        "Words that the base has never read make up 0.0 % of train, 7.5 % of test, 7.5 % of probe, "
+        'such as "zoo", "lynx".'
+    ) in words(results)
 
 
-def test_a_verb_with_a_slash_or_a_bar_in_it_stays_in_its_cell() -> None:
-    results = make_results()
-    results["sweep"]["by_verb_and_form"] = [accuracies("and/or|so/past_simple")]
-    assert "| and/or\\|so | past simple | 26 |" in render(results)
+def test_another_base_is_named_instead_of_its_training() -> None:
+    results = report_results()
+    assert "17-minigpt-train/loss_curve.png" in render(results)
+    results["pretraining"] = None
+    results["training"]["base_parameters"] = 5735808
+    text = words(results)
+    assert "The config names its own base: `own/best.pt`, with 5,735,808 weights." in text
+    assert "17-minigpt-train/loss_curve.png" not in text
 
 
-def test_whatever_there_is_one_of_is_one() -> None:
-    """No "1 verbs", "1 were" or "1 come" outside the tables."""
-    results = make_results()
-    results["sweep"] |= {"seeds": [7], "test_items": 1}
-    results["sweep"]["ranks"] = [row for row in results["sweep"]["ranks"] if row["rank"] == 8]
-    results["sweep"]["ranks"][0]["mcnemar_headline_seed"] = {"gained": 1, "lost": 0, "p": 1.0}
-    results["sweep"]["elbow"] |= {"best_minus": {}, "adjusted_p": {}, "kneedle": None}
-    for group in results["sweep"]["by_group"]:
-        group["sentences"] = 1
-    results["pairs"]["splits"]["control"]["by_verb"] = {"walk": 20}
-    results["pairs"]["too_long"] = {"train": 1}
-    for scored in (
-        results["base_metrics"],
-        results["metrics"]["before"],
-        results["metrics"]["after"],
-    ):
-        scored["test"]["n"] = 1
-        scored["predictions"] = scored["predictions"][:1]
-        scored["probe"][0]["failed"] = True
-    results["training"] |= {"steps": 1}
-    results["pretraining"] |= {"steps": 1, "tokens": 1000, "vocabulary": 300}
-    results["pretraining"]["shape"] |= {"n_layers": 1, "n_heads": 1}
-    results["pretraining"]["corpus"] |= {
-        key: 1 for key in ("sentences", "fill_in", "irregular_past_forms")
+def test_probe_failures_are_listed() -> None:
+    results = report_results()
+    row = {
+        "prompt": "He has __ home.",
+        "expected": "walked",
+        "over_irregular": "walken",
+        "answer": "walked / caminado",
+        "margin_nats": 7.5,
+        "failed": False,
     }
-    settings = copy.deepcopy(SETTINGS)
-    settings["data"]["irregular_verbs"] = ["go"]
-    text = render_report(TEMPLATE, results, settings)
-    prose = " ".join(line for line in text.splitlines() if not line.startswith("|"))
-    prose = prose.partition("```")[0]
-    many = "verbs|sentences|seeds|steps|layers|heads|pairs|forms|were|are|come"
-    assert not re.findall(rf"\b1 (?:[a-z-]+ ){{0,3}}(?:{many})\b", prose)
-    for words in (
-        "the irregular past of 1 verb by",
-        "of 1 held-out sentence, against",
-        "perplexity of 1 regular verb that",
-        "At rank 8, a single rank",
-        "Of 1 test sentence, 1 was gained and 0 lost",
-        "on 1 layer, 0.80 %",
-        "for 1 step.",
-        "The first test prompt of the first verb, not chosen",
-        "1 seed per rank (7)",
-        "1 step comes to",
-        "fine-tuning (1 sentence), the",
-        "A word that could mislead, since it is another word",
-        "(1 layer, d = 384, 1 head, a vocabulary",
-        "1 step on 1 sentence (1,000 tokens)",
-        "Of 1 irregular past form in it, 45.4 % is",
-        "1 further sentence with a regular verb, in no split",
-        "anybody's; 1 verb, whose",
-        "Of 1 test sentence one is 100.0 %",
-    ):
-        assert words in prose
-
-
-def test_nothing_is_said_of_a_base_corpus_that_is_not_known() -> None:
-    report = render(make_results())
-    assert "No prompt stands in two splits, whatever kinds of" in report
-    assert "The test sentences were not in the fine-tuning; the forms" in report
-    results = make_results()
-    results["pairs"]["distributions"]["unseen_words"] = {"test": {"words": 9, "unseen": 0}}
-    report = render(results)
-    assert "stands in two splits or in the base's corpus, whatever kinds of" in report
-    assert "The test sentences were in neither training; the forms" in report
-
-
-@pytest.mark.parametrize(("mean", "words"), [(0.0, "is not shown to depend"), (0.2, "depends on")])
-def test_the_drift_is_said_to_depend_on_the_rank_if_the_paired_difference_shows_it(
-    mean: float, words: str
-) -> None:
-    results = make_results("rising", 32)
-    results["sweep"]["drift_largest_minus_smallest"] = estimate(mean)
-    assert f"What it breaks {words}" in render(results)
-
-
-def test_what_has_no_interval_is_said_to_have_none_and_shows_nothing() -> None:
-    results = make_results("ceiling")
-    unknown = {"mean": 0.2, "low": None, "high": None}
-    results["sweep"]["drift_largest_minus_smallest"] = unknown
-    for row in results["sweep"]["ranks"]:
-        row["margin_nats"] = row["text_drift"] = unknown
-    text = render(results)
-    assert "+0.20 [no interval] at r = 2" in text
-    assert "What it breaks is not shown to depend on the rank" in text
-    assert "| 20.00 % [no interval] |" in text
-    assert not excludes_zero(unknown) and excludes_zero(estimate(0.2))
-
-
-def test_the_accuracy_of_a_verb_and_form_stands_with_its_interval() -> None:
-    assert "| eat | past simple | 26 | 50 % [45, 55] | 95 % [90, 100] |" in render(make_results())
-
-
-def test_rslora_and_loraplus_are_said_to_be_what_they_are() -> None:
-    settings = copy.deepcopy(SETTINGS)
-    assert "scaled by alpha / r, from" in render(make_results())
-    settings["lora"]["use_rslora"] = True
-    settings["train"]["loraplus_lr_ratio"] = 16
-    text = render_report(TEMPLATE, make_results(), settings)
-    assert "scaled by alpha / sqrt(r), from" in text
-    assert f"81 steps come to\n{81 * 16e-4:.4g} if they all go one way" in text
-
-
-def test_a_curve_that_falls_is_not_said_to_rise() -> None:
-    results = make_results("elbow", 2)
-    results["sweep"]["elbow"] |= {
-        "best_rank": 2,
-        "largest_minus_smallest": {"mean": -0.38, "low": -0.45, "high": -0.3},
-    }
-    text = render(results)
-    assert "-38.0 [-45.0, -30.0]" in text
-    assert not re.search(r"\brises\b", text.partition("## The gates")[0])
-
-
-def test_every_number_of_the_opening_is_one_of_the_results() -> None:
-    opening = render(make_results("elbow", 32)).partition("**In short.**")[2]
-    numbers = re.findall(r"[+-]?\d+(?:\.\d+)?", opening.partition("## The gates")[0])
-    assert numbers == [
-        *("8", "93.6", "52", "46.4"),  # rank; accuracy after, of how many, and before
-        *("+47.3", "2", "+2.1"),  # gain in points, control verbs, drift in percent
-        *("2", "2", "8", "32", "32"),  # gates that pass, the ranks, the elbow
-    ]
-
-
-def test_a_failed_gate_is_said_at_once_and_marked() -> None:
-    results = make_results()
-    results["gates"]["control_ppl_drift"]["pass"] = False
-    text = render(results)
-    assert "**The run fails `control_ppl_drift`.**" in text.partition("## The gates")[0]
-    assert re.search(r"\| `control_ppl_drift` .*\*\*FAIL\*\* \|", text)
-    assert re.search(r"\| `accuracy_gain_pp` .*\*\*PASS\*\* \|", text)
-
-
-def test_probe_failures_are_listed_by_name() -> None:
-    results = make_results()
-    assert "After tuning none fails; the smallest margin is +7.50" in render(results)
-    results["metrics"]["after"]["probe"][0] |= {"failed": True, "answer": "walken / caminado"}
+    metrics = results["metrics"]
+    metrics["before"]["probe"] = [cast(Any, dict(row))]
+    metrics["after"]["probe"] = [cast(Any, dict(row))]
+    assert "After tuning, none fails; the smallest margin is +7.50 nats." in render(results)
+    metrics["after"]["probe"][0]["failed"] = True
+    metrics["after"]["probe"][0]["answer"] = "walken / caminado"
     text = render(results)
     assert "| He has __ home. | walked | walken | walken / caminado | +7.50 |" in text
     assert "none fails" not in text
-    assert "Before tuning" not in text
-    results["metrics"]["before"]["probe"][0]["failed"] = True
+    assert "Before tuning, 1 failed" not in text
+    metrics["before"]["probe"][0]["failed"] = True
     assert "Before tuning, 1 failed: walken." in render(results)
 
 
-def test_the_first_prompt_of_each_verb_is_shown_with_both_answers() -> None:
-    results = make_results()
-    for row in results["metrics"]["after"]["predictions"]:
-        row["answer"] = "went / fue"
-    text = render(results)
-    assert "| prompt | expected | before | after |\n" in text
-    for verb in ("eat", "go"):
-        assert f"| {verb} __ 0. | went / fue | goed | went / fue |\n" in text
-        assert f"| {verb} __ 1. |" not in text
+def test_one_of_anything_is_singular() -> None:
+    """No "1 verbs", "1 were" or "1 are" outside the tables."""
+    results = one_rank(report_results())
+    sweep, metrics = results["sweep"], results["metrics"]
+    sweep["seeds"], sweep["test_items"] = [7], 1
+    sweep["ranks"][0]["mcnemar_headline_seed"] = {"gained": 1, "lost": 0, "p": 1.0}
+    for group in sweep["by_group"]:
+        group["sentences"] = 1
+    results["pairs"]["splits"]["control"]["by_verb"] = {"walk": 20}
+    results["pairs"]["too_long"] = {"train": 1}
+    for scored in (metrics["before"], metrics["after"]):
+        scored["test"]["n"] = 1
+        scored["predictions"] = scored["predictions"][:1]
+        scored["probe"] = scored["probe"][:1]
+        scored["probe"][0]["failed"] = True
+    results["training"]["steps"] = 1
+    results["training"]["adapted_layers"] = ["blocks.0.mlp.fc2"]
+    pretraining = cast(Any, results["pretraining"])
+    pretraining |= {"steps": 1, "tokens": 1000, "vocabulary": 300}
+    pretraining["shape"] |= {"n_layers": 1, "n_heads": 1}
+    for key in ("sentences", "fill_in", "irregular_past_forms"):
+        pretraining["corpus"][key] = 1
+    settings = copy.deepcopy(SETTINGS)
+    settings["data"]["irregular_verbs"] = ["go"]
+    prose = prose_of(render(results, settings))
+    many = "verbs|sentences|seeds|steps|layers|heads|pairs|forms|were|are|come|add"
+    assert not re.findall(rf"\b1 (?:[a-z-]+ ){{0,3}}(?:{many})\b", prose)
+    for sentence in (
+        "the irregular past of 1 verb.",
+        "of 1 held-out sentence, compared",
+        "perplexity of 1 regular verb, which",
+        "Of 1 test sentence, 1 was gained and 0 lost",
+        "on 1 layer, ",
+        "for 1 step.",
+        "The first test prompt of the first verb, whatever",
+        "with 1 seed (7)",
+        "1 step in the same direction adds up to",
+        "fine-tuning (1 sentence), accuracy",
+        "One form is also another word, which",
+        "(1 layer, d = 384, 1 head, a vocabulary of 300)",
+        "1 step on 1 sentence (1,000 tokens), of which 1 is a fill-in sentence",
+        "Of 1 irregular past form in this corpus, 45.4 % is",
+        "The probe is 1 further sentence with a regular verb.",
+        "natural text; 1 verb, whose",
+        "With 1 test sentence, one sentence is 100.0 % of",
+    ):
+        assert sentence in prose
 
 
-def test_a_verb_without_test_sentences_is_a_warning() -> None:
-    results = make_results()
-    assert "Warning" not in render(results)
-    del results["sweep"]["by_verb_and_form"][0]
-    assert "**Warning: no test sentence has eat.**" in render(results)
+# --- the page as a whole ------------------------------------------------------------------------
 
 
-def test_a_base_of_ones_own_is_named_instead_of_its_training() -> None:
-    results = make_results() | {"pretraining": None}
-    text = render(results)
-    assert "`own/best.pt`, of 5,735,808 weights" in text
-    assert "17-minigpt-train/loss_curve.png" not in text
-    assert "17-minigpt-train/loss_curve.png" in render(make_results())
-
-
-def table_lines(text: str) -> list[list[str]]:
-    """The tables of a Markdown text, line by line."""
-    return [table.splitlines() for table in re.findall(r"((?:^\|.*\n)+)", text, re.MULTILINE)]
-
-
-def cells(line: str) -> int:
-    r"""How many cells a table's row has; a bar inside a cell is written ``\|``."""
-    assert line.startswith("|") and line.endswith("|"), line
-    return len(re.split(r"(?<!\\)\|", line)) - 2
-
-
-def make_extreme_results(outcome: str, rank: int | None) -> dict[str, Any]:
-    """All that can go wrong at once: a base of one's own, gates and probes that fail, a lost verb,
-    no knee, one seed."""
-    results = make_results(outcome, rank) | {"pretraining": None}
+def extreme_results(outcome: str, rank: int | None) -> Results:
+    """Everything at once: another base, failing gates and probes, a verb without test sentences, no
+    knee, one seed."""
+    results = report_results(outcome, rank)
+    results["pretraining"] = None
     for gate in results["gates"].values():
         gate["pass"] = False
-    for moment in ("before", "after"):
-        results["metrics"][moment]["probe"][0]["failed"] = True
-    del results["sweep"]["by_verb_and_form"][0]
-    results["sweep"]["elbow"]["kneedle"] = None
+    for moment in (results["metrics"]["before"], results["metrics"]["after"]):
+        moment["probe"][0]["failed"] = True
+    sweep = results["sweep"]
+    del sweep["by_verb_and_form"][0]
+    sweep["elbow"]["kneedle"] = None
+    sweep["by_group"] = sweep["by_group"][:1]
+    sweep["generalization"] = None
+    sweep["seeds"] = [0]
     results["ambiguous"] = []
-    results["sweep"]["by_group"] = results["sweep"]["by_group"][:1]
-    results["sweep"]["seeds"] = [0]
     return results
 
 
-@pytest.mark.parametrize("make", [make_results, make_extreme_results])
+HEADINGS = [  # the first cell of each table
+    *("gate", "", "prompt", "rank", "rank", "rank", "test sentences with", "verb"),
+    *("split", "frame"),
+]
+
+
+@pytest.mark.parametrize("make", [report_results, extreme_results])
 @pytest.mark.parametrize(("outcome", "rank"), [row[:2] for row in OUTCOMES])
 def test_nothing_is_left_unfilled_and_every_table_is_a_table(
-    make: Callable[[str, int | None], dict[str, Any]], outcome: str, rank: int | None
+    make: Callable[[str, int | None], Results], outcome: str, rank: int | None
 ) -> None:
     text = render(make(outcome, rank))
     for trace in ("{{", "{%", "None", "nan", "built-in", "<bound method", "ndefined", "True"):
         assert trace not in text
-    assert not re.search(r"\d\.\d{7}", text), "a number that no filter has worded"
-    tables = table_lines(text)
-    assert len(tables) == 10 + (make is make_extreme_results)  # that of the probes that fail
+    assert not re.search(r"\d\.\d{7}", text), "a number without a filter"
+    assert "\n\n\n" not in text
+    tables = tables_of(text)
+    probe = ["prompt"] if make is extreme_results else []
+    assert [lines[0].split("|")[1].strip() for lines in tables] == HEADINGS + probe
     for lines in tables:
         assert re.fullmatch(r"\|(-+\|)+", lines[1])
         assert {cells(line) for line in lines} == {cells(lines[0])}, lines
 
 
 def test_a_bar_or_a_line_break_in_a_sentence_does_not_break_its_table() -> None:
-    """A corpus may hold a bar, and a byte-level model can say any byte."""
-    results = make_results()
+    """A corpus may hold a bar, and a byte-level model can answer with any byte."""
+    results = report_results()
     for row in results["metrics"]["after"]["predictions"]:
-        row |= {"prompt": "He | she __ home.", "answer": "went |\nfue"}
-    for row in results["metrics"]["after"]["probe"]:
-        row |= {"failed": True, "prompt": "He | she has __.", "answer": "walked\n| caminado"}
-    for lines in table_lines(render(results)):
+        row["prompt"], row["answer"] = "He | she __ home.", "went |\nfue"
+    for probe in results["metrics"]["after"]["probe"]:
+        probe["failed"], probe["prompt"] = True, "He | she has __."
+        probe["answer"] = "walked\n| caminado"
+    results["sweep"]["by_verb_and_form"][0]["label"] = "and/or|so/past_simple"
+    text = render(results)
+    assert "| and/or\\|so | past simple | 26 |" in text
+    for lines in tables_of(text):
         assert {cells(line) for line in lines} == {cells(lines[0])}, lines
 
 
 @pytest.mark.parametrize(
-    "place", ["metrics.seed", "pretraining.vocabulary", "manifest.versions.torch", "training.steps"]
+    "place",
+    [
+        *("metrics.seed", "pretraining.vocabulary", "manifest.versions.torch", "training.steps"),
+        "sweep.elbow.largest_minus_smallest",  # used in an imported macro
+    ],
 )
 def test_a_number_that_no_file_holds_is_an_error(place: str) -> None:
-    """Also one that is only printed: jinja2 would leave its place empty unless told otherwise."""
-    results = make_results()
+    """Also one that is only printed: jinja2 would leave its place empty by default."""
+    results = report_results()
     *parents, last = place.split(".")
-    holder = results
+    holder: Any = results
     for parent in parents:
         holder = holder[parent]
     del holder[last]
@@ -565,61 +510,47 @@ def test_a_number_that_no_file_holds_is_an_error(place: str) -> None:
         render(results)
 
 
+def test_write_report_reads_the_files_of_the_rule(tmp_path: Path) -> None:
+    results = report_results()
+    files = {"verbs": str(ROOT / "data/raw/verbs.yaml"), "pretraining": []}
+    files["template"] = str(TEMPLATES / "REPORT.md.j2")
+    for name in ("pairs", "sweep", "metrics", "gates", "manifest", "training"):
+        write_json(tmp_path / f"{name}.json", cast(Any, results)[name])
+        files[name] = str(tmp_path / f"{name}.json")
+    config = {key: SETTINGS[key] for key in ("lora", "train", "data")}
+    write_report(files, config, SETTINGS["base_path"], tmp_path / "REPORT.md")
+    results["pretraining"], results["ambiguous"] = None, []
+    assert (tmp_path / "REPORT.md").read_text(encoding="utf-8") == render(results)
+
+
 @pytest.mark.parametrize(
-    ("name", "arguments", "expected"),
-    [
-        ("pct", (0.9808,), "98.1 %"),
-        ("pct", (0.5, 0), "50 %"),
-        ("signed_pct", (0.012,), "+1.2 %"),
-        ("signed_pp", (-0.25,), "-25.0 pp"),
-        # What rounds to zero did not fall.
-        ("signed_pct", (-0.0004,), "+0.0 %"),
-        ("signed_pp", (-0.0004,), "+0.0 pp"),
-        ("signed", (-0.004,), "+0.00"),
-        ("pct", (-0.0004,), "0.0 %"),
-        ("fixed", (-0.004, 2), "0.00"),
-        ("number", (-0.0,), "0"),
-        ("interval", ({"mean": -0.001, "low": -0.02, "high": -0.0},), "+0.00 [-0.02, +0.00]"),
-        ("signed", (1.48,), "+1.48"),
-        ("fixed", (2.0, 3), "2.000"),
-        ("number", (0.0083750,), "0.008375"),
-        ("thousands", (61440,), "61,440"),
-        ("p_value", (0.0001,), "< 0.001"),
-        ("p_value", (0.03125,), "= 0.031"),
-        ("p_value", (0.00099,), "< 0.001"),
-        ("p_value", (0.001,), "= 0.001"),
-        ("p_value", (1.0,), "= 1.000"),
-        ("interval", ({"mean": 1.48, "low": -1.4, "high": 1.55},), "+1.48 [-1.40, +1.55]"),
-        ("interval_pct", ({"mean": 0.981, "low": 0.9, "high": 1.0},), "98.1 % [90.0, 100.0]"),
-        ("interval_pp", ({"mean": 0.5, "low": -0.01, "high": 1.0},), "+50.0 [-1.0, +100.0]"),
-        ("interval", ({"mean": 1.48, "low": None, "high": None},), "+1.48 [no interval]"),
-        ("interval_pct", ({"mean": 0.5, "low": None, "high": None}, 0), "50 % [no interval]"),
-        ("flow_yaml", ({"a": 1, "b": ["x"]},), '{a: 1, b: ["x"]}'),
-    ],
+    ("template", "rule"), [("REPORT.md.j2", "render"), ("ABLATIONS.md.j2", "render_ablations")]
 )
-def test_numbers_are_worded_as_said(name: str, arguments: tuple[Any, ...], expected: str) -> None:
-    assert FILTERS[name](*arguments) == expected
+def test_templates_are_inputs_of_their_rule(template: str, rule: str) -> None:
+    """An edit of any of them, imported ones too, must rerun it."""
+    needed, waiting = set(), [template]
+    jinja = environment(TEMPLATES)
+    while waiting:
+        name = waiting.pop()
+        needed.add(f"minituner/reporting/templates/{name}")
+        source = jinja.parse((TEMPLATES / name).read_text(encoding="utf-8"))
+        waiting += map(str, jinja2.meta.find_referenced_templates(source))
+    assert len(needed) == 2
+    rules = "".join((ROOT / f"rules/{file}.smk").read_text() for file in ("report", "ablations"))
+    body = re.search(rf"^rule {rule}:\n((?:(?:    .*)?\n)+)", rules, re.MULTILINE)
+    assert body is not None
+    assert set(re.findall(r'"(minituner/reporting/templates/.+)"', body[1])) == needed
 
 
-def test_how_much_is_new_to_the_base_is_said_in_one_sentence() -> None:
-    assert "not known" in unseen_words_sentence(None)
-    known = {"words": 40, "unseen": 0, "most": []}
-    assert "every word" in unseen_words_sentence({"train": known})
-    new = {"words": 40, "unseen": 3, "most": ["zoo", "lynx"]}
-    assert unseen_words_sentence({"train": known, "test": new, "probe": new}) == (
-        "Words that the base has never read make up 0.0 % of train, 7.5 % of test, 7.5 % of probe, "
-        'such as "zoo", "lynx".'
-    )
+def test_rank_rows_come_from_the_sweep() -> None:
+    results = report_results()
+    results["sweep"]["ranks"][1] = comparison_row(8, accuracy=0.7, drift=0.03)
+    row = next(line for line in render(results).splitlines() if line.startswith("| 8 | 2 | 8,000"))
+    assert "| 70.0 % [40.0, 100.0] | +20.0 [+15.0, +25.0] |" in row
+    assert "| 3.00 % [-2.00, 8.00] | 9.00 % [4.00, 14.00] |" in row
 
 
-def test_the_cost_of_each_job_is_read_from_snakemakes_files(tmp_path: Path) -> None:
-    header = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
-    (tmp_path / "a.tsv").write_text(header + "83.6\t0:01:23\t443.6\t9\t9\t9\t0\t0\t44.5\t37.1\n")
-    (tmp_path / "b.tsv").write_text(header + "0.2\t0:00:00\tNA\tNA\tNA\tNA\tNA\tNA\tNA\tNA\n")
-    names = {"rank 2": "a.tsv", "rank 4": "b.tsv", "rank 8": "gone.tsv"}
-    table = cost_table({name: tmp_path / file for name, file in names.items()})
-    assert table.splitlines()[-3:] == [
-        "| rank 2 | 84 | 444 |",
-        "| rank 4 | 0 | - |",
-        "| rank 8 | - | - |",
-    ]
+def test_config_holds_what_the_report_quotes() -> None:
+    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    for part in ("lora", "train", "data"):
+        assert SETTINGS[part].keys() <= config[part].keys()

@@ -1,10 +1,8 @@
-"""The arms: what is shared, what changes, how runs are compared, and the words for each outcome."""
+"""The arms: what is shared, what changes, how runs are compared."""
 
 from __future__ import annotations
 
 import copy
-import re
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,6 @@ from minituner.errors import UserError
 from minituner.pipeline.arms import arms_of, enabled_arms, parameters_of, study_setting, used_keys
 from minituner.pipeline.config import config_subset, read_config
 from minituner.pipeline.nested import flat, with_changes
-from minituner.reporting.ablations_report import differs, interpret_arm, render_ablations
 from minituner.statistics.ablations import Result, choose, compare_runs, pareto_front
 from minituner.statistics.intervals import StatisticsSettings
 
@@ -272,6 +269,16 @@ def test_rank_effects_of_each_setting() -> None:
     assert compare(result("study", 1.0))["gaps"] == {}
 
 
+def test_rank_effect_contrast_covers_its_binomial_limits() -> None:
+    shares = {("study", 2): 0.0, ("study", 32): 1.0, ("other", 2): 1.0, ("other", 32): 1.0}
+    summary = compare(*(result(name, share, rank=r) for (name, r), share in shares.items()))
+    # Half of what 24 sentences could differ by, the same in all verbs: the binomial limits of 12
+    # of 24, 29.1 and 70.9 %, and of 0, 14.2 %, twice over.
+    contrast = summary["gaps"]["other"]["versus_study"]
+    ends = [contrast[key] for key in ("mean", "low", "high")]
+    assert ends == pytest.approx([-1.0, -1.418, -0.298], abs=1e-3)
+
+
 def test_choose_among_small_adapters_or_full_runs() -> None:
     small = result("small", 0.5, val_perplexity=1.4)
     large = result("large", 1.0, val_perplexity=1.1, size_ratio=0.02)
@@ -281,6 +288,15 @@ def test_choose_among_small_adapters_or_full_runs() -> None:
     assert compare(small, *full)["chosen"] == {"run": "lr-1.2", "rank": None}
     assert choose([], 0.01) is None
     assert choose(compare(large)["rows"], 0.01) is None
+
+
+def test_choose_breaks_ties_by_perplexity() -> None:
+    rows = compare(result("a", 1.0, val_perplexity=1.4), result("b", 0.5, val_perplexity=1.2))[
+        "rows"
+    ]
+    assert choose(rows, 0.01) == {"run": "b", "rank": 8}
+    rows[0]["val_accuracy"] = 0.76
+    assert choose(rows, 0.01) == {"run": "a", "rank": 8}
 
 
 def test_pareto_front() -> None:
@@ -332,145 +348,3 @@ def test_versus_study_compares_drifts_on_the_same_draws() -> None:
     difference = rows[1]["text_drift"]["mean"] - rows[0]["text_drift"]["mean"]
     assert versus["text_drift"]["mean"] == pytest.approx(difference)
     assert versus["text_drift"]["high"] - versus["text_drift"]["low"] < 0.01
-
-
-# --- the words ----------------------------------------------------------------------------------
-
-
-def test_runs_that_do_not_differ_are_said_not_to() -> None:
-    words = interpret_arm(compare(result("study", 0.9), result("other", 0.9)))
-    assert "No run's accuracy differs from the study's by more than chance" in words
-    assert "(smallest Holm-adjusted p: 1.000)" in words
-
-
-def test_a_run_that_differs_is_named_with_its_difference() -> None:
-    better = result("better", 1.0, shares={"go": 5 / 6})
-    words = interpret_arm(compare(result("study", 0.5), better))
-    assert "Significantly different from the study in accuracy: `better` by +45.8" in words
-
-
-def test_an_arm_without_the_study_or_with_nothing_else_says_so() -> None:
-    assert "holds no run of the study" in interpret_arm(compare(result("other", 1.0)))
-    only = interpret_arm(compare(result("study", 1.0)))
-    assert "Every run of this arm comes out as one of the study's." in only
-
-
-@pytest.mark.parametrize(
-    ("study", "other", "words"),
-    [
-        ((0.5, 0.5), (0.5, 0.5), "not shown to depend on the scaling"),
-        ((0.5, 1.0), (0.5, 1.0), "not shown to depend on the scaling"),
-        # Half of what 24 sentences could differ by, alike in all verbs: the binomial limits of 12
-        # of 24, 29.1 and 70.9 %, and of 0, 14.2 %, twice over.
-        ((0.0, 1.0), (1.0, 1.0), "differs from the study's by -100.0 [-141.8, -29.8] points"),
-    ],
-)
-def test_what_the_scaling_explains_follows_from_the_gaps(
-    study: tuple[float, float], other: tuple[float, float], words: str
-) -> None:
-    change = {"lora.use_rslora": True}
-    runs = [
-        *(result("study", share, rank=r) for r, share in zip((2, 32), study, strict=True)),
-        *(
-            result("other", share, rank=r, changes=change)
-            for r, share in zip((2, 32), other, strict=True)
-        ),
-    ]
-    text = interpret_arm(compare(*runs))
-    assert words in text
-    assert ("one of the scaling, which acts as a learning rate" in text) == ("differs" in words)
-    assert text.count("(not significant)") == (study[0] == study[1]) + (other[0] == other[1])
-    elsewhere = [replace(r, run={**r.run, "changes": {"train.epochs": 6}}) for r in runs]
-    assert "scaling" not in interpret_arm(compare(*elsewhere)), "these arms vary something else"
-
-
-@pytest.mark.parametrize(
-    ("full_drift", "words"),
-    [(0.5, "less forgetting (the"), (-0.5, "not less forgetting but more (the"), (0.1, "no diff")],
-)
-def test_what_the_frozen_base_buys_follows_from_the_drift(full_drift: float, words: str) -> None:
-    summary = compare(
-        result("study", 1.0, drift_nats=0.1),
-        result("lr-1", 1.0, drift_nats=full_drift, rank=None, size_ratio=1.0),
-    )
-    text = interpret_arm(summary)
-    assert f"still there, and {words}" in text
-    assert "`lr-1` forgets least" in text and f"against that one LoRA shows {words}" in text
-    assert "the validation split chose `lr-1`" in text
-    assert "weight moved by 0.25" in text
-
-
-def test_a_full_run_that_learns_less_is_not_held_against_the_forgetting() -> None:
-    summary = compare(
-        result("study", 1.0, drift_nats=0.1),
-        result("lr-1", 0.5, drift_nats=0.0, rank=None, size_ratio=1.0),
-    )
-    assert "No full run gains as much as LoRA does." in interpret_arm(summary)
-
-
-def test_choose_breaks_ties_by_perplexity() -> None:
-    rows = compare(result("a", 1.0, val_perplexity=1.4), result("b", 0.5, val_perplexity=1.2))[
-        "rows"
-    ]
-    assert choose(rows, 0.01) == {"run": "b", "rank": 8}
-    rows[0]["val_accuracy"] = 0.76
-    assert choose(rows, 0.01) == {"run": "a", "rank": 8}
-
-
-def test_the_choice_of_layers_names_the_front_and_the_chosen() -> None:
-    summary = compare(result("study", 0.5, 0.1), result("fc1", 1.0, 0.2, val_perplexity=1.2))
-    text = interpret_arm(summary)
-    assert "Not beaten in both gain and drift: `fc1`, `study`." in text
-    assert "chooses `fc1` among the runs that store less than 1.0 % of the base" in text
-    none = interpret_arm(compare(result("study", 0.5, size_ratio=0.5)))
-    assert "so none may be chosen" in none
-
-
-@pytest.mark.parametrize(
-    ("share", "words"),
-    [
-        (1.0, "something beyond the trained forms moves, and moves the right way"),
-        (0.5, "nothing beyond the trained forms moves"),
-        (0.0, "a verb that is left out gets worse"),
-    ],
-)
-def test_what_left_out_verbs_show_follows_from_their_gain(share: float, words: str) -> None:
-    summary = compare(result("study", 1.0), *(left_out(verb, share) for verb in VERBS))
-    assert words in interpret_arm(summary)
-
-
-def test_what_a_run_changes_is_said_in_the_configs_words() -> None:
-    assert differs(compare(result("study", 1.0))["rows"][0]) == "the study"
-    change = {"lora.alpha": 4, "train.learning_rate": 3e-5, "lora.target_modules": ["q_proj"]}
-    row = compare(result("other", 1.0, changes=change))["rows"][0]
-    assert differs(row) == "`alpha: 4`, `learning_rate: 3e-05`, `target_modules: q_proj`"
-
-
-ARMS = {
-    "scaling": compare(*(result(n, 0.9, rank=r) for n in ("study", "rslora") for r in (2, 8))),
-    "targets": compare(result("study", 0.9), result("q+v", 0.7, changes={"lora.alpha": 1})),
-    "full": compare(result("study", 0.9), result("lr", 0.9, 0.3, rank=None, size_ratio=1.0)),
-    "verbs": compare(result("study", 0.9), *(left_out(verb, 0.5) for verb in VERBS)),
-    "my_own": compare(result("other", 0.9)),
-}
-
-
-@pytest.mark.parametrize("chosen", [list(ARMS), [], *([arm] for arm in ARMS)])
-def test_nothing_is_left_unfilled_and_every_table_is_a_table(chosen: list[str]) -> None:
-    settings = read_config([ROOT / "config.yaml"])
-    text = render_ablations(
-        ROOT / "minituner/reporting/templates/ABLATIONS.md.j2",
-        {arm: ARMS[arm] for arm in chosen},
-        {key: settings[key] for key in ("lora", "train", "gates")},
-    )
-    for trace in ("{{", "{%", "None", "nan", "ndefined", "True", "False"):
-        assert trace not in text
-    assert not re.search(r"\d\.\d{7}", text), "a number that no filter has worded"
-    tables = [t.splitlines() for t in re.findall(r"((?:^\|.*\n)+)", text, re.MULTILINE)]
-    assert len(tables) == len(chosen)
-    for lines in tables:
-        assert len({line.count("|") for line in lines}) == 1, lines
-    for arm in chosen:
-        assert f"`snakemake ablate_{arm}`" in text
-        assert f"../28-lora-ablate-{arm}/{arm}.png" in text
-    assert ("No arm is enabled" in text) == (not chosen)
