@@ -1,4 +1,4 @@
-from minituner.pipeline.manifest import run_stage
+from minituner.pipeline.stage import run_stage
 from minituner.statistics.gates import require_gates
 from minituner.storage.files import read_json
 

@@ -1,4 +1,4 @@
-from minituner.pipeline.manifest import run_stage
+from minituner.pipeline.stage import run_stage
 from minituner.reporting.ablations_report import render_ablations
 from minituner.storage.files import read_json, write_text
 

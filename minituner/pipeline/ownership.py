@@ -7,9 +7,9 @@ from pathlib import Path
 
 from minituner import commands
 from minituner.errors import UserError
+from minituner.pipeline.paths import STUDY_RECORD as RECORD
 from minituner.storage.files import read_json, write_json
 
-RECORD = "experiments/study.json"
 OVERWRITE = "overwrite_results"  # what --config takes for it
 
 

@@ -10,8 +10,10 @@ from typing import Any
 import jinja2
 
 from minituner import commands
-from minituner.data.verbs import Verb
+from minituner.data.verbs import Verb, load_verbs
 from minituner.errors import number_of
+from minituner.pipeline import paths
+from minituner.storage.files import read_json
 
 WORDS_SHOWN = 8
 PREDICTIONS_SHOWN = 5
@@ -19,11 +21,11 @@ NEAR_THE_TOP = 0.95
 
 # Where the figures lie, as seen from REPORT.md.
 FIGURES = {
-    "accuracy": "experiments/28-lora-ablate-rank/accuracy_vs_rank.png",
-    "drift": "experiments/28-lora-ablate-rank/drift_vs_rank.png",
-    "scale": "experiments/28-lora-ablate-rank/scale_vs_rank.png",
-    "loss": "experiments/28-lora-finetune/loss_curve.png",
-    "base_loss": "experiments/17-minigpt-train/loss_curve.png",
+    "accuracy": paths.ACCURACY_FIGURE,
+    "drift": paths.DRIFT_FIGURE,
+    "scale": paths.SCALE_FIGURE,
+    "loss": paths.LOSS_FIGURE,
+    "base_loss": paths.BASE_LOSS_FIGURE,
 }
 
 
@@ -497,3 +499,22 @@ FILTERS = {
         flow_yaml,
     )
 }
+
+
+RESULTS_FILES = ("pairs", "sweep", "base_metrics", "metrics", "gates", "manifest", "training")
+
+
+def report_inputs(files: Any, data: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The ``results`` of :func:`render_report`, read from the inputs of its rule.
+
+    Args:
+        files: The inputs by name: RESULTS_FILES, ``verbs`` and ``pretraining`` (empty if the base
+            is not the study's own).
+        data: The config's ``data``, with the names of its verbs.
+    """
+    lemmas = [*data["irregular_verbs"], *data["regular_verbs"]]
+    return {
+        **{name: read_json(files[name]) for name in RESULTS_FILES},
+        "pretraining": read_json(files["pretraining"]) if files["pretraining"] else None,
+        "ambiguous": ambiguous_forms(load_verbs(files["verbs"]), lemmas),
+    }

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from minituner.errors import UserError
+from minituner.pipeline.paths import SWEEP, is_inside
 from minituner.statistics.intervals import Array, PairedBootstrap, StatisticsSettings, holm
 from minituner.statistics.sweep import Answers, Judge, answers_of, mean_audit
+from minituner.storage.files import read_json
+from minituner.storage.items import read_items
 
-STUDY_FOLDER = "experiments/28-lora-ablate-rank/"
 HELD_OUT = "train.held_out_verb"
 
 
@@ -29,7 +32,7 @@ class Result:
     @property
     def is_study(self) -> bool:
         """Whether this is a run of the study itself."""
-        return str(self.run["folder"]).startswith(STUDY_FOLDER)
+        return is_inside(str(self.run["folder"]), SWEEP)
 
     @property
     def held_out_verb(self) -> str | None:
@@ -251,3 +254,18 @@ def pool_held_out(results: Sequence[Result], settings: StatisticsSettings) -> di
         if study is None
         else asdict(bootstrap.accuracy(joined(study.test(verb) for verb in verbs))),
     }
+
+
+def arm_results(
+    runs: Sequence[Mapping[str, Any]],
+    metrics: Sequence[str | Path],
+    items: Sequence[str | Path],
+    base_items: Sequence[str | Path],
+) -> list[Result]:
+    """The runs of an arm with the files that their evaluations wrote, in the same order."""
+    return [
+        Result(run, read_json(run_metrics), read_items(run_items), read_items(run_base_items))
+        for run, run_metrics, run_items, run_base_items in zip(
+            runs, metrics, items, base_items, strict=True
+        )
+    ]

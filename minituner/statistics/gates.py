@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minituner.errors import UserError
+from minituner.storage.files import read_json
 
 
 def headline_metrics(
@@ -76,3 +77,10 @@ def require_gates(gates: Mapping[str, Mapping[str, Any]], path: str | Path) -> N
             ),
             fix="REPORT.md shows where it falls short; change the training, not the gate",
         )
+
+
+def headline_from_files(
+    rank_metrics: str | Path, base_metrics: str | Path, seed: int
+) -> dict[str, Any]:
+    """:func:`headline_metrics` of the files that ``evaluate`` and ``evaluate_base`` wrote."""
+    return headline_metrics(read_json(rank_metrics), read_json(base_metrics), seed)

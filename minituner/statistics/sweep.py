@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from minituner.statistics.intervals import (
     holm,
     mcnemar,
 )
+from minituner.storage.files import read_json
+from minituner.storage.items import read_items
 
 
 @dataclass(frozen=True)
@@ -341,3 +344,24 @@ def accuracy_by(
             }
         )
     return rows
+
+
+def summarize_files(
+    base_items: str | Path,
+    metrics: Sequence[str | Path],
+    items: Sequence[str | Path],
+    pairs: str | Path,
+    settings: StatisticsSettings,
+) -> dict[str, Any]:
+    """:func:`summarize` of the files that the stages wrote.
+
+    Args:
+        pairs: The summary of ``tokenize``, which has the complements of the training prompts.
+    """
+    return summarize(
+        read_items(base_items),
+        [read_json(path) for path in metrics],
+        [read_items(path) for path in items],
+        settings,
+        read_json(pairs)["splits"]["train"]["complements"],
+    )

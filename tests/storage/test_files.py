@@ -20,7 +20,7 @@ from project import ROOT
 
 from minituner.errors import UserError
 from minituner.pipeline.config import read_config
-from minituner.pipeline.manifest import run_stage
+from minituner.pipeline.stage import run_stage
 from minituner.pipeline.verify import changed, describe, verify
 from minituner.storage.files import (
     atomic_open,
