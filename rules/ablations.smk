@@ -83,7 +83,6 @@ rule compare:
         base_per_item=lambda wildcards: [
             base_results(run.computed_by, "items.csv") for run in ARMS[wildcards.arm]
         ],
-        force_run=lambda wildcards: weights_of_arm(wildcards.arm),
         code=source("compare"),
     output:
         summary=update(f"{ARM}/summary.json"),
@@ -105,7 +104,6 @@ rule plot_arm:
     input:
         after=after_tokenize("summary"),
         summary=f"{ARM}/summary.json",
-        force_run=lambda wildcards: weights_of_arm(wildcards.arm),
         code=source("plot_arm"),
     output:
         figure=update(

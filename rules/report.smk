@@ -8,7 +8,6 @@ rule summarize:
         metrics=of_every_rank("metrics.json"),
         per_item=of_every_rank("items.csv"),
         base_per_item=f"{SWEEP}/base/items.csv",
-        force_run=STUDY_ADAPTERS,
         code=source("summarize"),
     output:
         summary=update(f"{SWEEP}/summary.json"),
@@ -30,7 +29,6 @@ rule plot:
         after=after_tokenize("summary"),
         summary=f"{SWEEP}/summary.json",
         headline_log=f"{HEADLINE}/train_log.csv",
-        force_run=STUDY_ADAPTERS,
         code=source("plot"),
     output:
         accuracy=update(
@@ -126,7 +124,6 @@ rule cost:
     inputs: a missing log file must not make the study run again."""
     input:
         after=after_tokenize("summary"),
-        force_run=STUDY_ADAPTERS,
         base=BASE,
         code=source("cost"),
     output:
