@@ -28,8 +28,7 @@ include: "rules/ablations.smk"
 
 
 rule report:
-    """The whole study. Results are committed but weights are not: asking for the weights makes a
-    fresh clone run the study instead of finding nothing to do."""
+    """The whole study, with its weights (see STUDY_ADAPTERS in rules/common.smk)."""
     default_target: True
     input:
         paths.REPORT,

@@ -171,8 +171,8 @@ def weights_of_arm(arm):
     ]
 
 
-# An input `force_run` is not read either. It lists weights, which are not committed: so a fresh
-# clone trains instead of taking the committed results for finished.
+# For `force_run`, an input that is not read: weights are not committed, so a rule that asks for them
+# makes a fresh clone train instead of finding the committed results and nothing to do.
 STUDY_ADAPTERS = [
     file
     for rank in config["ranks"]
