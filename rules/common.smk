@@ -134,7 +134,8 @@ def config_for(*keys):
 def after_tokenize(split):
     """A file of checkpoint `tokenize`. Requesting it through the checkpoint makes Snakemake
     re-evaluate every later rule after tokenize; if the pairs did not change, nothing downstream
-    runs. Every rule after tokenize has such an input; where it is not read its name is `after`."""
+    runs. Every rule after tokenize has such an input; where it is not read its name is `after`.
+    """
     return lambda wildcards: checkpoints.tokenize.get().output[split]
 
 

@@ -1,4 +1,4 @@
-"""The rerun contract: what runs after a change, by the real command line."""
+"""The rerun contract: which rules run after a change, through the command line."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_only_what_changed_runs(
     assert verified.code == 0, verified.output
 
 
-def test_a_lost_memory_of_snakemake_serves_nothing_wrong(finished: Study, tmp_path: Path) -> None:
+def test_deleted_snakemake_folder_changes_nothing(finished: Study, tmp_path: Path) -> None:
     study = finished.copy(tmp_path / "study")
     shutil.rmtree(study.root / ".snakemake")
     again = study.snakemake("--cores", "2", "report")
@@ -190,19 +190,19 @@ SWEEP = "experiments/28-lora-ablate-rank"
         "REPORT.md",
     ],
 )
-@pytest.mark.parametrize("deed", ["deleted", "edited"])
-def test_verify_names_a_damaged_file_and_its_command_repairs_it(
-    finished: Study, tmp_path: Path, file: str, deed: str
+@pytest.mark.parametrize("damage", ["deleted", "edited"])
+def test_verify_names_a_damaged_file_and_the_command_that_repairs_it(
+    finished: Study, tmp_path: Path, file: str, damage: str
 ) -> None:
     study = finished.copy(tmp_path / "study")
-    if deed == "deleted":
+    if damage == "deleted":
         (study.root / file).unlink()
     else:
         with (study.root / file).open("ab") as stream:
             stream.write(b"\n")
     verified = study.run("-m", "minituner", "verify")
     assert verified.code == 1
-    assert {"deleted": f"missing: {file}", "edited": f"edited by hand: {file}"}[deed] in (
+    assert {"deleted": f"missing: {file}", "edited": f"edited by hand: {file}"}[damage] in (
         verified.output
     )
     command = verified.output.partition("To fix it:\n")[2].strip()
@@ -212,9 +212,7 @@ def test_verify_names_a_damaged_file_and_its_command_repairs_it(
     assert study.hashes() == finished.hashes()
 
 
-def test_the_bytes_do_not_depend_on_the_folder_or_the_cores(
-    finished: Study, tmp_path: Path
-) -> None:
+def test_bytes_do_not_depend_on_the_folder_or_the_cores(finished: Study, tmp_path: Path) -> None:
     other = Study.create(tmp_path / "elsewhere")
     run = other.snakemake("--cores", "1", "report")
     assert run.code == 0, run.output
