@@ -354,3 +354,35 @@ def test_imports_between_folders_are_acyclic() -> None:
 def test_init_files_of_folders_are_empty() -> None:
     for file in (ROOT / "minituner").glob("*/__init__.py"):
         assert file.read_text() == ""
+
+
+def defined_names(path: Path) -> set[str]:
+    """The functions and classes of a module or Snakefile, and the methods as ``Class.method``."""
+    names, current = set(), ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if found := re.match(r"(?:def|class) (\w+)", line):
+            current = found[1]
+            names.add(current)
+        elif found := re.match(r"    def (\w+)", line):
+            names.add(f"{current}.{found[1]}")
+    return names
+
+
+def walks() -> list[tuple[str, str]]:
+    """The files that CONTRIBUTING.md's five walks lead to, and the names in them."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = text.partition("**Five walks**")[2].partition("\n**")[0]
+    found = re.findall(r"`([\w/]+\.(?:py|smk))`, `([\w.]+)`(?: and `(\w+)`)?", section)
+    return [(file, name) for file, *names in found for name in names if name]
+
+
+def test_contributing_has_five_walks() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = text.partition("**Five walks**")[2].partition("\n**")[0]
+    assert section.count("\n- ") == 5
+    assert len(walks()) == 7
+
+
+@pytest.mark.parametrize(("file", "name"), walks())
+def test_walk_leads_to_a_function_that_exists(file: str, name: str) -> None:
+    assert name in defined_names(ROOT / file)
