@@ -1,7 +1,8 @@
 """minituner: what does a LoRA adapter of rank r buy, and what does it break?
 
-corpus -> filter -> split -> tokenize -> train -> evaluate -> headline -> plot -> render
-           base corpus -> train_tokenizer -> pretrain_base -^       evaluate -> compare (ablations)
+corpus -> filter -> split -> tokenize -> train -> evaluate -> summarize -> plot -> render
+           base corpus -> train_tokenizer -> pretrain_base -^         |-> headline (gates)
+                                                                      |-> compare -> plot_arm (ablations)
 """
 
 from snakemake.utils import min_version
@@ -27,23 +28,20 @@ include: "rules/ablations.smk"
 
 
 rule report:
-    """The whole study. Results are committed but weights are not: requiring the weights too makes
-    a fresh clone run the study instead of finding nothing to do."""
+    """The whole study, with its weights (see STUDY_ADAPTERS in rules/common.smk)."""
     default_target: True
     input:
-        "REPORT.md",
+        paths.REPORT,
         BASE_FIGURE,
         f"{SWEEP}/cost.md",
-        headline=f"{HEADLINE}/adapter_final.pt",
-        adapters=STUDY_ADAPTERS,
-        base=BASE,
+        force_run=[BASE, STUDY_ADAPTERS, f"{HEADLINE}/{ADAPTER}"],
 
 
 rule ablations:
-    """Every arm that is enabled, and their report."""
+    """Every enabled arm, and their report."""
     input:
         f"{ABLATIONS}/REPORT.md",
-        [tuned_weights(arm) for arm in ENABLED],
+        force_run=[weights_of_arm(arm) for arm in ENABLED],
 
 
 for arm_name in ARMS:
@@ -52,5 +50,5 @@ for arm_name in ARMS:
         name:
             f"ablate_{arm_name}"
         input:
-            f"experiments/28-lora-ablate-{arm_name}/{arm_name}.png",
-            tuned_weights(arm_name),
+            f"{arm_folder(arm_name)}/{arm_name}.png",
+            force_run=weights_of_arm(arm_name),

@@ -21,7 +21,7 @@ from minituner.data.corpus import corpus_files, iter_files
 from minituner.data.filter import SPLITS, filter_rows, iter_pair_rows, pair_rows
 from minituner.data.split import SplitSettings, split_pairs
 from minituner.data.verbs import load_verbs
-from minituner.pipeline.manifest import cycles_uncollected
+from minituner.pipeline.stage import gc_disabled
 from minituner.storage.files import write_json, write_jsonl
 
 
@@ -84,7 +84,7 @@ def tokenize(folder: Path) -> None:
     )
 
 
-@cycles_uncollected()  # as run_stage does
+@gc_disabled()  # as run_stage does
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stage", choices=["corpus", "filter", "split", "tokenize"])

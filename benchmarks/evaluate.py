@@ -5,17 +5,18 @@ from __future__ import annotations
 import work
 
 from minituner.evaluate_seeds import EVALUATED, evaluate_setting
-from minituner.pipeline.manifest import cycles_uncollected
+from minituner.pipeline import paths
+from minituner.pipeline.stage import gc_disabled
 from minituner.seeding import seed_everything
 from minituner.storage.files import write_json
 from minituner.storage.items import write_items
 
 
-@cycles_uncollected()  # as run_stage does
+@gc_disabled()  # as run_stage does
 def main() -> None:
     options, config = work.parse(), work.settings()
     seed_everything(0, options.threads)
-    sweep = work.ROOT / "experiments/28-lora-ablate-rank"
+    sweep = work.ROOT / paths.SWEEP
     run = sweep / f"rank-{options.rank}"
     inputs = {
         "base": work.BASE,

@@ -10,14 +10,14 @@ import work
 
 from minituner.data.tokenize import read_pairs
 from minituner.lora_config import LoRAConfig
-from minituner.pipeline.manifest import cycles_uncollected
+from minituner.pipeline.stage import gc_disabled
 from minituner.seeding import seed_everything
 from minituner.storage.checkpoint import load_base
 from minituner.train import LoRATrainConfig
 from minituner.train_seeds import train_adapters
 
 
-@cycles_uncollected()  # as run_stage does
+@gc_disabled()  # as run_stage does
 def main() -> None:
     options, config = work.parse(), work.settings()
     seed_everything(0, options.threads)

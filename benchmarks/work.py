@@ -20,9 +20,11 @@ from typing import Any
 
 import yaml
 
+from minituner.pipeline import paths
+
 ROOT = Path(__file__).parent.parent
-BASE = ROOT / "experiments/17-minigpt-train/best.pt"
-TOKENIZER = ROOT / "experiments/17-minigpt-train/tokenizer.json"
+BASE = ROOT / paths.BASE
+TOKENIZER = ROOT / paths.TOKENIZER
 TOKENIZED = ROOT / "data/tokenized"
 SEEDS = 5  # default number of seeds, which count from 0
 

@@ -1,51 +1,55 @@
-"""The ablations: needs the base and the tokenized pairs, makes the runs that the study has not made,
-a folder for each arm, and experiments/28-lora-ablations/REPORT.md."""
+"""The ablations: needs the base and the tokenized pairs; makes the runs that the study lacks, a
+folder per arm, and experiments/28-lora-ablations/REPORT.md."""
+
+FULL_RUN = f"{EXPERIMENTS}/{{full_variant}}"
+ANOTHER_BASE = base_folder("{base_seed}")
+ARM = arm_folder("{arm}")
 
 
 use rule train as train_full with:
     output:
-        models=update(of_every_seed("{{full_setting}}", "model_final.pt")),
-        logs=update(of_every_seed("{{full_setting}}", "train_log.csv")),
-        summary=update("experiments/{full_setting}/training.json"),
-        manifest=update("experiments/{full_setting}/train.manifest.json"),
+        models=update(of_every_seed(FULL_RUN, MODEL)),
+        logs=update(of_every_seed(FULL_RUN, "train_log.csv")),
+        summary=update(f"{FULL_RUN}/training.json"),
+        manifest=update(f"{FULL_RUN}/train.manifest.json"),
     log:
-        "logs/train/{full_setting}.log",
+        "logs/train/{full_variant}.log",
     benchmark:
-        "logs/train/{full_setting}.benchmark.tsv"
+        "logs/train/{full_variant}.benchmark.tsv"
     params:
-        config=run_settings("train", "threads.train"),
-        changes=run_changes,
+        config=inherited_config("train", "threads.train"),
+        changes=overrides_of,
         rank=None,
         seed=config["seeds"],
 
 
 use rule evaluate as evaluate_full with:
     input:
-        **SCORED,
+        **EVALUATION_INPUTS,
         base=base_of,
-        tuned=of_every_seed("{{full_setting}}", "model_final.pt"),
+        tuned=of_every_seed(FULL_RUN, MODEL),
         base_metrics=base_metrics_of,
         code=source("evaluate"),
     output:
-        metrics=update("experiments/{full_setting}/metrics.json"),
-        per_item=update("experiments/{full_setting}/items.csv"),
-        manifest=update("experiments/{full_setting}/evaluate.manifest.json"),
+        metrics=update(f"{FULL_RUN}/metrics.json"),
+        per_item=update(f"{FULL_RUN}/items.csv"),
+        manifest=update(f"{FULL_RUN}/evaluate.manifest.json"),
     log:
-        "logs/evaluate/{full_setting}.log",
+        "logs/evaluate/{full_variant}.log",
 
 
 use rule pretrain_base as pretrain_another_base with:
     output:
-        base=update(f"{PRETRAINED}/seed-{{base_seed}}/best.pt"),
-        log=update(f"{PRETRAINED}/seed-{{base_seed}}/train_log.csv"),
-        summary=update(f"{PRETRAINED}/seed-{{base_seed}}/pretraining.json"),
-        manifest=update(f"{PRETRAINED}/seed-{{base_seed}}/manifest.json"),
+        base=update(f"{ANOTHER_BASE}/best.pt"),
+        log=update(f"{ANOTHER_BASE}/train_log.csv"),
+        summary=update(f"{ANOTHER_BASE}/pretraining.json"),
+        manifest=update(f"{ANOTHER_BASE}/manifest.json"),
     log:
         "logs/pretrain_base/seed-{base_seed}.log",
     benchmark:
         "logs/pretrain_base/seed-{base_seed}.benchmark.tsv"
     params:
-        config=settings(
+        config=config_for(
             "base.model",
             *(
                 f"base.pretrain.{key}"
@@ -59,64 +63,78 @@ use rule pretrain_base as pretrain_another_base with:
 
 use rule evaluate_base as evaluate_another_base with:
     input:
-        **SCORED,
+        **EVALUATION_INPUTS,
         base=base_of,
         code=source("evaluate_base"),
     output:
-        metrics=update("experiments/{setting}/base/metrics.json"),
-        per_item=update("experiments/{setting}/base/items.csv"),
-        manifest=update("experiments/{setting}/base/manifest.json"),
+        metrics=update(f"{EXPERIMENTS}/{{variant}}/base/metrics.json"),
+        per_item=update(f"{EXPERIMENTS}/{{variant}}/base/items.csv"),
+        manifest=update(f"{EXPERIMENTS}/{{variant}}/base/manifest.json"),
     log:
-        "logs/evaluate_base/{setting}.log",
+        "logs/evaluate_base/{variant}.log",
 
 
 rule compare:
-    """Put the runs of one arm together: a table with intervals, and a figure."""
+    """Put the runs of one arm together: a table with intervals."""
     input:
-        pairs=gated("summary"),  # not read
+        after=after_tokenize("summary"),
         metrics=arm_files("metrics.json"),
         per_item=arm_files("items.csv"),
         base_per_item=lambda wildcards: [
-            base_results(run.owner, "items.csv") for run in ARMS[wildcards.arm]
+            base_results(run.computed_by, "items.csv") for run in ARMS[wildcards.arm]
         ],
-        # Not read, nor committed: an arm asked for on a fresh clone is trained, not found lying there.
-        tuned=lambda wildcards: tuned_weights(wildcards.arm),
         code=source("compare"),
     output:
-        summary=update("experiments/28-lora-ablate-{arm}/summary.json"),
-        figure=update(
-            report(
-                "experiments/28-lora-ablate-{arm}/{arm}.png",
-                caption="captions/ablation.rst",
-                category="Ablations",
-                labels={"figure": "{arm}"},
-            )
-        ),
-        manifest=update("experiments/28-lora-ablate-{arm}/manifest.json"),
+        summary=update(f"{ARM}/summary.json"),
+        manifest=update(f"{ARM}/manifest.json"),
     log:
         "logs/compare/{arm}.log",
     conda:
         "../envs/minituner.yaml"
     params:
-        config=settings(
-            "statistics", "gates.adapter_size_ratio", "gates.control_ppl_drift"
-        ),
+        config=config_for("statistics", "gates.adapter_size_ratio"),
         runs=lambda wildcards: [describe_run(run) for run in ARMS[wildcards.arm]],
         seed=config["statistics"]["seed"],
     script:
         "../workflow_scripts/compare.py"
 
 
-rule plot_ablations:
-    """Learned against forgotten: every run of every arm in one figure."""
+rule plot_arm:
+    """Draw one arm."""
     input:
-        pairs=gated("summary"),  # not read
-        summaries=[f"experiments/28-lora-ablate-{arm}/summary.json" for arm in ENABLED],
+        after=after_tokenize("summary"),
+        summary=f"{ARM}/summary.json",
+        code=source("plot_arm"),
+    output:
+        figure=update(
+            report(
+                f"{ARM}/{{arm}}.png",
+                caption="captions/ablation.rst",
+                category="Ablations",
+                labels={"figure": "{arm}"},
+            )
+        ),
+        manifest=update(f"{ARM}/plot_arm.manifest.json"),
+    log:
+        "logs/plot_arm/{arm}.log",
+    conda:
+        "../envs/minituner.yaml"
+    params:
+        config=config_for("gates.control_ppl_drift"),
+    script:
+        "../workflow_scripts/plot_arm.py"
+
+
+rule plot_ablations:
+    """Draw learned against forgotten: every run of every enabled arm in one figure."""
+    input:
+        after=after_tokenize("summary"),
+        summaries=[f"{arm_folder(arm)}/summary.json" for arm in ENABLED],
         code=source("plot_ablations"),
     output:
         figure=update(
             report(
-                f"{ABLATIONS}/learned_vs_forgotten.png",
+                paths.ABLATIONS_FIGURE,
                 caption="captions/learned_vs_forgotten.rst",
                 category="Ablations",
                 labels={"figure": "learned against forgotten"},
@@ -128,20 +146,20 @@ rule plot_ablations:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=settings("gates.control_ppl_drift"),
+        config=config_for("gates.control_ppl_drift"),
         arms=ENABLED,
     script:
         "../workflow_scripts/plot_ablations.py"
 
 
 rule render_ablations:
-    """The ablations' report; every number in it comes from an arm's summary."""
+    """Write the ablations' report; every number in it comes from an arm's summary."""
     input:
-        pairs=gated("summary"),  # not read
-        summaries=[f"experiments/28-lora-ablate-{arm}/summary.json" for arm in ENABLED],
+        after=after_tokenize("summary"),
+        summaries=[f"{arm_folder(arm)}/summary.json" for arm in ENABLED],
         figures=[
-            f"{ABLATIONS}/learned_vs_forgotten.png",
-            *(f"experiments/28-lora-ablate-{arm}/{arm}.png" for arm in ENABLED),
+            paths.ABLATIONS_FIGURE,
+            *(f"{arm_folder(arm)}/{arm}.png" for arm in ENABLED),
         ],
         template="minituner/reporting/templates/ABLATIONS.md.j2",
         macros="minituner/reporting/templates/arms.j2",
@@ -154,7 +172,7 @@ rule render_ablations:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=settings("lora", "train", "gates"),
+        config=config_for("lora", "train", "gates"),
         arms=ENABLED,
     script:
         "../workflow_scripts/render_ablations.py"

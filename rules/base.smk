@@ -1,6 +1,6 @@
 """The base: needs the base corpus, makes experiments/17-minigpt-train/{tokenizer.json, best.pt}.
 
-Not in the graph when config.yaml names a checkpoint of its own.
+Not part of the graph when config.yaml names a checkpoint.
 """
 
 
@@ -11,14 +11,14 @@ rule train_tokenizer:
         verbs=VERBS,
         code=source("train_tokenizer"),
     output:
-        tokenizer=update(f"{PRETRAINED}/tokenizer.json"),
+        tokenizer=update(paths.TOKENIZER),
         manifest=update(f"{PRETRAINED}/train_tokenizer.manifest.json"),
     log:
         "logs/train_tokenizer.log",
     conda:
         "../envs/minituner.yaml"
     params:
-        config=settings("base.vocab_size"),
+        config=config_for("base.vocab_size"),
     script:
         "../workflow_scripts/train_tokenizer.py"
 
@@ -28,10 +28,10 @@ rule pretrain_base:
     input:
         corpus=BASE_CORPUS,
         verbs=VERBS,
-        tokenizer=f"{PRETRAINED}/tokenizer.json",
+        tokenizer=paths.TOKENIZER,
         code=source("pretrain_base"),
     output:
-        base=update(f"{PRETRAINED}/best.pt"),
+        base=update(paths.BASE),
         log=update(f"{PRETRAINED}/train_log.csv"),
         summary=update(f"{PRETRAINED}/pretraining.json"),
         manifest=update(f"{PRETRAINED}/manifest.json"),
@@ -39,7 +39,7 @@ rule pretrain_base:
         "logs/pretrain_base.log",
     benchmark:
         "logs/pretrain_base.benchmark.tsv"
-    # The longest job of all, and all that is done over its base waits for it.
+    # The longest job, and everything else waits for its base.
     priority: 2
     conda:
         "../envs/minituner.yaml"
@@ -48,7 +48,7 @@ rule pretrain_base:
         mem_mb=2000,
         runtime=30,
     params:
-        config=settings("base.model", "base.pretrain", "threads.pretrain"),
+        config=config_for("base.model", "base.pretrain", "threads.pretrain"),
         seed=config["base"]["pretrain"]["seed"],
     script:
         "../workflow_scripts/pretrain_base.py"
@@ -62,7 +62,7 @@ rule plot_pretraining:
     output:
         figure=update(
             report(
-                f"{PRETRAINED}/loss_curve.png",
+                paths.BASE_LOSS_FIGURE,
                 caption="captions/loss_curve_base.rst",
                 category="Base",
                 labels={"figure": "Pretraining loss"},

@@ -1,12 +1,10 @@
 """The study's data: needs the verb corpus, makes data/filtered, data/splits and data/tokenized."""
 
-# Which pairs go where; and, once it is known which of them fit, how unlike they may be.
-LIKENESS = [
-    f"data.split.{key}" for key in config["data"]["split"] if key.startswith("max_")
-]
-DIVISION = [
-    f"data.split.{key}" for key in config["data"]["split"] if not key.startswith("max_")
-]
+# `split` needs only the sizes. How much control and irregular pairs may differ is checked by
+# `tokenize`, which knows the pairs that fit into the context.
+SPLIT_KEYS = [f"data.split.{key}" for key in config["data"]["split"]]
+LIMIT_KEYS = [key for key in SPLIT_KEYS if key.startswith("data.split.max_")]
+SIZE_KEYS = [key for key in SPLIT_KEYS if key not in LIMIT_KEYS]
 
 
 rule filter:
@@ -25,13 +23,13 @@ rule filter:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=settings("data.irregular_verbs", "data.regular_verbs"),
+        config=config_for("data.irregular_verbs", "data.regular_verbs"),
     script:
         "../workflow_scripts/filter.py"
 
 
 rule split:
-    """Train, val and test of the irregular pairs, control and probe of the regular; no leaks."""
+    """Irregular pairs into train, val and test, regular pairs into control and probe; no leaks."""
     input:
         irregular="data/filtered/irregular.jsonl",
         regular="data/filtered/regular.jsonl",
@@ -47,14 +45,15 @@ rule split:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=settings(*DIVISION, "data.seed"),
+        config=config_for(*SIZE_KEYS, "data.seed"),
         seed=config["data"]["seed"],
     script:
         "../workflow_scripts/split.py"
 
 
 checkpoint tokenize:
-    """Write the pairs that fit as token ids, if they are alike. A checkpoint: see `gated`."""
+    """Write the pairs that fit into the context as token ids, if control and irregular pairs are
+    alike. A checkpoint: see `after_tokenize`."""
     input:
         **{name: f"data/splits/{name}.jsonl" for name in SPLITS},
         regular="data/filtered/regular.jsonl",
@@ -70,8 +69,8 @@ checkpoint tokenize:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=settings(
-            "base.model.context_length", "data.max_share_too_long", *LIKENESS
+        config=config_for(
+            "base.model.context_length", "data.max_share_too_long", *LIMIT_KEYS
         ),
     script:
         "../workflow_scripts/tokenize.py"

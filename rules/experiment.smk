@@ -1,29 +1,29 @@
-"""The experiment: needs the base and the tokenized pairs, makes an adapter for every rank and seed,
+"""The experiment: needs the base and the tokenized pairs; makes an adapter for every rank and seed,
 its evaluation, and the headline run with its gates."""
+
+RUN = rank_folder("{rank}", f"{EXPERIMENTS}/{{variant}}")
 
 
 rule train:
-    """LoRA adapters of one setting at one rank, one for each seed."""
+    """LoRA adapters of one variant at one rank, one per seed."""
     input:
-        train=gated("train"),
+        train=after_tokenize("train"),
         val=tokenized("val"),
         control=tokenized("control"),
         base=base_of,
         tokenizer=TOKENIZER,
         code=source("train"),
     output:
-        adapters=update(adapters("{{setting}}/rank-{{rank}}")),
-        twins=update(
-            of_every_seed("{{setting}}/rank-{{rank}}", "adapter_final.safetensors")
-        ),
-        logs=update(of_every_seed("{{setting}}/rank-{{rank}}", "train_log.csv")),
-        summary=update("experiments/{setting}/rank-{rank}/training.json"),
-        manifest=update("experiments/{setting}/rank-{rank}/train.manifest.json"),
+        adapters=update(of_every_seed(RUN, ADAPTER)),
+        safetensors=update(of_every_seed(RUN, "adapter_final.safetensors")),
+        logs=update(of_every_seed(RUN, "train_log.csv")),
+        summary=update(f"{RUN}/training.json"),
+        manifest=update(f"{RUN}/train.manifest.json"),
     log:
-        "logs/train/{setting}/rank-{rank}.log",
+        "logs/train/{variant}/rank-{rank}.log",
     benchmark:
-        "logs/train/{setting}/rank-{rank}.benchmark.tsv"
-    # Long jobs first: an evaluation fits beside the last of them, that one beside nothing.
+        "logs/train/{variant}/rank-{rank}.benchmark.tsv"
+    # Start training before evaluation, so that no core is idle at the end.
     priority: 1
     conda:
         "../envs/minituner.yaml"
@@ -32,8 +32,8 @@ rule train:
         mem_mb=2000,
         runtime=30,
     params:
-        config=run_settings(*LORA_SETTINGS, "train", "threads.train"),
-        changes=run_changes,
+        config=inherited_config(*LORA_KEYS, "train", "threads.train"),
+        changes=overrides_of,
         rank=rank_of,
         seed=config["seeds"],
     script:
@@ -41,9 +41,9 @@ rule train:
 
 
 rule evaluate_base:
-    """Score the untuned base, with no adapter in it."""
+    """Score the untuned base."""
     input:
-        **SCORED,
+        **EVALUATION_INPUTS,
         base=BASE,
         code=source("evaluate_base"),
     output:
@@ -59,7 +59,7 @@ rule evaluate_base:
         mem_mb=1500,
         runtime=15,
     params:
-        config=settings("threads.evaluate"),
+        config=config_for("threads.evaluate"),
     script:
         "../workflow_scripts/evaluate_base.py"
 
@@ -67,17 +67,17 @@ rule evaluate_base:
 rule evaluate:
     """Score the adapters of one run on the test, validation, control and probe splits."""
     input:
-        **SCORED,
+        **EVALUATION_INPUTS,
         base=base_of,
-        tuned=adapters("{{setting}}/rank-{{rank}}"),
+        tuned=of_every_seed(RUN, ADAPTER),
         base_metrics=base_metrics_of,
         code=source("evaluate"),
     output:
-        metrics=update("experiments/{setting}/rank-{rank}/metrics.json"),
-        per_item=update("experiments/{setting}/rank-{rank}/items.csv"),
-        manifest=update("experiments/{setting}/rank-{rank}/evaluate.manifest.json"),
+        metrics=update(f"{RUN}/metrics.json"),
+        per_item=update(f"{RUN}/items.csv"),
+        manifest=update(f"{RUN}/evaluate.manifest.json"),
     log:
-        "logs/evaluate/{setting}/rank-{rank}.log",
+        "logs/evaluate/{variant}/rank-{rank}.log",
     conda:
         "../envs/minituner.yaml"
     threads: config["threads"]["evaluate"]
@@ -85,7 +85,7 @@ rule evaluate:
         mem_mb=1500,
         runtime=15,
     params:
-        config=settings("seeds", "threads.evaluate"),
+        config=config_for("seeds", "threads.evaluate"),
         rank=rank_of,
         seed=config["seeds"],
     script:
@@ -93,20 +93,20 @@ rule evaluate:
 
 
 rule headline:
-    """The run at the headline rank and first seed, taken out of the sweep, with its gates."""
+    """Copy the run at the headline rank and first seed out of the sweep, and compute its gates."""
     input:
-        pairs=gated("summary"),  # not read
-        adapter=f"{HEADLINE_RUN}/seed-{config['seeds'][0]}/adapter_final.pt",
-        twin=f"{HEADLINE_RUN}/seed-{config['seeds'][0]}/adapter_final.safetensors",
-        log=f"{HEADLINE_RUN}/seed-{config['seeds'][0]}/train_log.csv",
+        after=after_tokenize("summary"),
+        adapter=f"{HEADLINE_SEED_FOLDER}/{ADAPTER}",
+        safetensors=f"{HEADLINE_SEED_FOLDER}/adapter_final.safetensors",
+        log=f"{HEADLINE_SEED_FOLDER}/train_log.csv",
         metrics=f"{HEADLINE_RUN}/metrics.json",
         per_item=f"{HEADLINE_RUN}/items.csv",
         base_metrics=f"{SWEEP}/base/metrics.json",
         base=BASE,
         code=source("headline"),
     output:
-        adapter=update(f"{HEADLINE}/adapter_final.pt"),
-        twin=update(f"{HEADLINE}/adapter_final.safetensors"),
+        adapter=update(f"{HEADLINE}/{ADAPTER}"),
+        safetensors=update(paths.ADAPTER),
         log=update(f"{HEADLINE}/train_log.csv"),
         metrics=update(f"{HEADLINE}/metrics.json"),
         per_item=update(f"{HEADLINE}/items.csv"),
@@ -117,7 +117,7 @@ rule headline:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=settings("lora", "train", "gates"),
+        config=config_for("lora", "train", "gates"),
         seed=config["seeds"][0],
     script:
         "../workflow_scripts/headline.py"

@@ -1,23 +1,39 @@
-"""The report: needs the evaluations, makes the figures and REPORT.md."""
+"""The report: needs the evaluations; makes the sweep's summary, the figures and REPORT.md."""
 
 
-rule plot:
-    """Put the sweep together, find its elbow, draw the figures."""
+rule summarize:
+    """Put the sweep together: intervals, tests against the best rank, and the elbow."""
     input:
-        pairs=gated("summary"),
+        pairs=after_tokenize("summary"),
         metrics=of_every_rank("metrics.json"),
         per_item=of_every_rank("items.csv"),
         base_per_item=f"{SWEEP}/base/items.csv",
-        headline_log=f"{HEADLINE}/train_log.csv",
-        # Not read. They are not committed either, so a figure asked for on a fresh clone is drawn
-        # from a run and not found lying there.
-        adapters=STUDY_ADAPTERS,
-        code=source("plot"),
+        code=source("summarize"),
     output:
         summary=update(f"{SWEEP}/summary.json"),
+        manifest=update(f"{SWEEP}/summarize.manifest.json"),
+    log:
+        "logs/summarize.log",
+    conda:
+        "../envs/minituner.yaml"
+    params:
+        config=config_for("statistics"),
+        seed=config["statistics"]["seed"],
+    script:
+        "../workflow_scripts/summarize.py"
+
+
+rule plot:
+    """Draw the sweep and the headline run's losses."""
+    input:
+        after=after_tokenize("summary"),
+        summary=f"{SWEEP}/summary.json",
+        headline_log=f"{HEADLINE}/train_log.csv",
+        code=source("plot"),
+    output:
         accuracy=update(
             report(
-                f"{SWEEP}/accuracy_vs_rank.png",
+                paths.ACCURACY_FIGURE,
                 caption="captions/accuracy_vs_rank.rst",
                 category="Rank sweep",
                 labels={"figure": "Accuracy against rank"},
@@ -25,7 +41,7 @@ rule plot:
         ),
         drift=update(
             report(
-                f"{SWEEP}/drift_vs_rank.png",
+                paths.DRIFT_FIGURE,
                 caption="captions/drift_vs_rank.rst",
                 category="Rank sweep",
                 labels={"figure": "Control drift against rank"},
@@ -33,7 +49,7 @@ rule plot:
         ),
         scale=update(
             report(
-                f"{SWEEP}/scale_vs_rank.png",
+                paths.SCALE_FIGURE,
                 caption="captions/scale_vs_rank.rst",
                 category="Rank sweep",
                 labels={"figure": "Scale of the update against rank"},
@@ -41,7 +57,7 @@ rule plot:
         ),
         loss=update(
             report(
-                f"{HEADLINE}/loss_curve.png",
+                paths.LOSS_FIGURE,
                 caption="captions/loss_curve_headline.rst",
                 category="Headline run",
                 labels={"figure": "Fine-tuning loss"},
@@ -53,16 +69,15 @@ rule plot:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=settings("gates", "statistics"),
-        seed=config["statistics"]["seed"],
+        config=config_for("gates.accuracy_gain_pp", "gates.control_ppl_drift"),
     script:
         "../workflow_scripts/plot.py"
 
 
 rule render:
-    """REPORT.md from its template; every number in it comes from a results file."""
+    """Write REPORT.md from its template; every number in it comes from a results file."""
     input:
-        pairs=gated("summary"),
+        pairs=after_tokenize("summary"),
         sweep=f"{SWEEP}/summary.json",
         metrics=f"{HEADLINE}/metrics.json",
         gates=f"{HEADLINE}/gates.json",
@@ -71,35 +86,44 @@ rule render:
         verbs=VERBS,
         pretraining=[] if OWN_BASE else f"{PRETRAINED}/pretraining.json",
         figures=[
-            f"{SWEEP}/accuracy_vs_rank.png",
-            f"{SWEEP}/drift_vs_rank.png",
-            f"{SWEEP}/scale_vs_rank.png",
-            f"{HEADLINE}/loss_curve.png",
+            paths.ACCURACY_FIGURE,
+            paths.DRIFT_FIGURE,
+            paths.SCALE_FIGURE,
+            paths.LOSS_FIGURE,
             *BASE_FIGURE,
         ],
         template="minituner/reporting/templates/REPORT.md.j2",
         macros="minituner/reporting/templates/outcomes.j2",
         code=source("render"),
     output:
-        report=update("REPORT.md"),
-        manifest=update("experiments/report.manifest.json"),
+        report=update(paths.REPORT),
+        manifest=update(f"{EXPERIMENTS}/report.manifest.json"),
     log:
         "logs/render.log",
     conda:
         "../envs/minituner.yaml"
     params:
-        config=settings("lora", "train", "data.irregular_verbs", "data.regular_verbs"),
+        config=config_for("lora", "train", "data.irregular_verbs", "data.regular_verbs"),
         base_path=BASE,
     script:
         "../workflow_scripts/render.py"
 
 
+# The files of the jobs' `benchmark:`.
+BENCHMARKS = {
+    **({} if OWN_BASE else {"the base": "logs/pretrain_base.benchmark.tsv"}),
+    **{
+        f"rank {rank}": f"logs/train/{wildcard_of(STUDY)}/rank-{rank}.benchmark.tsv"
+        for rank in config["ranks"]
+    },
+}
+
+
 rule cost:
-    """Seconds and peak memory of the training jobs. The benchmark files are no inputs: they lie
-    among the logs, and a study is not run again for want of a log."""
+    """Tabulate seconds and peak memory of the training jobs. The benchmark files are params, not
+    inputs: a missing log file must not make the study run again."""
     input:
-        pairs=gated("summary"),  # not read
-        adapters=STUDY_ADAPTERS,
+        after=after_tokenize("summary"),
         base=BASE,
         code=source("cost"),
     output:
@@ -109,22 +133,16 @@ rule cost:
     conda:
         "../envs/minituner.yaml"
     params:
-        benchmarks={
-            **({} if OWN_BASE else {"the base": "logs/pretrain_base.benchmark.tsv"}),
-            **{
-                f"rank {rank}": f"logs/train/{study_setting().folder}/rank-{rank}.benchmark.tsv"
-                for rank in config["ranks"]
-            },
-        },
+        benchmarks=BENCHMARKS,
     script:
         "../workflow_scripts/cost.py"
 
 
 rule gates:
-    """Fails, naming it, if a gate of the headline run fails."""
+    """Fail if the headline run fails a gate, and name the gate."""
     input:
         gates=f"{HEADLINE}/gates.json",
-        adapter=f"{HEADLINE}/adapter_final.pt",
+        adapter=f"{HEADLINE}/{ADAPTER}",
         code=source("gates"),
     log:
         "logs/gates.log",
@@ -135,8 +153,8 @@ rule gates:
 
 
 rule simulate:
-    """How far the intervals and the elbow's rule can be trusted, on studies whose truth is known.
-    Not part of `report`: it depends on the statistics alone."""
+    """Test the intervals and the elbow's rule on simulated data with known ground truth. Not part
+    of `report`: it depends only on the statistics."""
     input:
         code=source("simulate"),
     output:
@@ -148,7 +166,7 @@ rule simulate:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=settings("simulation", "statistics"),
+        config=config_for("simulation", "statistics"),
         seed=config["simulation"]["seed"],
     script:
         "../workflow_scripts/simulate.py"

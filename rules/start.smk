@@ -1,5 +1,5 @@
-"""What must hold before the config is read: the folder that Snakemake runs in, its Python, and a
-config.yaml that can be read. Snakemake's own messages name neither the file nor the line.
+"""Checks before the config is read: the folder that Snakemake runs in, its Python, and whether
+config.yaml can be read. Snakemake's own messages name neither the file nor the line.
 """
 
 import shlex
@@ -9,8 +9,8 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.enums import Quietness
 
-from minituner.pipeline.config import read_config
 from minituner.errors import UserError
+from minituner.pipeline.config import read_config
 from minituner.pipeline.interpreter import one_word
 
 PROJECT = Path(str(workflow.current_basedir)).parent
@@ -19,14 +19,14 @@ PROJECT = Path(str(workflow.current_basedir)).parent
 def stop(reason):
     """End Snakemake with a message and no traceback."""
     message = f"minituner cannot go on{reason}"
-    # Snakemake itself would then not say why it ends.
+    # With --quiet all Snakemake itself does not say why it ends.
     if Quietness.ALL in (workflow.output_settings.quiet or ()):
         print(message, file=sys.stderr)
     raise WorkflowError(message)
 
 
-def or_stop(function, *arguments):
-    """Call ``function``; a user's mistake ends Snakemake with its message."""
+def exit_on_user_error(function, *arguments):
+    """Call ``function``; a UserError ends Snakemake with its message and no traceback."""
     try:
         return function(*arguments)
     except UserError as error:
@@ -41,5 +41,6 @@ if not PROJECT.samefile("."):
 
 sys.executable = one_word(sys.executable)
 
-if Path("config.yaml").exists():  # it need not, where all of it comes by --configfile
-    or_stop(read_config, ["config.yaml"])
+# It may be missing: --configfile can replace all of it.
+if Path("config.yaml").exists():
+    exit_on_user_error(read_config, ["config.yaml"])

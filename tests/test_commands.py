@@ -1,4 +1,4 @@
-"""Commands as they are printed: pasted, they do what is said, for the study they speak of."""
+"""The commands in messages: pasted into a shell, they do what the message says, for its study."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from minituner.pipeline.ownership import (
 
 
 @pytest.fixture(autouse=True)
-def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     yield
     commands.use_config_files([])
 
 
-def test_commands_of_the_projects_own_study_name_no_config() -> None:
+def test_commands_of_the_default_study_name_no_config() -> None:
     assert commands.snakemake("report") == "snakemake --cores 4 report"
     assert commands.make("report") == "make report"
 
 
-def test_commands_repeat_the_config_files_as_the_shell_reads_them(tmp_path: Path) -> None:
+def test_commands_quote_the_config_files(tmp_path: Path) -> None:
     files = [tmp_path / "own" / "my config.yaml", tmp_path / "config.yaml", "/elsewhere/more.yaml"]
     assert commands.use_config_files(files) == (
         "config.yaml",
@@ -67,13 +67,11 @@ def test_commands_repeat_the_config_files_as_the_shell_reads_them(tmp_path: Path
         ([], "snakemake --config a=1"),
     ],
 )
-def test_a_config_on_the_command_line_does_not_swallow_the_target(
-    given: list[str], made: str
-) -> None:
+def test_with_config_keeps_the_target_apart(given: list[str], made: str) -> None:
     assert commands.with_config(given, "a", "1") == made
 
 
-def test_the_same_file_is_named_once_however_it_is_reached(
+def test_use_config_files_names_each_file_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own").mkdir()
@@ -85,7 +83,7 @@ def test_the_same_file_is_named_once_however_it_is_reached(
     assert commands.use_config_files([tmp_path / "own/c.yaml"]) == ("config.yaml", "own/c.yaml")
 
 
-def test_a_key_is_named_with_the_last_file_that_holds_it() -> None:
+def test_in_config_names_the_last_file_with_the_key() -> None:
     Path("config.yaml").write_text("data: {corpus: a, split: {probe: 1}}\nranks: [2]\n")
     Path("one.yaml").write_text("data:\n  corpus: b\n")
     Path("two.yaml").write_text("\ufeffranks: [4]\ndata: {split: null}\n", encoding="utf-8")
@@ -104,7 +102,7 @@ def test_a_key_is_named_with_the_last_file_that_holds_it() -> None:
     assert commands.in_config("data.corpus") == "config.yaml: data.corpus"
 
 
-def test_what_is_wrong_with_the_data_is_a_mistake_of_the_file_that_asks_for_it() -> None:
+def test_messages_about_the_data_name_the_config_file() -> None:
     Path("config.yaml").write_text("data: {corpus: a, irregular_verbs: [go]}\n")
     Path("own.yaml").write_text("data: {split: {train_share: 0.5}, regular_verbs: [walk]}\n")
     commands.use_config_files(["config.yaml", "own.yaml"])
@@ -117,21 +115,21 @@ def test_what_is_wrong_with_the_data_is_a_mistake_of_the_file_that_asks_for_it()
     assert "\nown.yaml: data.regular_verbs: " in str(refusal.value)
 
 
-def test_no_message_takes_the_users_config_for_the_projects() -> None:
-    """Where a value stands is known to in_config alone."""
+def test_only_in_config_spells_config_yaml() -> None:
+    """Other modules do not know which file has a key."""
     for file in (ROOT / "minituner").rglob("*.py"):
         assert '"config.yaml: ' not in file.read_text(encoding="utf-8"), file
 
 
-# --- whose results ------------------------------------------------------------------------------
+# --- ownership of the results -------------------------------------------------------------------
 
 
-def test_results_of_other_config_files_are_refused_and_the_ways_out_are_named() -> None:
+def test_require_own_results_refuses_and_names_the_alternatives() -> None:
     commands.use_config_files(["config.yaml", "a.yaml"])
     claim_results()
     require_own_results([])
     commands.use_config_files(["config.yaml", "b.yaml"])
-    with pytest.raises(UserError, match="the results here are another study's") as refusal:
+    with pytest.raises(UserError, match="the results here belong to another study") as refusal:
         require_own_results(["--configfile", "b.yaml", "--", "ablations"])
     message = str(refusal.value)
     assert "made with config.yaml and a.yaml\n" in message
@@ -146,7 +144,7 @@ def test_results_of_other_config_files_are_refused_and_the_ways_out_are_named() 
 @pytest.mark.parametrize(
     ("value", "meant"), [(True, True), ("true", True), ("TRUE", True), (False, False), ("no", None)]
 )
-def test_only_true_asks_for_results_to_be_replaced(value: object, meant: bool | None) -> None:
+def test_asked_to_overwrite_only_by_true(value: object, meant: bool | None) -> None:
     if meant is None:
         with pytest.raises(UserError, match="write --config overwrite_results=true"):
             asked_to_overwrite(value)
@@ -154,7 +152,7 @@ def test_only_true_asks_for_results_to_be_replaced(value: object, meant: bool | 
         assert asked_to_overwrite(value) is meant
 
 
-def test_where_no_study_is_recorded_any_may_run() -> None:
+def test_any_study_may_run_without_a_record() -> None:
     commands.use_config_files(["b.yaml"])
     assert owner() is None
     require_own_results([])
@@ -163,7 +161,7 @@ def test_where_no_study_is_recorded_any_may_run() -> None:
 @pytest.mark.parametrize(
     "record", ["", "[]", "{}", '{"config_files": []}', '{"config_files": [1]}', '{"a']
 )
-def test_a_damaged_record_is_not_taken_for_none(record: str) -> None:
+def test_damaged_record_is_refused(record: str) -> None:
     Path("experiments").mkdir()
     Path("experiments/study.json").write_text(record)
     with pytest.raises(UserError, match=r"study\.json"):
@@ -175,15 +173,13 @@ def test_a_damaged_record_is_not_taken_for_none(record: str) -> None:
 # --- the interpreter ----------------------------------------------------------------------------
 
 
-def test_an_interpreter_that_needs_no_quotes_is_left_alone(tmp_path: Path) -> None:
+def test_one_word_keeps_a_plain_path(tmp_path: Path) -> None:
     assert one_word("/usr/bin/python3.11") == "/usr/bin/python3.11"
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("folder", ["My Drive", "O'Brien & Söhne (1)", "a$HOME;b"])
-def test_an_interpreter_that_needs_quotes_is_run_through_a_script(
-    tmp_path: Path, folder: str
-) -> None:
+def test_one_word_wraps_a_path_that_needs_quotes(tmp_path: Path, folder: str) -> None:
     link = tmp_path / folder / "python"
     link.parent.mkdir()
     link.symlink_to(sys.executable)

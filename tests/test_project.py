@@ -1,16 +1,15 @@
-"""The project's own rules: names that match, code that is tracked, imports that stay light."""
+"""The project as a whole: rules and scripts that match, tracked code, light imports."""
 
 from __future__ import annotations
 
 import ast
-import json
 import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -20,91 +19,85 @@ import minituner
 from minituner.pipeline.source_closure import import_closure
 
 SCRIPTS = sorted((ROOT / "workflow_scripts").glob("*.py"))
-RULES = {
-    name: body
-    for file in sorted((ROOT / "rules").glob("*.smk"))
-    for name, body in re.findall(
-        r"^(?:rule|checkpoint) (\w+):\n((?:(?:    .*)?\n)+)", file.read_text(), re.MULTILINE
-    )
-}
-WITHOUT_TENSORS = (
-    "filter",
-    "split",
-    "tokenize",
-    "train_tokenizer",
-    "headline",
-    "gates",
-    "plot",
-    "plot_pretraining",
-    "render",
-    "compare",
-    "plot_ablations",
-    "render_ablations",
-    "simulate",
-    "cost",
+WITH_TORCH = ("pretrain_base", "evaluate_base", "train", "evaluate")
+LIGHT = [script for script in SCRIPTS if script.stem not in WITH_TORCH]
+
+# A rule's header: `rule train:`, `checkpoint tokenize:` or `use rule train as train_full with:`.
+HEADER = r"(?:rule|checkpoint|use rule (?P<parent>\w+) as) (?P<name>\w+)(?: with)?:\n"
+RULE = re.compile(rf"^{HEADER}(?P<body>(?:(?:    .*)?\n)+)", re.MULTILINE)
+SECTION = re.compile(r"^    (\w+):(.*\n(?:(?:        .*)?\n)*)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule as it is written; ``sections`` holds the parent's where it has none of its own."""
+
+    name: str
+    parent: str | None
+    docstring: str
+    sections: dict[str, str]
+
+
+def read_rules() -> dict[str, Rule]:
+    rules: dict[str, Rule] = {}
+    text = "\n".join(file.read_text() for file in sorted((ROOT / "rules").glob("*.smk")))
+    for found in sorted(RULE.finditer(text), key=lambda found: found["parent"] is not None):
+        parent = rules.get(found["parent"] or "")
+        inherited = parent.sections if parent else {}
+        rules[found["name"]] = Rule(
+            found["name"],
+            found["parent"],
+            parent.docstring if parent else found["body"].lstrip().partition("\n    input:")[0],
+            inherited | dict(SECTION.findall(found["body"])),
+        )
+    return rules
+
+
+RULES = read_rules()
+
+
+def test_rules_are_all_read() -> None:
+    text = "".join(file.read_text() for file in (ROOT / "rules").glob("*.smk"))
+    assert len(RULES) == len(re.findall(r"^(?:use )?(?:rule|checkpoint) ", text, re.MULTILINE))
+    inherited = {rule.name: rule.parent for rule in RULES.values() if rule.parent}
+    assert inherited == {
+        "train_full": "train",
+        "evaluate_full": "evaluate",
+        "pretrain_another_base": "pretrain_base",
+        "evaluate_another_base": "evaluate_base",
+    }
+
+
+def test_every_script_has_the_name_of_its_rule() -> None:
+    assert {script.stem for script in SCRIPTS} == {r.name for r in RULES.values() if not r.parent}
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
+def test_rule_has_docstring_log_environment_and_tracked_code(rule: Rule) -> None:
+    script = rule.parent or rule.name
+    assert rule.docstring.startswith('"""')
+    assert f'"../workflow_scripts/{script}.py"' in rule.sections["script"]
+    assert f'code=source("{script}")' in rule.sections["input"]
+    assert '"../envs/minituner.yaml"' in rule.sections["conda"]
+    logs = [other.sections["log"] for other in RULES.values()]
+    assert logs.count(rule.sections["log"]) == 1
+
+
+@pytest.mark.parametrize(
+    "rule", [rule for rule in RULES.values() if rule.name != "gates"], ids=lambda rule: rule.name
 )
-
-
-def test_every_script_is_the_script_of_the_rule_of_its_name() -> None:
-    assert {script.stem for script in SCRIPTS} == set(RULES)
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_every_rule_is_documented_logged_and_tracks_its_code(rule: str) -> None:
-    body = RULES[rule]
-    assert body.lstrip().startswith('"""')
-    assert f'"../workflow_scripts/{rule}.py"' in body
-    assert f'code=source("{rule}")' in body
-    assert "    log:\n" in body
-    assert '"../envs/minituner.yaml"' in body
-
-
-@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "gates"])
-def test_every_output_is_kept_until_it_is_replaced(rule: str) -> None:
-    outputs = re.search(r"    output:\n((?:        .*\n)+)", RULES[rule])
-    assert outputs is not None
-    names = re.findall(r"^        (?:\w+=|\*\*)(.*)", outputs[1], re.MULTILINE)
-    assert names
-    assert all("update(" in name for name in names)
+def test_rule_outputs_are_marked_update(rule: Rule) -> None:
+    outputs = re.findall(r"^        (?:\w+=|\*\*)(.*)", rule.sections["output"], re.MULTILINE)
+    assert outputs
+    assert all("update(" in output for output in outputs)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_scripts_are_thin(script: Path) -> None:
+def test_script_is_thin(script: Path) -> None:
     text = script.read_text()
     assert "with run_stage(snakemake) as job:" in text
-    assert len(text.splitlines()) <= 35
+    assert len(text.splitlines()) <= 12
     assert not re.search(r"^\s*(def|class|while) ", text, re.MULTILINE)
-
-
-# Runs the imports of each script in turn, our own modules anew for each. Until the scripts that use
-# tensors come, torch cannot be imported, and whoever asks for it is put down.
-LOAD_EACH = """
-import json, sys
-
-asked = []
-class NoTorch:
-    def find_spec(self, name, *_):
-        if name == "torch":
-            asked.append(name)
-            raise ModuleNotFoundError(name)
-
-no_torch, loaded = NoTorch(), {}
-sys.meta_path.insert(0, no_torch)
-for script, light, statements in json.loads(sys.argv[1]):
-    if not light and no_torch in sys.meta_path:
-        sys.meta_path.remove(no_torch)
-    for name in [name for name in sys.modules if name.split(".")[0] == "minituner"]:
-        del sys.modules[name]
-    asked.clear()
-    error = None
-    try:
-        exec(statements, {})
-    except Exception as problem:
-        error = repr(problem)
-    ours = [m.__file__ for n, m in sys.modules.items() if n.split(".")[0] == "minituner"]
-    loaded[script] = {"ours": ours, "torch": bool(asked), "error": error}
-print(json.dumps(loaded))
-"""
 
 
 def imports_of(path: Path) -> list[ast.Import | ast.ImportFrom]:
@@ -119,47 +112,47 @@ def names_of(statement: ast.Import | ast.ImportFrom) -> list[str]:
     return [statement.module or ""]
 
 
-@pytest.fixture(scope="module")
-def loaded() -> dict[str, dict[str, Any]]:
-    """By script: the files of ours that Python really has loaded after its imports."""
-    jobs = [
-        (
-            script.stem,
-            script.stem in WITHOUT_TENSORS,
-            "\n".join(map(ast.unparse, imports_of(script))),
-        )
-        for script in sorted(SCRIPTS, key=lambda script: script.stem not in WITHOUT_TENSORS)
-    ]
-    command = [sys.executable, "-c", LOAD_EACH, json.dumps(jobs)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    by_script: dict[str, dict[str, Any]] = json.loads(done.stdout)
-    return by_script
+def modules_loaded_by(*scripts: Path) -> dict[str, str]:
+    """The modules that Python has loaded after the scripts' imports, and their files."""
+    imports = [script.read_text().partition("\nwith ")[0] for script in scripts]
+    show = "for name in list(sys.modules): print(name, vars(sys.modules[name]).get('__file__'))"
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([*imports, "import sys", show])],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_the_tracked_code_covers_what_a_script_imports(
-    script: Path, loaded: dict[str, dict[str, Any]]
-) -> None:
-    found = loaded[script.stem]
-    assert found["error"] is None
-    files = {str(Path(file).relative_to(ROOT)) for file in found["ours"]}
-    assert "minituner/pipeline/manifest.py" in files
-    closure = set(import_closure(f"workflow_scripts/{script.name}", ROOT))
-    assert files | {f"workflow_scripts/{script.name}"} <= closure
+@pytest.mark.parametrize("name", ["evaluate", "render", "summarize"])
+def test_source_closure_covers_the_modules_that_are_loaded(name: str) -> None:
+    script = ROOT / f"workflow_scripts/{name}.py"
+    files = {
+        str(Path(file).relative_to(ROOT))
+        for module, file in modules_loaded_by(script).items()
+        if module.split(".")[0] == "minituner"
+    }
+    assert {"minituner/pipeline/stage.py", "minituner/pipeline/manifest.py"} <= files
+    assert files <= set(import_closure(f"workflow_scripts/{name}.py", ROOT))
 
 
-@pytest.mark.parametrize("script", WITHOUT_TENSORS)
-def test_a_stage_without_tensors_never_waits_for_torch(
-    script: str, loaded: dict[str, dict[str, Any]]
-) -> None:
-    assert not loaded[script]["torch"]
-    for file in import_closure(f"workflow_scripts/{script}.py", ROOT):
+def test_light_stages_load_no_torch() -> None:
+    loaded = modules_loaded_by(*LIGHT)
+    assert {"minituner", "matplotlib", "tokenizers"} <= loaded.keys()
+    assert "torch" not in loaded
+
+
+@pytest.mark.parametrize("script", LIGHT, ids=lambda path: path.stem)
+def test_light_stage_imports_no_torch_inside_a_function(script: Path) -> None:
+    for file in import_closure(f"workflow_scripts/{script.name}", ROOT):
         names = [name for node in imports_of(ROOT / file) for name in names_of(node)]
         assert not any(name.split(".")[0] == "torch" for name in names), file
 
 
 def test_reading_the_rules_loads_nothing_heavy() -> None:
-    """What start.smk and common.smk import of ours, and the calls they make with it."""
+    """The package's modules that start.smk and common.smk import, and the calls they make."""
     text = "".join((ROOT / f"rules/{name}.smk").read_text() for name in ("start", "common"))
     imports = re.findall(r"^from minituner\.[^(\n]*(?:\([^)]*\))?$", text, re.MULTILINE)
     assert {line.split()[1] for line in imports} >= {
@@ -170,6 +163,7 @@ def test_reading_the_rules_loads_nothing_heavy() -> None:
         "\nimport sys\n"
         "files = ['config.yaml']\n"
         "check_config(read_config(files), 'rules/config.schema.yaml', files)\n"
+        "arms_of(read_config(files))\n"
         "corpus_files('data/processed/verb-corpus')\n"
         "import_closure('workflow_scripts/train.py')\n"
         "print(*sorted({name.split('.')[0] for name in sys.modules}))"
@@ -182,7 +176,7 @@ def test_reading_the_rules_loads_nothing_heavy() -> None:
     assert not modules & {"torch", "numpy", "pandas", "scipy", "matplotlib", "tokenizers"}
 
 
-def test_an_import_inside_a_function_and_one_through_another_module_are_tracked(
+def test_source_closure_follows_functions_and_other_modules(
     tmp_path: Path,
 ) -> None:
     package = tmp_path / "minituner"
@@ -211,46 +205,48 @@ def test_an_import_inside_a_function_and_one_through_another_module_are_tracked(
     ("script", "module"),
     [
         ("pretrain_base", "lora"),
-        ("pretrain_base", "data"),
-        ("train_tokenizer", "data"),
+        ("pretrain_base", "data/split"),
+        ("train_tokenizer", "data/split"),
         ("tokenize", "lora"),
         ("tokenize", "model"),
         ("evaluate", "pretrain"),
-        ("plot", "data"),
-        ("plot", "arms"),
-        ("train", "arms"),
-        ("train", "ablations"),
-        ("compare", "arms"),
-        ("render", "ablations"),
-        ("simulate", "plots"),
+        ("plot", "data/split"),
+        ("plot", "pipeline/arms"),
+        ("train", "pipeline/arms"),
+        ("train", "statistics/ablations"),
+        ("compare", "pipeline/arms"),
+        ("render", "statistics/ablations"),
+        ("simulate", "reporting/plots"),
     ],
 )
-def test_an_edit_of_one_module_does_not_rerun_what_it_has_no_part_in(
-    script: str, module: str
-) -> None:
+def test_source_closure_leaves_out_unrelated_modules(script: str, module: str) -> None:
+    assert (ROOT / f"minituner/{module}.py").is_file()
     assert f"minituner/{module}.py" not in import_closure(f"workflow_scripts/{script}.py", ROOT)
 
 
-def test_an_edit_of_the_figures_reruns_the_rules_that_draw_and_no_other() -> None:
+@pytest.mark.parametrize("module", ["reporting/plots", "reporting/figures"])
+def test_source_closure_of_drawing_is_only_in_the_rules_that_draw(module: str) -> None:
+    """So an edit of a color repeats no bootstrap."""
+    assert (ROOT / f"minituner/{module}.py").is_file()
     drawing = {
         script.stem
         for script in SCRIPTS
         if "minituner/reporting/figures.py"
         in import_closure(f"workflow_scripts/{script.name}", ROOT)
     }
-    assert drawing == {"plot", "plot_pretraining", "compare", "plot_ablations"}
+    assert drawing == {"plot", "plot_pretraining", "plot_arm", "plot_ablations"}
 
 
-def test_the_package_can_be_used_without_snakemake() -> None:
+def test_package_imports_no_snakemake() -> None:
     files = sorted((ROOT / "minituner").rglob("*.py"))
-    assert ROOT / "minituner/pipeline/manifest.py" in files
+    assert ROOT / "minituner/pipeline/stage.py" in files
     for file in files:
         names = [name for node in imports_of(file) for name in names_of(node)]
         assert not any(name.split(".")[0] == "snakemake" for name in names), file
 
 
-def test_no_file_says_where_packages_come_from() -> None:
-    """Which index serves them is the matter of whoever installs."""
+def test_no_file_names_a_package_index() -> None:
+    """The index is the choice of whoever installs."""
     folders = (".ci", "docs", "envs", "minituner", "profiles", "rules", "tests", "workflow_scripts")
     files = [*ROOT.iterdir(), *(path for name in folders for path in (ROOT / name).rglob("*"))]
     texts = [path for path in files if path.is_file() and path.suffix not in (".pyc", ".png")]
@@ -261,7 +257,7 @@ def test_no_file_says_where_packages_come_from() -> None:
         assert found is None, f"{path}: {found}"
 
 
-def test_every_direct_dependency_is_pinned_as_in_the_lock() -> None:
+def test_dependencies_are_pinned_as_in_the_lock() -> None:
     lock = dict(
         line.lower().replace("_", "-").split("==")
         for line in (ROOT / "envs/requirements.lock").read_text().splitlines()
@@ -273,8 +269,8 @@ def test_every_direct_dependency_is_pinned_as_in_the_lock() -> None:
         assert lock[name.lower()] == pinned, name
 
 
-def test_the_plugins_of_an_executor_are_pinned_and_stay_out_of_the_lock() -> None:
-    """Each slows every command of Snakemake, a plain local one too."""
+def test_executor_plugins_are_pinned_and_not_in_the_lock() -> None:
+    """Each plugin slows down every Snakemake command, also on a single machine."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
@@ -285,8 +281,8 @@ def test_the_plugins_of_an_executor_are_pinned_and_stay_out_of_the_lock() -> Non
     assert "executor-plugin-" not in (ROOT / "envs/requirements.lock").read_text() + str(extras)
 
 
-def test_the_slurm_profile_does_what_the_default_one_does() -> None:
-    """It takes that one's place; only the cores are the cluster's."""
+def test_slurm_profile_extends_the_default_one() -> None:
+    """It replaces that one; only the cores come from the cluster."""
     default, slurm = (
         yaml.safe_load((ROOT / f"profiles/{name}/profile.yaml").read_text())
         for name in ("default", "slurm")
@@ -296,19 +292,19 @@ def test_the_slurm_profile_does_what_the_default_one_does() -> None:
     assert slurm.items() >= default.items()
 
 
-def test_the_conda_environment_is_made_of_the_lock() -> None:
+def test_conda_environment_installs_the_lock() -> None:
     environment = yaml.safe_load((ROOT / "envs/minituner.yaml").read_text())
     assert {"pip": ["-r requirements.lock"]} in environment["dependencies"]
 
 
-def test_the_citation_is_of_this_version() -> None:
+def test_citation_has_this_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == minituner.__version__
     assert citation["license"] == "Apache-2.0"
 
 
 @pytest.mark.parametrize("command", ["--help", "predict --help", "inspect config.json", "convert"])
-def test_a_command_that_needs_no_model_imports_no_torch(command: str, tmp_path: Path) -> None:
+def test_command_without_a_model_imports_no_torch(command: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     line = f"import sys; from minituner.__main__ import main; sys.exit(main({command.split()!r}))"
     shown = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); "
@@ -340,13 +336,13 @@ def module_graph() -> dict[str, set[str]]:
     return graph
 
 
-def test_imports_have_no_circles_between_modules() -> None:
+def test_imports_between_modules_are_acyclic() -> None:
     tuple(TopologicalSorter(module_graph()).static_order())  # CycleError names the circle
 
 
-def test_imports_have_no_circles_between_folders() -> None:
-    """The modules at the top, such as ``lora``, are in none: they stand on ``storage.tensors``, and
-    ``storage.adapter`` on them."""
+def test_imports_between_folders_are_acyclic() -> None:
+    """The modules at the top, such as ``lora``, are in no folder: they import ``storage.tensors``,
+    and ``storage.adapter`` imports them."""
     graph: dict[str, set[str]] = {}
     for name, imported in module_graph().items():
         for other in imported:
@@ -356,6 +352,38 @@ def test_imports_have_no_circles_between_folders() -> None:
     tuple(TopologicalSorter(graph).static_order())
 
 
-def test_folders_of_the_package_import_nothing_by_themselves() -> None:
+def test_init_files_of_folders_are_empty() -> None:
     for file in (ROOT / "minituner").glob("*/__init__.py"):
         assert file.read_text() == ""
+
+
+def defined_names(path: Path) -> set[str]:
+    """The functions and classes of a module or Snakefile, and the methods as ``Class.method``."""
+    names, current = set(), ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if found := re.match(r"(?:def|class) (\w+)", line):
+            current = found[1]
+            names.add(current)
+        elif found := re.match(r"    def (\w+)", line):
+            names.add(f"{current}.{found[1]}")
+    return names
+
+
+def walks() -> list[tuple[str, str]]:
+    """The files that CONTRIBUTING.md's five walks lead to, and the names in them."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = text.partition("**Five walks**")[2].partition("\n**")[0]
+    found = re.findall(r"`([\w/]+\.(?:py|smk))`, `([\w.]+)`(?: and `(\w+)`)?", section)
+    return [(file, name) for file, *names in found for name in names if name]
+
+
+def test_contributing_has_five_walks() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = text.partition("**Five walks**")[2].partition("\n**")[0]
+    assert section.count("\n- ") == 5
+    assert len(walks()) == 7
+
+
+@pytest.mark.parametrize(("file", "name"), walks())
+def test_walk_leads_to_a_function_that_exists(file: str, name: str) -> None:
+    assert name in defined_names(ROOT / file)

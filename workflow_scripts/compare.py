@@ -1,23 +1,10 @@
-from minituner.pipeline.manifest import run_stage
-from minituner.reporting.ablation_plots import plot_arm
-from minituner.statistics.ablations import Result, compare_runs
+from minituner.pipeline.stage import run_stage
+from minituner.statistics.ablations import arm_results, compare_runs
 from minituner.statistics.intervals import StatisticsSettings
-from minituner.storage.files import read_json, write_json
-from minituner.storage.items import read_items
+from minituner.storage.files import write_json
 
 with run_stage(snakemake) as job:
-    config = job.params.config
-    results = [
-        Result(run, read_json(metrics), read_items(items), read_items(base_items))
-        for run, metrics, items, base_items in zip(
-            job.params.runs,
-            job.input.metrics,
-            job.input.per_item,
-            job.input.base_per_item,
-            strict=True,
-        )
-    ]
-    size_limit = config["gates"]["adapter_size_ratio"]
-    summary = compare_runs(results, StatisticsSettings(**config["statistics"]), size_limit)
-    write_json(job.output.summary, summary)
-    plot_arm(summary, config["gates"]["control_ppl_drift"], job.output.figure)
+    config, files = job.params.config, job.input
+    settings, gates = StatisticsSettings(**config["statistics"]), config["gates"]
+    results = arm_results(job.params.runs, files.metrics, files.per_item, files.base_per_item)
+    write_json(job.output.summary, compare_runs(results, settings, gates["adapter_size_ratio"]))

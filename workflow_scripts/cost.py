@@ -1,4 +1,4 @@
-from minituner.pipeline.manifest import run_stage
+from minituner.pipeline.stage import run_stage
 from minituner.reporting.cost import cost_table
 from minituner.storage.files import write_text
 

@@ -1,5 +1,5 @@
 from minituner.evaluate_seeds import evaluate_base
-from minituner.pipeline.manifest import run_stage
+from minituner.pipeline.stage import run_stage
 from minituner.seeding import seed_everything
 from minituner.storage.files import write_json
 from minituner.storage.items import write_items

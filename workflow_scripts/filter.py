@@ -1,7 +1,7 @@
 from minituner.data.corpus import iter_files
 from minituner.data.filter import filter_rows, pair_rows
 from minituner.data.verbs import load_verbs
-from minituner.pipeline.manifest import run_stage
+from minituner.pipeline.stage import run_stage
 from minituner.storage.files import write_json, write_jsonl
 
 with run_stage(snakemake) as job:

@@ -1,4 +1,4 @@
-from minituner.pipeline.manifest import run_stage
+from minituner.pipeline.stage import run_stage
 from minituner.results import Gates, read_results
 from minituner.statistics.gates import require_gates
 

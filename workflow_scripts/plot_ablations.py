@@ -1,4 +1,4 @@
-from minituner.pipeline.manifest import run_stage
+from minituner.pipeline.stage import run_stage
 from minituner.reporting.ablation_plots import plot_learned_vs_forgotten
 from minituner.storage.files import read_json
 

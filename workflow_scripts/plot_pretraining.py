@@ -1,4 +1,4 @@
-from minituner.pipeline.manifest import run_stage
+from minituner.pipeline.stage import run_stage
 from minituner.reporting.plots import plot_pretraining
 
 with run_stage(snakemake) as job:

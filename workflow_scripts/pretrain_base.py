@@ -1,4 +1,4 @@
-from minituner.pipeline.manifest import run_stage
+from minituner.pipeline.stage import run_stage
 from minituner.pretrain import pretrain_base
 from minituner.seeding import seed_everything
 

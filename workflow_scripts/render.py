@@ -1,4 +1,4 @@
-from minituner.pipeline.manifest import run_stage
+from minituner.pipeline.stage import run_stage
 from minituner.reporting.report import write_report
 
 with run_stage(snakemake) as job:

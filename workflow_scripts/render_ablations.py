@@ -1,4 +1,4 @@
-from minituner.pipeline.manifest import run_stage
+from minituner.pipeline.stage import run_stage
 from minituner.reporting.ablations_report import write_ablations_report
 
 with run_stage(snakemake) as job:

@@ -1,7 +1,7 @@
 from minituner.data.filter import SPLITS, iter_pair_rows
 from minituner.data.likeness import Likeness, LikenessLimits
 from minituner.data.tokenize import ContextLimit, tokenize_splits
-from minituner.pipeline.manifest import run_stage
+from minituner.pipeline.stage import run_stage
 from minituner.storage.files import read_json, write_json
 from minituner.tokenizer import load_tokenizer
 

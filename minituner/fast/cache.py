@@ -8,8 +8,9 @@ itself is then skipped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +25,29 @@ from minituner.fast.packed import (
     packed_embedding,
     texts_of,
 )
-from minituner.lora import LoRALinear, lora_layers
 from minituner.model import MiniGPT
 
 CACHE_BYTES = 2**28  # at most; texts beyond it are computed again each time
+
+
+class AdaptedLinear(Protocol):
+    """The part of ``lora.LoRALinear`` that is used here.
+
+    Pretraining imports this module: if it imported ``lora`` too, every edit of ``lora`` would
+    pretrain the base again.
+    """
+
+    base: nn.Linear
+    merged: bool
+
+    def adapt(self, x: Tensor, y: Tensor) -> Tensor: ...
+
+
+def adapted_layers(model: MiniGPT) -> Iterator[tuple[str, AdaptedLinear]]:
+    """The layers with an adapter and their names, in order."""
+    for name, module in model.named_modules():
+        if hasattr(module, "adapt"):
+            yield name, cast(AdaptedLinear, module)
 
 
 @dataclass(frozen=True)
@@ -84,8 +104,7 @@ class ActivationCache:
         if known is None:
             return None
         at = known.rows(PackedIndex.of(batch.mask).inverse[index.indices])
-        fc2 = blocks_of(model)[lowest].mlp.fc2
-        assert isinstance(fc2, LoRALinear)
+        fc2 = cast(AdaptedLinear, blocks_of(model)[lowest].mlp.fc2)
         return at.residual + fc2.adapt(at.hidden, at.base_output), lowest + 1
 
     def _lookup(self, model: MiniGPT, batch: Batch, lowest: int) -> CachedActivations | None:
@@ -115,7 +134,7 @@ def lowest_adapted_fc2(model: MiniGPT) -> int | None:
     None if the lowest adapter is on another layer, is merged, or is in the last block, which
     computes only the needed positions.
     """
-    name, layer = next(lora_layers(model), ("", None))
+    name, layer = next(adapted_layers(model), ("", None))
     for i in range(model.config.n_layers - 1):
         if layer is not None and name == f"blocks.{i}.mlp.fc2" and not layer.merged:
             frozen = not any(weight.requires_grad for weight in weights_below(model, i))
@@ -128,8 +147,7 @@ def weights_below(model: MiniGPT, lowest: int) -> list[nn.Parameter]:
     blocks = blocks_of(model)
     modules: list[nn.Module] = [model.token_embedding, model.position_embedding, *blocks[:lowest]]
     block = blocks[lowest]
-    fc2 = block.mlp.fc2
-    assert isinstance(fc2, LoRALinear)
+    fc2 = cast(AdaptedLinear, block.mlp.fc2)
     modules += [block.ln_1, block.attn, block.ln_2, block.mlp.fc1, fc2.base]
     return [weight for module in modules for weight in module.parameters()]
 
@@ -145,7 +163,6 @@ def activations_before_fc2(model: MiniGPT, batch: Batch, lowest: int) -> CachedA
     block = blocks[lowest]
     residual = packed_attend(block, x, index, index)
     hidden = mlp_hidden(block.mlp, block.ln_2(residual))
-    fc2 = block.mlp.fc2
-    assert isinstance(fc2, LoRALinear)
+    fc2 = cast(AdaptedLinear, block.mlp.fc2)
     shared = CachedActivations(residual, hidden, fc2.base(hidden))
     return shared.rows(index.inverse[PackedIndex.of(batch.mask).indices])

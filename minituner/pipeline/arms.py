@@ -1,7 +1,7 @@
-"""The ablation arms: which settings each compares, and where the results of each lie.
+"""The ablation arms: which variants of the study each compares, and where the results of each are.
 
-A setting is an overlay on the study's config. Where two come out the same at some rank they share
-one folder, so an arm's run at the study's own settings is the study's run.
+A variant is a set of overrides on the study's config. Runs that come out with the same config share
+one folder, so an arm's run at the study's own config is the study's run.
 """
 
 from __future__ import annotations
@@ -10,147 +10,158 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from minituner.pipeline.config import config_subset
-from minituner.pipeline.nested import flat
+from minituner.pipeline import paths
+from minituner.pipeline.nested import flatten, subset
 
-STUDY = "28-lora-ablate-rank"
+ADAPTER_ONLY_KEY = "train.loraplus_lr_ratio"  # without effect where all weights are trained
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One named overlay, and its folder under experiments/."""
+class Variant:
+    """A named set of overrides, and the folder of its results."""
 
     arm: str
     name: str
     folder: str
-    overlay: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)  # nested, as in config.yaml
 
     @property
     def full(self) -> bool:
         """Whether all weights are trained and there is no adapter."""
-        return bool(self.overlay.get("full", False))
+        return bool(self.config.get("full", False))
 
     @property
     def base_seed(self) -> int | None:
-        """The seed of another base, if the setting is for one."""
-        seed: int | None = self.overlay.get("base", {}).get("pretrain", {}).get("seed")
+        """The seed of the variant's own base; ``None`` if it uses the study's."""
+        seed: int | None = self.config.get("base", {}).get("pretrain", {}).get("seed")
         return seed
 
-    def changes(self, rank: int | None) -> dict[str, Any]:
-        """What differs from the study's config at a rank: dotted keys and their values."""
-        changes = dict(flat(self.overlay))
-        changes.pop("full", None)
-        if (verb := changes.pop("held_out_verb", None)) is not None:
-            changes["train.held_out_verb"] = verb
-        if (ratio := changes.pop("lora.alpha_over_rank", None)) is not None:
-            assert rank is not None
-            changes["lora.alpha"] = ratio * rank
-        return changes
+    def overrides(self, rank: int | None) -> dict[str, Any]:
+        """The values that replace the study's at a rank, by dotted key."""
+        overrides = dict(flatten(self.config))
+        overrides.pop("full", None)
+        if (verb := overrides.pop("held_out_verb", None)) is not None:
+            overrides["train.held_out_verb"] = verb
+        if (ratio := overrides.pop("lora.alpha_over_rank", None)) is not None:
+            if rank is None:
+                raise ValueError(f"{self.folder}: alpha_over_rank needs a rank")
+            overrides["lora.alpha"] = ratio * rank
+        return overrides
+
+
+STUDY = Variant("rank", "study", paths.SWEEP)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A setting at one rank (``None`` where all weights are trained), and whose results it takes:
-    its own or, if those would be the same, those of a setting that came before."""
+    """A variant at one rank (``None`` where all weights are trained).
 
-    setting: Setting
+    ``computed_by`` is the variant whose results it uses: its own, or an earlier one's if both come
+    out with the same config.
+    """
+
+    variant: Variant
     rank: int | None
-    owner: Setting
+    computed_by: Variant
 
     @property
     def folder(self) -> str:
-        """Where the results lie, under experiments/."""
-        return self.owner.folder if self.rank is None else f"{self.owner.folder}/rank-{self.rank}"
-
-
-def study_setting() -> Setting:
-    """The study itself: nothing is changed."""
-    return Setting("rank", "study", STUDY)
+        """The folder of the results."""
+        folder = self.computed_by.folder
+        return folder if self.rank is None else paths.rank_folder(self.rank, folder)
 
 
 def arms_of(config: Mapping[str, Any]) -> dict[str, list[Run]]:
-    """The runs of every arm, those of the enabled arms first; ``base.seeds`` makes one more."""
+    """The runs of every arm, the enabled arms first; ``base.seeds`` adds the arm ``bases``."""
     ranks = sorted(config["ranks"])
-    study = study_setting()
-    known = [(Run(study, rank, study), settings_of(config, study, rank)) for rank in ranks]
+    known = [(Run(STUDY, rank, STUDY), effective_config(config, STUDY, rank)) for rank in ranks]
     arms: dict[str, list[Run]] = {}
-    for arm, body in sorted(_bodies(config).items(), key=lambda item: not item[1]["enabled"]):
-        at = ranks if body["ranks"] == "sweep" else [config["lora"]["rank"]]
+    sections = sorted(_sections(config).items(), key=lambda item: not item[1]["enabled"])
+    for arm, section in sections:
+        arm_ranks = ranks if section["ranks"] == "sweep" else [config["lora"]["rank"]]
         arms[arm] = []
-        for name, overlay in body["runs"].items():
-            setting = Setting(arm, name, f"28-lora-ablate-{arm}/{name}", overlay)
-            for rank in [None] if setting.full else at:
-                settings = settings_of(config, setting, rank)
-                same = (run.owner for run, others in known if others == settings)
-                run = Run(setting, rank, next(same, setting))
-                known.append((run, settings))
+        for name, overrides in section["runs"].items():
+            variant = Variant(arm, name, paths.variant_folder(arm, name), overrides)
+            for rank in [None] if variant.full else arm_ranks:
+                effective = effective_config(config, variant, rank)
+                equal = (run.computed_by for run, other in known if other == effective)
+                run = Run(variant, rank, next(equal, variant))
+                known.append((run, effective))
                 arms[arm].append(run)
     return arms
 
 
 def enabled_arms(config: Mapping[str, Any]) -> list[str]:
-    """The arms that are part of `ablations`."""
-    return [arm for arm, body in _bodies(config).items() if body["enabled"]]
+    """The arms that the target `ablations` includes."""
+    return [arm for arm, section in _sections(config).items() if section["enabled"]]
 
 
-def _bodies(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    bodies = dict(config["ablations"])
+def _sections(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    sections = dict(config["ablations"])
     seeds = [config["base"]["pretrain"]["seed"], *config["base"]["seeds"]]
     if len(seeds) > 1:
         runs = {f"seed-{seed}": {"base": {"pretrain": {"seed": seed}}} for seed in seeds}
-        bodies["bases"] = {"enabled": True, "ranks": "sweep", "runs": runs}
-    return bodies
+        sections["bases"] = {"enabled": True, "ranks": "sweep", "runs": runs}
+    return sections
 
 
-def parameters_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What the jobs of the sweep and of the arms are told beside the config, by their manifest."""
-    arms, enabled = arms_of(config), enabled_arms(config)
-    study = study_setting()
-    parameters: dict[str, dict[str, Any]] = {}
-    runs = [Run(study, rank, study) for rank in config["ranks"]]
-    for run in [*runs, *(run for members in arms.values() for run in members)]:
-        if run.setting == run.owner:
-            told = {"changes": run.setting.changes(run.rank)}
-            parameters[f"experiments/{run.folder}/train.manifest.json"] = told
-            parameters[f"experiments/{run.folder}/evaluate.manifest.json"] = {}
-            if run.setting.base_seed is not None:
-                parameters[f"experiments/{run.owner.folder}/base/manifest.json"] = {}
-    for arm, members in arms.items():
-        described = [describe_run(run) for run in members]
-        parameters[f"experiments/28-lora-ablate-{arm}/manifest.json"] = {"runs": described}
-    for name in ("manifest.json", "plot_ablations.manifest.json"):
-        parameters[f"experiments/28-lora-ablations/{name}"] = {"arms": enabled}
-    return parameters
+def effective_config(
+    config: Mapping[str, Any], variant: Variant, rank: int | None
+) -> dict[str, Any]:
+    """Everything that decides a run's results except seeds and data: equal ones are the same run.
+
+    Returns:
+        Values by dotted key, with the study's replaced by the variant's.
+    """
+    parts = ("train", "base.pretrain") if variant.full else ("lora", "train", "base.pretrain")
+    effective = dict(flatten(subset(config, *parts))) | variant.overrides(rank)
+    effective.pop("lora.rank", None)
+    if variant.full:
+        effective.pop(ADAPTER_ONLY_KEY)
+    else:
+        effective["lora.target_modules"] = sorted(effective["lora.target_modules"])
+    return effective | {"rank": rank, "full": variant.full}
+
+
+def inherited_keys(config: Mapping[str, Any], variant: Variant, parts: Sequence[str]) -> list[str]:
+    """The dotted keys under ``parts`` whose values a variant takes from the study."""
+    overridden = set(variant.overrides(rank=1))
+    if variant.full:
+        overridden.add(ADAPTER_ONLY_KEY)
+    return [key for key, _ in flatten(subset(config, *parts)) if key not in overridden]
 
 
 def describe_run(run: Run) -> dict[str, Any]:
-    """A run as ``compare`` is told of it."""
+    """A run as it is passed to ``compare`` and stored in the arm's manifest and summary."""
     return {
-        "run": run.setting.name,
+        "run": run.variant.name,
         "rank": run.rank,
-        "folder": f"experiments/{run.folder}",
-        "changes": run.setting.changes(run.rank),
+        "folder": run.folder,
+        "changes": run.variant.overrides(run.rank),
     }
 
 
-ONLY_ADAPTERS = "train.loraplus_lr_ratio"
+def parameters_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The ``parameters`` that the manifest of each run and arm must have, by the manifest's path.
 
-
-def settings_of(config: Mapping[str, Any], setting: Setting, rank: int | None) -> dict[str, Any]:
-    """All that decides a run's results, seeds and data apart: two that are equal are one run."""
-    parts = ("train", "base.pretrain") if setting.full else ("lora", "train", "base.pretrain")
-    settings = dict(flat(config_subset(config, *parts))) | setting.changes(rank)
-    settings.pop("lora.rank", None)
-    if setting.full:
-        settings.pop(ONLY_ADAPTERS)
-    else:
-        settings["lora.target_modules"] = sorted(settings["lora.target_modules"])
-    return settings | {"rank": rank, "full": setting.full}
-
-
-def used_keys(config: Mapping[str, Any], setting: Setting, parts: Sequence[str]) -> list[str]:
-    """The dotted keys under ``parts`` that a setting takes from the study as they are."""
-    changed = set(setting.changes(rank=1))
-    if setting.full:
-        changed.add(ONLY_ADAPTERS)
-    return [key for key, _ in flat(config_subset(config, *parts)) if key not in changed]
+    This repeats what the ``params`` of rules/experiment.smk and rules/ablations.smk say, because
+    ``verify`` must work without Snakemake. tests/pipeline/test_arms.py compares the two.
+    """
+    arms = arms_of(config)
+    parameters: dict[str, dict[str, Any]] = {}
+    runs = [Run(STUDY, rank, STUDY) for rank in config["ranks"]]
+    for run in [*runs, *(run for members in arms.values() for run in members)]:
+        if run.variant != run.computed_by:
+            continue
+        overrides = run.variant.overrides(run.rank)
+        parameters[f"{run.folder}/train.manifest.json"] = {"changes": overrides}
+        parameters[f"{run.folder}/evaluate.manifest.json"] = {}
+        if run.variant.base_seed is not None:
+            parameters[f"{run.variant.folder}/base/manifest.json"] = {}
+    for arm, members in arms.items():
+        described = [describe_run(run) for run in members]
+        parameters[f"{paths.arm_folder(arm)}/manifest.json"] = {"runs": described}
+        parameters[f"{paths.arm_folder(arm)}/plot_arm.manifest.json"] = {}
+    for name in ("manifest.json", "plot_ablations.manifest.json"):
+        parameters[f"{paths.ABLATIONS}/{name}"] = {"arms": enabled_arms(config)}
+    return parameters

@@ -1,4 +1,4 @@
-"""The Python that runs the stages, by a path that a shell takes for one word."""
+"""The Python that runs the stages, by a path that a shell reads as one word."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ WRAPPER = ".snakemake/python"
 
 
 def one_word(executable: str) -> str:
-    """``executable``, or a script in ``.snakemake`` that runs it where its path needs quotes.
+    """``executable``, or a script in ``.snakemake`` that runs it if its path needs quotes.
 
-    Snakemake does not quote the interpreter of its scripts. The wrapper is named from the working
-    folder, in which jobs start, because the path of that folder may have a space in it too.
+    Snakemake does not quote the interpreter of its scripts. The script's path is relative to the
+    working folder, where jobs start, because that folder's own path may contain a space too.
     """
     if shlex.quote(executable) == executable:
         return executable

@@ -1,4 +1,4 @@
-"""Whose results lie here: those of one study, which its config files name."""
+"""Which study the results here belong to; a study is named by its config files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from minituner import commands
 from minituner.errors import UserError
+from minituner.pipeline.paths import STUDY_RECORD as RECORD
 from minituner.storage.files import read_json, write_json
 
-RECORD = "experiments/study.json"
-OVERWRITE = "overwrite_results"  # what --config takes for it
+OVERWRITE = "overwrite_results"  # the key for --config
 
 
 def owner() -> tuple[str, ...] | None:
-    """The config files of the study whose results lie here; None if there are none.
+    """The config files of the study whose results are here; ``None`` if there are none.
 
     Raises:
         UserError: The record of them is damaged.
@@ -30,17 +30,17 @@ def owner() -> tuple[str, ...] | None:
             RECORD,
             "does not say whose results these are",
             found=str(error).splitlines()[0],
-            expected='{"config_files": ["config.yaml"]}, and the overlays that the study has',
-            fix="write it so, or delete the results too: the folder experiments, and REPORT.md",
+            expected='{"config_files": ["config.yaml"]}, with the study\'s other config files',
+            fix="correct it, or delete the results too: the folder experiments, and REPORT.md",
         ) from error
     return tuple(names)
 
 
 def asked_to_overwrite(value: object) -> bool:
-    """Whether ``--config overwrite_results=`` was given a value that means yes.
+    """Whether the value of ``--config overwrite_results=`` is true.
 
     Raises:
-        UserError: It means neither yes nor no.
+        UserError: It is neither true nor false.
     """
     if str(value).lower() not in ("true", "false"):
         raise UserError(
@@ -54,14 +54,14 @@ def asked_to_overwrite(value: object) -> bool:
 
 
 def require_own_results(arguments: Sequence[str]) -> None:
-    """Refuse to go on where the results of other config files lie: they would be replaced, or
-    taken for this study's.
+    """Refuse to run where there are results of other config files: they would be replaced, or
+    mistaken for this study's.
 
     Args:
-        arguments: Those of the Snakemake command that is running.
+        arguments: The arguments of the running Snakemake command.
 
     Raises:
-        UserError: Naming the ways out.
+        UserError: Naming the alternatives.
     """
     ours, theirs = commands.config_files(), owner()
     if theirs in (None, ours):
@@ -69,17 +69,17 @@ def require_own_results(arguments: Sequence[str]) -> None:
     replace = commands.with_config(arguments, OVERWRITE, "true")
     raise UserError(
         RECORD,
-        "the results here are another study's",
+        "the results here belong to another study",
         found=f"made with {' and '.join(theirs or ())}",
         expected=f"results made with {' and '.join(ours)}, or none",
         fix="one of these:"
         "\n    run this study in a copy of the project, as docs/your-own.md says"
-        f"\n    go on with the other study: {commands.snakemake('report', files=theirs or ())}"
+        f"\n    continue the other study: {commands.snakemake('report', files=theirs or ())}"
         f"\n    replace its results: {replace}",
     )
 
 
 def claim_results() -> None:
-    """Record that what lies here is this study's from now on."""
+    """Record that the results here belong to this study from now on."""
     if owner() != commands.config_files():
         write_json(RECORD, {"config_files": list(commands.config_files())})

@@ -1,4 +1,4 @@
-"""Progress of a long loop: a bar on a terminal, a line every few seconds elsewhere."""
+"""Progress of a long loop: a bar on a terminal, otherwise a line every few seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 def progress_bar(total_steps: int, title: str | None, initial: int = 0) -> tqdm[Any]:
-    """A bar with steps, rate and time left; without a title, none is shown."""
+    """A bar with steps, rate and remaining time; nothing is shown without a title."""
     on_terminal = sys.stderr.isatty()
     return tqdm(
         total=total_steps,
@@ -28,7 +28,7 @@ def progress_bar(total_steps: int, title: str | None, initial: int = 0) -> tqdm[
 
 
 class _Lines:
-    """A stand-in for standard error where a carriage return would leave one endless line."""
+    """Standard error with one line per update instead of a carriage return."""
 
     def write(self, text: str) -> None:
         text = text.strip("\r\n")

@@ -1,4 +1,4 @@
-"""Which of the project's own modules a script imports, directly or through others."""
+"""The package's modules that a script imports, directly or through others."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ PACKAGE = "minituner"
 def import_closure(script: str | Path, root: str | Path = ".") -> list[str]:
     """``script`` and every module of the package that running it can import, sorted.
 
-    The source is parsed, not run, so imports inside functions count too.
+    The source is parsed and not executed, so imports inside functions are included.
 
     Args:
         script: A Python file, relative to ``root``.
-        root: The folder that holds the package.
+        root: The folder of the package.
 
     Returns:
         Paths relative to ``root``.
@@ -53,7 +53,7 @@ def _direct_imports(path: Path, root: Path) -> tuple[str, ...]:
 
 
 def _files_of(module: str, root: Path) -> list[Path]:
-    """The files that importing ``module`` runs: those of its packages and its own."""
+    """The files that an import of ``module`` executes: its packages' and its own."""
     parts = module.split(".")
     packages = [root.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
     own = root.joinpath(*parts[:-1], f"{parts[-1]}.py")

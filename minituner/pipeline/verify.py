@@ -1,8 +1,7 @@
-"""Check every manifest against what lies there now: current, stale, edited, missing."""
+"""Compare every manifest with the files and the config as they are now."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -11,14 +10,13 @@ from typing import Any
 
 from minituner import commands
 from minituner.errors import UserError, number_of
+from minituner.pipeline import paths
 from minituner.pipeline.arms import enabled_arms, parameters_of
-from minituner.pipeline.manifest import environment_path, versions
+from minituner.pipeline.manifest import Manifest, environment_path, versions
+from minituner.pipeline.nested import changed_keys
 from minituner.storage.files import read_json, sha256
 
-FOLDERS = ("data", "experiments")
-# What a fresh clone does not hold: outputs that are made again, weights and their like.
-UNCOMMITTED_FOLDERS = ("data/filtered", "data/splits", "data/tokenized")
-UNCOMMITTED_ENDINGS = (".pt", ".safetensors")
+FOLDERS = ("data", paths.EXPERIMENTS)
 
 
 @dataclass
@@ -28,17 +26,17 @@ class Stage:
     path: str
     name: str
     stale: list[str] = field(default_factory=list)  # why it must run again
-    edited: list[str] = field(default_factory=list)  # outputs that are not what it wrote
-    missing: list[str] = field(default_factory=list)  # outputs that should be there
-    absent: list[str] = field(default_factory=list)  # files that are not there, nor committed
-    versions: list[str] = field(default_factory=list)  # packages that have changed since
-    left_over: bool = False  # of a rank, an arm or a run that the config no longer has
-    target: str = "report"  # what to ask Snakemake for to have it made again
+    edited: list[str] = field(default_factory=list)  # outputs that differ from what it wrote
+    missing: list[str] = field(default_factory=list)  # outputs that should exist
+    not_committed: list[str] = field(default_factory=list)  # missing, as in every fresh clone
+    versions: list[str] = field(default_factory=list)  # packages whose version has changed
+    orphaned: bool = False  # of a rank, an arm or a run that the config no longer has
+    target: str = "report"  # the Snakemake target that makes it again
 
     @property
     def current(self) -> bool:
-        """Whether nothing is wrong; files that a clone cannot have are not wrong."""
-        return self.left_over or not (self.stale or self.edited or self.missing or self.versions)
+        """Whether nothing is wrong; files that a clone cannot have do not count."""
+        return self.orphaned or not (self.stale or self.edited or self.missing or self.versions)
 
 
 def verify(config: Mapping[str, Any], root: str | Path = ".") -> list[Stage]:
@@ -59,10 +57,10 @@ def verify(config: Mapping[str, Any], root: str | Path = ".") -> list[Stage]:
     }
     if not manifests:
         raise UserError(
-            root / "experiments",
+            root / paths.EXPERIMENTS,
             "there is nothing to verify",
             found="no manifest.json",
-            expected="the manifests that every stage leaves beside its outputs",
+            expected="the manifests that every stage writes next to its outputs",
             fix=f"run the study first: {commands.snakemake('report')}",
         )
     written = {
@@ -75,12 +73,12 @@ def verify(config: Mapping[str, Any], root: str | Path = ".") -> list[Stage]:
     def hash_now(file: str) -> str | None:
         return sha256(root / file) if (root / file).is_file() else None
 
-    def excused(path: str, file: str) -> bool:
-        """Whether ``file`` may be missing: a clone lacks it, and the stage has not run here."""
-        return is_uncommitted(file) and not environment_path(root / path).is_file()
+    def may_be_missing(path: str, file: str) -> bool:
+        """Whether a clone lacks ``file`` and the stage with manifest ``path`` has not run here."""
+        return paths.is_uncommitted(file) and not environment_path(root / path).is_file()
 
     stages = [
-        _check_stage(path, manifest, config, written, hash_now, excused)
+        _check_stage(path, manifest, config, written, hash_now, may_be_missing)
         for path, manifest in manifests.items()
     ]
     _check_arms(stages, manifests, config)
@@ -88,42 +86,39 @@ def verify(config: Mapping[str, Any], root: str | Path = ".") -> list[Stage]:
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a file or a folder it lies in begins with a dot: no stage of ours writes such."""
+    """Whether a file or a folder it is in begins with a dot; no stage writes such files."""
     return any(part.startswith(".") for part in path.parts)
 
 
-RUN_OR_ARM = re.compile(r"experiments/28-lora-ablat(e-rank/rank-\d+|e-(?!rank/)\w+|ions)/")
-
-
 def _check_arms(
-    stages: Sequence[Stage], manifests: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]
+    stages: Sequence[Stage], manifests: Mapping[str, Manifest], config: Mapping[str, Any]
 ) -> None:
-    """Hold the runs and arms against those that the config has now."""
+    """Compare the runs and arms with those that the config has now, and name their targets."""
     expected, enabled = parameters_of(config), enabled_arms(config)
     for stage in stages:
-        if stage.path.startswith("experiments/28-lora-simulation/"):
+        arm = paths.arm_of(stage.path)
+        in_ablations = paths.is_inside(stage.path, paths.ABLATIONS)
+        if paths.is_inside(stage.path, paths.SIMULATION):
             stage.target = "simulate"
-        if not RUN_OR_ARM.match(stage.path):
-            continue
-        stage.left_over = stage.path not in expected
-        if manifests[stage.path].get("parameters") != expected.get(stage.path):
-            stage.stale.append("config: what its runs change has changed")
-        arm = re.match(r"experiments/28-lora-ablate-(\w+)/", stage.path)
-        if arm is None or arm[1] in enabled:
+        elif in_ablations or arm in enabled:
             stage.target = "ablations"
-        elif arm[1] != "rank":
-            stage.target = f"ablate_{arm[1]}"
+        elif arm is not None:
+            stage.target = f"ablate_{arm}"
+        if in_ablations or arm is not None or paths.is_run(stage.path):
+            stage.orphaned = stage.path not in expected
+            if manifests[stage.path].get("parameters") != expected.get(stage.path):
+                stage.stale.append("config: the overrides of its runs have changed")
 
 
-def _read_manifest(path: Path) -> Any:
+def _read_manifest(path: Path) -> Manifest:
     try:
-        manifest = read_json(path)
+        manifest: Manifest = read_json(path)
         for key in ("stage", "inputs", "code", "outputs", "config", "versions"):
             manifest[key]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             path,
-            "is not a manifest any more",
+            "is no longer a manifest",
             found=str(error).splitlines()[0],
             expected="the JSON that its stage wrote",
             fix=f"make it again: {commands.snakemake(str(path), options='--cores 4 --force')}",
@@ -133,30 +128,31 @@ def _read_manifest(path: Path) -> Any:
 
 def _check_stage(
     path: str,
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     config: Mapping[str, Any],
     written: Mapping[str, str],
     hash_now: Callable[[str], str | None],
-    excused: Callable[[str, str], bool],
+    may_be_missing: Callable[[str, str], bool],
 ) -> Stage:
     stage = Stage(path, manifest["stage"])
     for file, digest in manifest["outputs"].items():
         found = hash_now(file)
         if found is None:
-            (stage.absent if excused(path, file) else stage.missing).append(file)
+            (stage.not_committed if may_be_missing(path, file) else stage.missing).append(file)
         elif found != digest:
             stage.edited.append(file)
-    for kind in ("inputs", "code"):
-        for file, digest in manifest[kind].items():
-            # A file that is not there is judged by what its own stage says it wrote.
-            found = hash_now(file) or written.get(file)
-            if found is None and excused(path, file):
-                stage.absent.append(file)
-            elif found is None:
-                stage.stale.append(f"{file} is gone")
-            elif found != digest:
-                stage.stale.append(f"{file} has changed")
-    stage.stale += [f"config: {key} has changed" for key in changed(manifest["config"], config)]
+    for file, digest in (manifest["inputs"] | manifest["code"]).items():
+        # For a file that does not exist, what its own stage says it wrote.
+        found = hash_now(file) or written.get(file)
+        if found is None and may_be_missing(path, file):
+            stage.not_committed.append(file)
+        elif found is None:
+            stage.stale.append(f"{file} is gone")
+        elif found != digest:
+            stage.stale.append(f"{file} has changed")
+    stage.stale += [
+        f"config: {key} has changed" for key in changed_keys(manifest["config"], config)
+    ]
     now = versions()
     stage.versions = [
         f"{name} {then}, now {now.get(name, 'not installed')}"
@@ -166,49 +162,32 @@ def _check_stage(
     return stage
 
 
-def is_uncommitted(file: str) -> bool:
-    """Whether a clone of the repository lacks this file by design."""
-    return file.startswith(UNCOMMITTED_FOLDERS) or file.endswith(UNCOMMITTED_ENDINGS)
-
-
-def changed(used: Mapping[str, Any], config: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The dotted keys whose value in ``config`` is not the one that was used."""
-    keys: list[str] = []
-    for key, value in used.items():
-        now = config.get(key)
-        if isinstance(value, Mapping) and isinstance(now, Mapping):
-            keys += changed(value, now, f"{prefix}{key}.")
-        elif value != now:
-            keys.append(f"{prefix}{key}")
-    return keys
-
-
 def describe(stages: Sequence[Stage]) -> str:
-    """What was found, in plain words, with the commands that fix it."""
+    """The findings in plain words, with the commands that fix them."""
     lines = []
     for stage in stages:
-        verdicts = [
+        findings = [
             *(f"edited by hand: {file}" for file in stage.edited),
             *(f"missing: {file}" for file in stage.missing),
             *(f"stale: {reason}" for reason in stage.stale),
             *(f"made by other versions: {version}" for version in stage.versions),
         ]
         if not stage.current:
-            lines += [f"{stage.path} ({stage.name})", *(f"    {verdict}" for verdict in verdicts)]
-    absent = sorted({file for stage in stages for file in stage.absent})
-    if absent:
-        lines += [
+            lines += [f"{stage.path} ({stage.name})", *(f"    {finding}" for finding in findings)]
+    not_committed = sorted({file for stage in stages for file in stage.not_committed})
+    if not_committed:
+        lines.append(
             "not here, because they are not committed: "
-            f"{number_of(len(absent), 'file')}, such as {absent[0]}"
-        ]
-    left_over = [stage for stage in stages if stage.left_over]
-    if left_over:
+            f"{number_of(len(not_committed), 'file')}, such as {not_committed[0]}"
+        )
+    orphaned = [stage for stage in stages if stage.orphaned]
+    if orphaned:
         lines.append(
             "left over from a rank, an arm or a run that the config no longer has: "
-            f"{number_of(len(left_over), 'stage')}, such as {left_over[0].path}; delete what you "
+            f"{number_of(len(orphaned), 'stage')}, such as {orphaned[0].path}; delete what you "
             "do not want"
         )
-    wanted = [stage for stage in stages if not stage.left_over]
+    wanted = [stage for stage in stages if not stage.orphaned]
     current = sum(stage.current for stage in wanted)
     verb = "is" if current == 1 else "are"
     lines.append(f"{current} of {number_of(len(wanted), 'stage')} {verb} current")

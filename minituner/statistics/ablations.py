@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from minituner.errors import UserError
+from minituner.pipeline.paths import SWEEP, is_inside
 from minituner.results import (
     ArmRow,
     ArmRun,
@@ -26,7 +27,6 @@ from minituner.statistics.comparison import ItemScores, PairedComparison, item_s
 from minituner.statistics.intervals import Array, PairedBootstrap, StatisticsSettings, holm
 from minituner.storage.items import read_items
 
-STUDY_FOLDER = "experiments/28-lora-ablate-rank/"
 HELD_OUT = "train.held_out_verb"
 
 
@@ -42,7 +42,7 @@ class Result:
     @property
     def is_study(self) -> bool:
         """Whether this is a run of the study itself."""
-        return self.run["folder"].startswith(STUDY_FOLDER)
+        return is_inside(self.run["folder"], SWEEP)
 
     @property
     def held_out_verb(self) -> str | None:

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from minituner.errors import UserError
-from minituner.results import Gates, HeadlineMetrics, ModelMetrics, TunedMetrics
+from minituner.results import (
+    Gates,
+    HeadlineMetrics,
+    ModelMetrics,
+    TunedMetrics,
+    read_results,
+)
 
 RULES = {
     "accuracy_gain_pp": (">=", operator.ge),
@@ -33,6 +39,15 @@ def headline_metrics(
         "before": base_metrics,
         "after": run,
     }
+
+
+def headline_from_files(
+    metrics: str | Path, base_metrics: str | Path, seed: int
+) -> HeadlineMetrics:
+    """:func:`headline_metrics` from the files of the rank's and of the base's evaluation."""
+    return headline_metrics(
+        read_results(metrics, TunedMetrics), read_results(base_metrics, ModelMetrics), seed
+    )
 
 
 def compute_gates(metrics: HeadlineMetrics, thresholds: Mapping[str, float]) -> Gates:

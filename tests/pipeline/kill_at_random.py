@@ -1,4 +1,4 @@
-"""Kill tiny studies at random moments; each must then finish to the bytes of an undisturbed one.
+"""Kill tiny studies at random moments; each must then finish with the bytes of an undisturbed one.
 
 python tests/pipeline/kill_at_random.py --kills 20 --seed 0
 """
@@ -19,7 +19,7 @@ from study import Run, Study
 
 
 def start(study: Study) -> subprocess.Popen[bytes]:
-    """Start the study in a session of its own."""
+    """Start the study in a new session."""
     return subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--cores", "2", "report"],
         cwd=study.root,
@@ -39,7 +39,7 @@ def kill_all(process: subprocess.Popen[bytes]) -> None:
 
 
 def kill_one_job(process: subprocess.Popen[bytes], patience_seconds: float = 60) -> bool:
-    """SIGKILL one running script and wait for Snakemake to give up; whether there was one."""
+    """SIGKILL one running script and wait for Snakemake to exit; returns whether there was one."""
     until = time.monotonic() + patience_seconds
     while time.monotonic() < until and process.poll() is None:
         for child in psutil.Process(process.pid).children(recursive=True):
@@ -53,7 +53,7 @@ def kill_one_job(process: subprocess.Popen[bytes], patience_seconds: float = 60)
 
 
 def interrupt(process: subprocess.Popen[bytes]) -> None:
-    """What Ctrl-C does: SIGINT to Snakemake and its jobs."""
+    """Send SIGINT to Snakemake and its jobs, as Ctrl-C does."""
     parent = psutil.Process(process.pid)
     for victim in [*parent.children(recursive=True), parent]:
         victim.send_signal(signal.SIGINT)
@@ -61,13 +61,13 @@ def interrupt(process: subprocess.Popen[bytes]) -> None:
 
 
 def finish(study: Study) -> Run:
-    """What the README says to type after a kill."""
+    """The commands that the README gives for after a kill."""
     study.snakemake("--unlock")
     return study.snakemake("--cores", "2", "report")
 
 
 def main() -> int:
-    """Kill as often as asked; returns how many runs did not come out the same."""
+    """Kill as often as requested; returns the number of runs with different results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)

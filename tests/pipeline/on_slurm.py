@@ -1,6 +1,6 @@
-"""Run a tiny study on a Slurm of one host, started for it; it must end with a local run's bytes.
+"""Run a tiny study on a Slurm of one host, started for it; the bytes must equal a local run's.
 
-Needs root, and Debian's packages slurm-wlm and munge, which it installs where they are missing.
+Needs root, and Debian's packages slurm-wlm and munge, which it installs if they are missing.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ PACKAGES = ("slurm-wlm", "munge")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun")
 ON_SLURM = (
     *("--workflow-profile", "profiles/slurm"),
-    *("--slurm-status-command", "squeue"),  # sacct has nothing to say without accounting
-    # Most jobs take seven to eleven seconds here, and a look that finds none done delays the next.
+    *("--slurm-status-command", "squeue"),  # sacct needs accounting
+    # Most jobs take 7 to 11 s here, and a check that finds none done delays the next check.
     *("--slurm-init-seconds-before-status-checks", "12"),
 )
-# Where Slurm looks by itself. The plugin's jobs do not pass SLURM_CONF on to what they start.
+# Slurm's default. The plugin's jobs do not pass SLURM_CONF on to the processes they start.
 CONF = Path("/etc/slurm/slurm.conf")
 SLURM_CONF = """
 ClusterName=minituner
@@ -44,7 +44,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
-# Cores and memory are both handed out, so that what the rules ask for matters; as much as is stated
+# Cores and memory are both allocated, so that the rules' requests matter: as much as is written
 # here, whatever the host has.
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
@@ -56,7 +56,7 @@ PartitionName=all Nodes=ALL Default=YES
 
 
 def install() -> None:
-    """Debian's packages, unless every program is there."""
+    """Install Debian's packages, unless every program exists."""
     if all(shutil.which(program) for program in PROGRAMS):
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -65,7 +65,7 @@ def install() -> None:
 
 
 def wait_until(ready: Callable[[], bool], what: str, patience_seconds: float = 30) -> None:
-    """Ask again and again; an error once the patience is at its end."""
+    """Poll until ``ready``; TimeoutError after ``patience_seconds``."""
     until = time.monotonic() + patience_seconds
     while not ready():
         if time.monotonic() > until:
@@ -73,14 +73,14 @@ def wait_until(ready: Callable[[], bool], what: str, patience_seconds: float = 3
         time.sleep(0.2)
 
 
-def ask(*command: str) -> str:
-    """What a command of Slurm prints; nothing while it fails."""
+def output_of(*command: str) -> str:
+    """The output of a Slurm command; empty while it fails."""
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 @contextmanager
 def daemon(log: Path, *command: str) -> Iterator[None]:
-    """A daemon that stays our child, so that it is stopped by its process id and no other is."""
+    """A daemon that stays a child process, so that exactly this one is stopped, by its id."""
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
     try:
@@ -95,7 +95,7 @@ def daemon(log: Path, *command: str) -> Iterator[None]:
 
 @contextmanager
 def configured(folder: Path) -> Iterator[None]:
-    """The cluster's slurm.conf, where Slurm looks for it; never in the place of another's."""
+    """The cluster's slurm.conf in Slurm's default place; an existing one is never replaced."""
     text = SLURM_CONF.format(host=os.uname().nodename.split(".")[0], folder=folder)
     with CONF.open("x") as stream:
         stream.write(text)
@@ -107,7 +107,7 @@ def configured(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def slurm(folder: Path) -> Iterator[None]:
-    """A cluster of this host alone: its keys, socket, state and logs are all in one folder."""
+    """A cluster of only this host; its keys, socket, state and logs are all in ``folder``."""
     for name in ("state", "spool"):
         (folder / name).mkdir()
     key = folder / "munge.key"
@@ -127,23 +127,25 @@ def slurm(folder: Path) -> Iterator[None]:
         wait_until((folder / "munge.socket").exists, "munged does not answer")
         running.enter_context(daemon(folder / "slurmctld.log", "slurmctld", "-D"))
         running.enter_context(daemon(folder / "slurmd.log", "slurmd", "-D"))
-        wait_until(lambda: "idle" in ask("sinfo", "--noheader", "--format=%T"), "no idle node")
+        wait_until(
+            lambda: "idle" in output_of("sinfo", "--noheader", "--format=%T"), "no idle node"
+        )
         try:
             yield
-        finally:  # whatever still runs is ours: nobody else knows of this cluster
-            ask("scancel", "--user=root")
-            wait_until(lambda: not ask("squeue", "--noheader").strip(), "a job does not end")
+        finally:  # whatever still runs was started here: nobody else uses this cluster
+            output_of("scancel", "--user=root")
+            wait_until(lambda: not output_of("squeue", "--noheader").strip(), "a job does not end")
 
 
 def tiny_study(root: Path) -> Study:
-    """With two threads where the real study has two, to see that they are asked for."""
+    """A tiny study with two threads for pretraining, to see that they are requested."""
     study = Study.create(root)
     study.write_config({**study.config, "threads": {**study.config["threads"], "pretrain": 2}})
     return study
 
 
 def finish(study: Study, *arguments: str) -> Run:
-    """Run the study to its end, and say how long it took."""
+    """Run the study to its end, and print how long it took."""
     began = time.monotonic()
     run = study.snakemake(*arguments, "report")
     if run.code != 0:
@@ -154,19 +156,19 @@ def finish(study: Study, *arguments: str) -> Run:
 
 
 def main() -> int:
-    """Compare the two runs; returns how many files differ."""
+    """Compare the two runs; returns the number of files that differ."""
     install()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        folder.chmod(0o755)  # munged refuses a socket that not everyone can reach
+        folder.chmod(0o755)  # munged refuses a socket that is not reachable by everyone
         local, remote = tiny_study(folder / "local"), tiny_study(folder / "remote")
         finish(local, "--cores", "2")
         (folder / "slurm").mkdir()
         with slurm(folder / "slurm"):
             run = finish(remote, *ON_SLURM)
-            print(ask("squeue", "--states=all", "--sort=i", "--format=%40k %4C %8m %8l %T"))
+            print(output_of("squeue", "--states=all", "--sort=i", "--format=%40k %4C %8m %8l %T"))
         submitted = len(re.findall("has been submitted with SLURM jobid", run.output))
-        assert submitted == len(run.jobs) - 1, run.output  # all but `report`, which does nothing
+        assert submitted == len(run.jobs) - 1, run.output  # all except `report`, which does nothing
         ours, theirs = local.hashes(), remote.hashes()
     differing = sorted({file for file, _ in ours.items() ^ theirs.items()})
     print(f"{submitted} jobs went through Slurm; {len(ours.keys() & theirs.keys())} files compared")

@@ -18,7 +18,7 @@ from minituner.pipeline.config import read_config
 
 PROJECT = Path(__file__).parent.parent.parent
 PARTS = ("Snakefile", "rules", "workflow_scripts", "minituner", "profiles", "envs", "data")
-# Not the same from run to run, by design.
+# Different from run to run, by design.
 UNCOMPARED = re.compile(
     r"(^|/)(\.snakemake|logs|__pycache__)/|environment\.json$|cost\.md$|^config\.yaml$"
 )
@@ -33,13 +33,13 @@ class Run:
 
     @property
     def rules(self) -> set[str]:
-        """The rules whose jobs ran (or would, in a dry run), the target itself left out."""
+        """The rules whose jobs ran (or would, in a dry run), without the target itself."""
         targets = r"report|ablations|ablate_\w+"
         return {rule for rule in self.jobs if not re.fullmatch(targets, rule)}
 
     @property
     def jobs(self) -> list[str]:
-        """The same, one entry a job."""
+        """The rule of each job, the target's included."""
         return re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):$", self.output, re.MULTILINE)
 
 
@@ -51,7 +51,7 @@ class Study:
 
     @classmethod
     def create(cls, root: Path) -> Study:
-        """Copy the project's sources, no results, and write the tiny config."""
+        """Copy the project's sources without results, and write the tiny config."""
         root.mkdir(parents=True)
         for part in PARTS:
             source = PROJECT / part
@@ -69,7 +69,7 @@ class Study:
         return study
 
     def copy(self, root: Path) -> Study:
-        """The whole tree as it is, times and Snakemake's memory included."""
+        """The whole tree, with time stamps and Snakemake's metadata."""
         shutil.copytree(self.root, root, symlinks=True)
         return Study(root)
 
@@ -78,11 +78,11 @@ class Study:
         return self.run("-m", "snakemake", *arguments)
 
     def run(self, *arguments: str) -> Run:
-        """Run Python here with standard output and error together."""
+        """Run Python here, with standard output and error combined."""
         return self._run([sys.executable, *arguments])
 
     def shell(self, command: str) -> Run:
-        """Run a line of shell here, with this environment's programs."""
+        """Run a shell command here, with this environment's programs."""
         return self._run(["bash", "-c", command])
 
     def _run(self, command: list[str]) -> Run:
@@ -109,7 +109,7 @@ class Study:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The config as it stands on disk."""
+        """The config as it is on disk."""
         return read_config([self.root / "config.yaml"])
 
     def write_config(self, config: dict[str, Any]) -> None:
@@ -124,7 +124,7 @@ class Study:
         path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
     def hashes(self) -> dict[str, str]:
-        """The sha256 of every file that should not differ between equal runs."""
+        """The sha256 of every file that must be the same in equal runs."""
         return {
             name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(self.root.rglob("*"))

@@ -1,4 +1,4 @@
-"""The arms for real, on the tiny study: what they share, what they make, and what reruns."""
+"""The arms of a tiny study: which runs they share, what they write, and what reruns."""
 
 from __future__ import annotations
 
@@ -52,10 +52,15 @@ def ablated(finished: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
-def test_every_arm_has_its_folder_and_all_of_it_verifies(ablated: Study) -> None:
+def test_ablations_writes_a_folder_per_arm_that_verifies(ablated: Study) -> None:
     for arm in ("scaling", "full"):
-        for file in ("summary.json", "manifest.json", f"{arm}.png"):
-            assert (ablated.root / f"{ARM}{arm}/{file}").stat().st_size > 0
+        folder = ablated.root / f"{ARM}{arm}"
+        for manifest, stage, output in (
+            ("manifest.json", "compare", "summary.json"),
+            ("plot_arm.manifest.json", "plot_arm", f"{arm}.png"),
+        ):
+            written = json.loads((folder / manifest).read_text())
+            assert (written["stage"], list(written["outputs"])) == (stage, [f"{ARM}{arm}/{output}"])
     assert (ablated.root / "experiments/28-lora-ablations/learned_vs_forgotten.png").exists()
     assert not (ablated.root / f"{ARM}variants").exists()
     verified = ablated.run("-m", "minituner", "verify")
@@ -64,7 +69,7 @@ def test_every_arm_has_its_folder_and_all_of_it_verifies(ablated: Study) -> None
         assert ablated.snakemake("--cores", "1", target).rules == set()
 
 
-def test_the_reports_numbers_are_those_of_the_items(ablated: Study) -> None:
+def test_report_numbers_follow_from_the_items(ablated: Study) -> None:
     summary = json.loads((ablated.root / f"{ARM}scaling/summary.json").read_text())
     text = (ablated.root / REPORT).read_text()
     for row in summary["rows"]:
@@ -78,7 +83,7 @@ def test_the_reports_numbers_are_those_of_the_items(ablated: Study) -> None:
         assert re.search(rf"{start}.*\| {100 * accuracy:.1f} % \[", text)
 
 
-def test_all_weights_were_trained_and_only_there_did_the_base_move(ablated: Study) -> None:
+def test_only_full_fine_tuning_changes_the_base(ablated: Study) -> None:
     rows = json.loads((ablated.root / f"{ARM}full/summary.json").read_text())["rows"]
     lora, full = rows
     assert lora["base_max_abs_diff"] == 0.0 < full["base_max_abs_diff"]
@@ -106,11 +111,14 @@ REPORTING = {"plot_ablations", "render_ablations"}
 @pytest.mark.parametrize(
     ("change", "jobs"),
     [
-        (change_the_arm, {"train": 2, "evaluate": 2, "compare": 1}),  # no longer the study's at 8
+        (
+            change_the_arm,
+            {"train": 2, "evaluate": 2, "compare": 1, "plot_arm": 1},
+        ),  # at rank 8 no longer the study's run
         (switch_an_arm_off, {}),
     ],
 )
-def test_only_what_an_arm_changed_runs(
+def test_only_the_changed_runs_of_an_arm_run(
     ablated: Study, tmp_path: Path, change: Any, jobs: dict[str, int]
 ) -> None:
     study = ablated.copy(tmp_path / "study")
@@ -127,7 +135,16 @@ def test_only_what_an_arm_changed_runs(
     assert study.snakemake("--cores", "1", "report").rules == set()
 
 
-def test_a_run_that_is_no_longer_asked_for_is_left_over(ablated: Study, tmp_path: Path) -> None:
+def test_an_edit_of_plots_only_redraws_the_arms(ablated: Study, tmp_path: Path) -> None:
+    study = ablated.copy(tmp_path / "study")
+    with (study.root / "minituner/reporting/plots.py").open("a") as stream:
+        stream.write("\n# a comment\n")
+    run = study.snakemake("--cores", "2", "ablations")
+    assert run.code == 0, run.output
+    assert run.rules == {"plot_arm", *REPORTING}
+
+
+def test_verify_calls_a_run_without_an_arm_left_over(ablated: Study, tmp_path: Path) -> None:
     study = ablated.copy(tmp_path / "study")
     config = study.config
     del config["ablations"]["scaling"]
@@ -138,12 +155,12 @@ def test_a_run_that_is_no_longer_asked_for_is_left_over(ablated: Study, tmp_path
     assert not run.rules & {"train", "evaluate", "train_full", "evaluate_full"}
     verified = study.run("-m", "minituner", "verify")
     assert verified.code == 0, verified.output
-    # The arm's own run and its summary, and rank 2 of the study: two manifests a run.
+    # Two manifests each: the arm's own run, the arm, and rank 2 of the study.
     assert "left over from a rank, an arm or a run" in verified.output
-    assert "5 stages, such as experiments/28-lora-ablate-rank/rank-2/" in verified.output
+    assert "6 stages, such as experiments/28-lora-ablate-rank/rank-2/" in verified.output
 
 
-def test_what_is_on_request_runs_once_it_is_asked_for(ablated: Study, tmp_path: Path) -> None:
+def test_arms_on_request_run_when_requested(ablated: Study, tmp_path: Path) -> None:
     study = ablated.copy(tmp_path / "study")
     config = study.config
     config["ranks"] = [8]

@@ -1,4 +1,4 @@
-"""Bad input, given through the real command line: refused in words, and nothing is lost."""
+"""Bad input through the command line: refused with a message, and no result is lost."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Change = Callable[[Study], None]
 
 @pytest.fixture(scope="module")
 def shared(finished: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """One copy for all inputs that are refused: refusing must leave it as it was."""
+    """One copy for all refused inputs; a refusal must not change it."""
     return finished.copy(tmp_path_factory.mktemp("bad") / "study")
 
 
 @pytest.fixture
 def study(shared: Study, finished: Study) -> Iterator[Study]:
-    """The shared copy, its sources put back afterwards."""
+    """The shared copy; its sources are restored afterwards."""
     yield shared
     for part in ("data/raw", "data/processed"):
         shutil.rmtree(shared.root / part, ignore_errors=True)
@@ -61,7 +61,7 @@ def results(study: Study) -> dict[str, str]:
 
 
 def with_line(file: str, number: int, edit: Callable[[dict[str, Any]], object]) -> Change:
-    """Replace one line by what ``edit`` makes of its row; a string is written as it is."""
+    """Replace one line by ``edit`` of its row; a string is written unchanged."""
 
     def change(study: Study) -> None:
         path = study.root / file
@@ -108,7 +108,7 @@ def few_regular_rows(study: Study) -> None:
 
 
 def prompt_in_two_splits(study: Study) -> None:
-    """A regular verb is given the prompt of an irregular one."""
+    """Give a regular verb the prompt of an irregular one."""
     lines = (study.root / IRREGULAR).read_text(encoding="utf-8").splitlines()
     prompt = next(p for p in (json.loads(x)["prompt"] for x in lines) if p.endswith("ago."))
     path = study.root / CORPUS / "regular.jsonl"
@@ -196,18 +196,18 @@ BAD_CORPORA: dict[str, tuple[Change, list[str]]] = {
 
 
 @pytest.mark.parametrize(("change", "words"), BAD_CORPORA.values(), ids=BAD_CORPORA)
-def test_a_bad_corpus_is_refused(
+def test_bad_corpus_is_refused(
     study: Study, finished: Study, change: Change, words: list[str]
 ) -> None:
     change(study)
-    # A changed base corpus has a new tokenizer too, if that is asked for.
-    asked = "splits" if change is prompt_in_the_base_corpus else "tokenized"
-    run = study.snakemake("--cores", "1", f"data/{asked}/train.jsonl")
+    # For the tokenized pairs a changed base corpus would also train a new tokenizer.
+    target = "splits" if change is prompt_in_the_base_corpus else "tokenized"
+    run = study.snakemake("--cores", "1", f"data/{target}/train.jsonl")
     assert_refused(run, *words)
     assert results(study) == results(finished)
 
 
-def test_a_byte_order_mark_is_accepted_and_duplicates_are_dropped_and_counted(
+def test_byte_order_mark_is_accepted_and_duplicates_are_counted(
     finished: Study, tmp_path: Path
 ) -> None:
     study = finished.copy(tmp_path / "study")
@@ -227,9 +227,7 @@ def test_a_byte_order_mark_is_accepted_and_duplicates_are_dropped_and_counted(
     assert dropped(study) == dropped(finished) + 1
 
 
-def test_ids_that_look_like_numbers_and_a_sentence_that_may_be_left_out(
-    finished: Study, tmp_path: Path
-) -> None:
+def test_numeric_ids_and_a_pair_too_long(finished: Study, tmp_path: Path) -> None:
     study = finished.copy(tmp_path / "study")
     numbers = itertools.count(1)
     for path in sorted((study.root / CORPUS).iterdir()):
@@ -250,7 +248,7 @@ def test_ids_that_look_like_numbers_and_a_sentence_that_may_be_left_out(
     assert sum(summary["too_long"].values()) == 1
 
 
-def test_a_verb_without_a_row_is_a_warning_in_the_report(finished: Study, tmp_path: Path) -> None:
+def test_verb_without_a_row_is_a_warning_in_the_report(finished: Study, tmp_path: Path) -> None:
     study = finished.copy(tmp_path / "study")
     for file in (IRREGULAR, CORRECTIONS):
         path = study.root / file
@@ -302,7 +300,7 @@ BAD_CONFIGS: dict[str, tuple[dict[str, object], list[str]]] = {
 
 
 @pytest.mark.parametrize(("values", "words"), BAD_CONFIGS.values(), ids=BAD_CONFIGS)
-def test_a_bad_config_is_refused_before_anything_runs(
+def test_bad_config_is_refused_before_anything_runs(
     study: Study, finished: Study, values: dict[str, object], words: list[str]
 ) -> None:
     config = study.config
@@ -319,7 +317,7 @@ def test_a_bad_config_is_refused_before_anything_runs(
     assert results(study) == results(finished)
 
 
-def test_a_bad_overlay_is_refused_by_its_own_name(study: Study, finished: Study) -> None:
+def test_bad_overlay_is_refused_by_its_name(study: Study, finished: Study) -> None:
     overlay = study.root / "own.yaml"
     for text, words in (
         ("data: {seed: 1}\nseeds: [0]\ndata: {seed: 2}\n", ["own.yaml:3: the key 'data' stands"]),
@@ -336,7 +334,7 @@ def test_a_bad_overlay_is_refused_by_its_own_name(study: Study, finished: Study)
 
 
 @pytest.mark.parametrize("file", ["config.yaml", "profiles/default/profile.yaml"])
-def test_a_key_that_stands_twice_is_refused_before_anything_runs(
+def test_duplicate_key_is_refused_before_anything_runs(
     study: Study, finished: Study, file: str
 ) -> None:
     path = study.root / file
@@ -350,7 +348,7 @@ def test_a_key_that_stands_twice_is_refused_before_anything_runs(
     assert results(study) == results(finished)
 
 
-# --- a base of one's own ------------------------------------------------------------------------
+# --- the user's own base ------------------------------------------------------------------------
 
 
 class Payload:
@@ -365,10 +363,10 @@ class Payload:
 
 @pytest.fixture(scope="module")
 def own_base(finished: Study, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Run]:
-    """The finished study run on with its own base, a copy, named as the user's: own/best.pt."""
+    """The finished study with a copy of its base named as the user's own: own/best.pt."""
     study = finished.copy(tmp_path_factory.mktemp("own") / "study")
     (study.root / "own").mkdir()
-    put_back_own_base(study, finished)
+    restore_own_base(study, finished)
     config = study.config
     config["base"] |= {"checkpoint": "own/best.pt", "tokenizer": "own/tokenizer.json"}
     study.write_config(config)
@@ -379,10 +377,10 @@ def own_base(finished: Study, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def own(own_base: tuple[Study, Run], finished: Study) -> Iterator[Study]:
     study, _ = own_base
     yield study
-    put_back_own_base(study, finished)
+    restore_own_base(study, finished)
 
 
-def put_back_own_base(study: Study, finished: Study) -> None:
+def restore_own_base(study: Study, finished: Study) -> None:
     for file in ("best.pt", "tokenizer.json"):
         shutil.copy2(finished.root / PRETRAINED / file, study.root / "own" / file)
 
@@ -411,7 +409,7 @@ def code_in_a_pickle(study: Study) -> None:
     (study.root / "own/best.pt").write_bytes(payload)
 
 
-def code_beside_the_weights(study: Study) -> None:
+def code_next_to_the_weights(study: Study) -> None:
     code = {"extra": Payload(study.root / "executed")}
     changed_checkpoint(lambda value: value.update(code))(study)
 
@@ -434,7 +432,7 @@ def other_tokenizer(study: Study) -> None:
 
 
 def other_vocabulary(study: Study) -> None:
-    """One token fewer, and a checkpoint that does not say which tokenizer is its own."""
+    """One token fewer, and a checkpoint that does not name its tokenizer."""
     path = study.root / "own/tokenizer.json"
     tokenizer = json.loads(path.read_text(encoding="utf-8"))
     tokenizer["model"]["merges"].pop()
@@ -451,7 +449,7 @@ def lower_case(study: Study) -> None:
     changed_checkpoint(lambda value: value.update(tokenizer_sha256=None))(study)
 
 
-def test_a_base_of_ones_own_is_used_and_takes_the_pretraining_out_of_the_graph(
+def test_own_base_removes_the_pretraining_from_the_graph(
     own_base: tuple[Study, Run], finished: Study
 ) -> None:
     study, run = own_base
@@ -495,7 +493,7 @@ BAD_BASES: dict[str, tuple[Change, list[str]]] = {
 
 
 @pytest.mark.parametrize(("change", "words"), BAD_BASES.values(), ids=BAD_BASES)
-def test_a_bad_base_is_refused(own: Study, change: Change, words: list[str]) -> None:
+def test_bad_base_is_refused(own: Study, change: Change, words: list[str]) -> None:
     before = results(own)
     change(own)
     run = own.snakemake("--cores", "1", f"{SWEEP}/base/metrics.json")
@@ -503,8 +501,8 @@ def test_a_bad_base_is_refused(own: Study, change: Change, words: list[str]) -> 
     assert results(own) == before
 
 
-@pytest.mark.parametrize("hide", [code_in_a_pickle, code_beside_the_weights])
-def test_code_in_a_checkpoint_is_refused_unexecuted(own: Study, hide: Change) -> None:
+@pytest.mark.parametrize("hide", [code_in_a_pickle, code_next_to_the_weights])
+def test_code_in_a_checkpoint_is_not_executed(own: Study, hide: Change) -> None:
     before = results(own)
     hide(own)
     run = own.snakemake("--cores", "1", f"{SWEEP}/base/metrics.json")
@@ -546,7 +544,7 @@ def extra_key(value: dict[str, Any]) -> None:
         (extra_key, "unknown tensors"),
     ],
 )
-def test_a_bad_adapter_is_refused_by_name(
+def test_bad_adapter_is_refused_by_name(
     finished: Study,
     tmp_path: Path,
     change: Callable[[dict[str, Any]], None],
@@ -566,9 +564,7 @@ def test_a_bad_adapter_is_refused_by_name(
 # --- training -----------------------------------------------------------------------------------
 
 
-def test_a_loss_that_is_no_number_stops_the_training_at_its_step(
-    study: Study, finished: Study
-) -> None:
+def test_nan_loss_stops_the_training_at_its_step(study: Study, finished: Study) -> None:
     config = study.config
     config["train"]["learning_rate"] = 1e30
     study.write_config(config)

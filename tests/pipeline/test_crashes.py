@@ -1,4 +1,4 @@
-"""After a crash the documented command finishes, to the bytes of an undisturbed run."""
+"""After a crash the documented command finishes with the bytes of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def wait_for(study: Study, file: str) -> None:
     """Wait until a running study has written ``file``."""
     until = time.monotonic() + 300
     while not (study.root / file).exists():
-        assert time.monotonic() < until, f"{file} never came"
+        assert time.monotonic() < until, f"{file} was never written"
         time.sleep(0.05)
 
 
@@ -23,7 +23,7 @@ def assert_finishes_the_same(study: Study, finished: Study) -> None:
     assert study.hashes() == finished.hashes()
 
 
-def test_a_killed_pretraining_goes_on_to_the_same_bytes(finished: Study, tmp_path: Path) -> None:
+def test_killed_pretraining_resumes_to_the_same_bytes(finished: Study, tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     process = start(study)
     wait_for(study, "experiments/17-minigpt-train/pretraining_state.pt")
@@ -34,7 +34,7 @@ def test_a_killed_pretraining_goes_on_to_the_same_bytes(finished: Study, tmp_pat
     assert study.hashes() == finished.hashes()
 
 
-def test_an_interrupted_study_finishes_the_same(finished: Study, tmp_path: Path) -> None:
+def test_interrupted_study_finishes_the_same(finished: Study, tmp_path: Path) -> None:
     study = finished.copy(tmp_path / "study")
     for path in (study.root / "experiments/28-lora-ablate-rank").rglob("adapter_final.pt"):
         path.unlink()
@@ -44,7 +44,7 @@ def test_an_interrupted_study_finishes_the_same(finished: Study, tmp_path: Path)
     assert_finishes_the_same(study, finished)
 
 
-def test_a_killed_job_leaves_the_rest_to_the_next_command(finished: Study, tmp_path: Path) -> None:
+def test_killed_job_is_left_to_the_next_command(finished: Study, tmp_path: Path) -> None:
     study = finished.copy(tmp_path / "study")
     (study.root / "experiments/28-lora-ablate-rank/rank-2/seed-0/adapter_final.pt").unlink()
     process = start(study)

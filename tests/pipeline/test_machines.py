@@ -1,4 +1,4 @@
-"""Users' machines: odd paths, no git, a home that cannot be written, another folder."""
+"""Users' machines: odd paths, no git, an unwritable home, another folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from study import PROJECT, Study
 
-# All that Snakemake and make start for a study; git is not among them.
+# The programs that Snakemake and make start for a study; git is not one of them.
 PROGRAMS = ("bash", "sh", "make", "touch", "mkdir")
 
 
@@ -37,9 +37,7 @@ def with_environment(study: Study) -> Path:
     return venv
 
 
-def test_a_study_runs_in_a_folder_with_a_space_without_git_or_a_home(
-    finished: Study, tmp_path: Path
-) -> None:
+def test_study_runs_with_odd_paths_without_git_or_a_home(finished: Study, tmp_path: Path) -> None:
     study = Study.create(tmp_path / "OneDrive - Müller & Söhne (1)" / "mini tuner")
     with_environment(study)
     programs = tmp_path / "programs"
@@ -69,7 +67,7 @@ def test_a_study_runs_in_a_folder_with_a_space_without_git_or_a_home(
     assert study.hashes() == finished.hashes()
 
 
-def test_a_home_that_cannot_be_written_is_no_matter(finished: Study) -> None:
+def test_home_may_be_unwritable(finished: Study) -> None:
     run = study_in(finished.root, {"HOME": "/proc/no-home"}, "--dry-run", "report")
     assert run.returncode == 0, run.stdout
 
@@ -104,7 +102,7 @@ use rule * from minituner
 
 
 @pytest.mark.parametrize("way", ["snakefile", "directory", "module"])
-def test_from_another_folder_one_sentence_says_where_to_go(
+def test_another_folder_is_refused_with_the_right_one(
     finished: Study, tmp_path: Path, way: str
 ) -> None:
     snakefile = finished.root / "Snakefile"
@@ -122,8 +120,8 @@ def test_from_another_folder_one_sentence_says_where_to_go(
     assert not (tmp_path / "experiments").exists()
 
 
-def test_a_clone_has_the_bytes_that_the_manifests_speak_of(tmp_path: Path) -> None:
-    """Whatever git is set to do with line ends, as on Windows."""
+def test_clone_has_the_bytes_of_the_manifests(tmp_path: Path) -> None:
+    """Whatever git's settings for line ends, as on Windows."""
     if not (PROJECT / ".git").exists():
         pytest.skip("not a clone")
     clone = tmp_path / "clone"

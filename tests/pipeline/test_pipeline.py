@@ -1,4 +1,4 @@
-"""The whole pipeline for real, through the command line, on a tiny config."""
+"""The whole pipeline through the command line, on a tiny config."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import pytest
 import torch
 from study import Study
 
+from minituner.storage.adapter import load_adapter
+from minituner.storage.checkpoint import load_base
+
 HEADLINE = "experiments/28-lora-finetune"
 SWEEP = "experiments/28-lora-ablate-rank"
 
 
-def test_a_fresh_tree_lists_every_stage(tmp_path: Path) -> None:
+def test_dry_run_of_a_fresh_tree_lists_every_stage(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "fresh")
     planned = study.snakemake("--cores", "4", "--dry-run", "report")
     assert planned.code == 0, planned.output
@@ -23,7 +26,7 @@ def test_a_fresh_tree_lists_every_stage(tmp_path: Path) -> None:
     assert planned.jobs.count("train") == planned.jobs.count("evaluate") == 2
 
 
-def test_the_graph_is_all_there_is_on_standard_output(tmp_path: Path) -> None:
+def test_dag_prints_only_the_graph(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "fresh")
     graph = study.run(
         "-c",
@@ -35,7 +38,22 @@ def test_the_graph_is_all_there_is_on_standard_output(tmp_path: Path) -> None:
     assert {"2", "8"} == set(re.findall(r"train\\nrank: (\d+)", graph.output))
 
 
-def test_the_run_leaves_every_fixed_file(finished: Study) -> None:
+def assert_readable(path: Path) -> None:
+    """Whether a file holds what its name ends in."""
+    if path.suffix == ".png":
+        assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5000, path
+    elif path.suffix == ".json":
+        assert json.loads(path.read_text()), path
+    elif path.suffix == ".csv":
+        with path.open() as stream:
+            assert len(list(csv.DictReader(stream))) > 2, path
+    elif path.suffix == ".pt":
+        assert torch.load(path, weights_only=True)["weights"], path
+    else:
+        assert path.read_text().startswith("# "), path
+
+
+def test_report_writes_every_fixed_file(finished: Study) -> None:
     for file in (
         "experiments/17-minigpt-train/best.pt",
         "experiments/17-minigpt-train/tokenizer.json",
@@ -53,7 +71,18 @@ def test_the_run_leaves_every_fixed_file(finished: Study) -> None:
         f"{SWEEP}/manifest.json",
         "REPORT.md",
     ):
-        assert (finished.root / file).stat().st_size > 0, file
+        assert_readable(finished.root / file)
+
+
+def test_manifests_of_summarize_and_plot_list_their_outputs(finished: Study) -> None:
+    for name, stage, files in (
+        ("summarize.manifest.json", "summarize", {"summary.json"}),
+        ("manifest.json", "plot", {"accuracy_vs_rank.png", "drift_vs_rank.png"}),
+    ):
+        manifest = json.loads((finished.root / SWEEP / name).read_text())
+        assert manifest["stage"] == stage
+        assert manifest["outputs"].keys() >= {f"{SWEEP}/{file}" for file in files}
+    assert f"{SWEEP}/summary.json" in manifest["inputs"]
 
 
 def test_a_second_run_has_nothing_to_do(finished: Study) -> None:
@@ -61,21 +90,34 @@ def test_a_second_run_has_nothing_to_do(finished: Study) -> None:
     assert again.code == 0 and "Nothing to be done" in again.output
 
 
-def test_a_figure_can_be_asked_for_without_cores(finished: Study) -> None:
+def test_a_figure_is_a_target_without_cores(finished: Study) -> None:
     asked = finished.snakemake(f"{SWEEP}/accuracy_vs_rank.png")
     assert asked.code == 0, asked.output
     assert "Nothing to be done" in asked.output
 
 
-def test_the_base_inside_the_tuned_model_is_the_checkpoint(finished: Study) -> None:
-    base = torch.load(finished.root / "experiments/17-minigpt-train/best.pt", weights_only=True)
-    assert set(base) == {"format", "config", "tokenizer_sha256", "weights"}
+def test_base_inside_the_tuned_model_is_the_checkpoint(finished: Study) -> None:
+    path = finished.root / "experiments/17-minigpt-train/best.pt"
+    checkpoint = torch.load(path, weights_only=True)
+    assert set(checkpoint) == {"format", "config", "tokenizer_sha256", "weights"}
+    model = load_adapter(finished.root / HEADLINE / "adapter_final.pt", load_base(path))
+    ids = torch.arange(8).unsqueeze(0)
+    with torch.no_grad():
+        assert not torch.equal(model(ids), load_base(path)(ids)), "the adapter has an effect"
+    tensors = {
+        name.replace(".base.", "."): tensor
+        for name, tensor in model.state_dict().items()
+        if not name.endswith(("lora_A", "lora_B"))
+    }
+    assert tensors.keys() == checkpoint["weights"].keys()
+    for name, tensor in checkpoint["weights"].items():
+        assert torch.equal(tensors[name], tensor), name
     metrics = json.loads((finished.root / HEADLINE / "metrics.json").read_text())
     assert metrics["base_max_abs_diff"] == 0.0
     assert metrics["base_sha256"]["before"] == metrics["base_sha256"]["after"]
 
 
-def test_the_gates_follow_from_the_items(finished: Study) -> None:
+def test_gates_follow_from_the_items(finished: Study) -> None:
     def accuracy(file: str) -> float:
         with (finished.root / file).open() as stream:
             rows = [row for row in csv.DictReader(stream) if row["split"] == "test"]
@@ -86,7 +128,7 @@ def test_the_gates_follow_from_the_items(finished: Study) -> None:
     assert gates["accuracy_gain_pp"]["value"] == pytest.approx(gain)
 
 
-def test_a_failing_gate_fails_the_command_and_is_in_the_report(finished: Study) -> None:
+def test_gates_fails_on_a_failing_gate(finished: Study) -> None:
     gates = json.loads((finished.root / HEADLINE / "gates.json").read_text())
     assert not gates["accuracy_gain_pp"]["pass"], "the tiny base is too small to learn this"
     checked = finished.snakemake("--cores", "1", "gates")
@@ -96,7 +138,7 @@ def test_a_failing_gate_fails_the_command_and_is_in_the_report(finished: Study) 
     assert "| `accuracy_gain_pp` |" in (finished.root / "REPORT.md").read_text()
 
 
-def test_every_rank_saw_the_same_first_batch(finished: Study) -> None:
+def test_first_training_loss_is_the_same_at_every_rank(finished: Study) -> None:
     """B starts at zero, so before the first update all ranks have the base's loss on it."""
 
     def first_loss(rank: int) -> str:
@@ -106,6 +148,6 @@ def test_every_rank_saw_the_same_first_batch(finished: Study) -> None:
     assert first_loss(2) == first_loss(8)
 
 
-def test_everything_verifies(finished: Study) -> None:
+def test_verify_finds_every_stage_current(finished: Study) -> None:
     verified = finished.run("-m", "minituner", "verify")
     assert verified.code == 0, verified.output

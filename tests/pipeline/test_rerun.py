@@ -1,8 +1,9 @@
-"""The rerun contract: what runs after a change, by the real command line."""
+"""The rerun contract: which rules run after a change, through the command line."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from study import Study
 
 DATA = {"filter", "split", "tokenize"}
-AFTER_TRAINING = {"evaluate", "headline", "plot", "render", "cost"}
+AFTER_TRAINING = {"evaluate", "headline", "summarize", "plot", "render", "cost"}
 BASE = {"train_tokenizer", "pretrain_base", "plot_pretraining", "evaluate_base"}
 IRREGULAR = "data/processed/verb-corpus/irregular.jsonl"
 
@@ -79,6 +80,13 @@ def add_comment(file: str) -> Callable[[Study], None]:
     return edit
 
 
+def edit_color(study: Study) -> None:
+    text = (study.root / "minituner/reporting/figures.py").read_text(encoding="utf-8")
+    color = re.search(r"#[0-9A-Fa-f]{6}\b", text)
+    assert color, "the figures' colors are in figures.py"
+    study.edit("minituner/reporting/figures.py", color[0], "#123456")
+
+
 def allow_pairs_too_long(study: Study) -> None:
     config = study.config
     config["data"]["max_share_too_long"] = 0.01
@@ -108,12 +116,22 @@ CONTRACT: list[tuple[str, Callable[[Study], None], set[str]]] = [
     ),
     ("more pairs may be too long", allow_pairs_too_long, {"tokenize"}),
     ("control may be less like the rest", allow_another_control, {"tokenize"}),
-    ("rank added", add_rank, {"train", "evaluate", "plot", "render", "cost"}),
+    ("rank added", add_rank, {"train", "evaluate", "summarize", "plot", "render", "cost"}),
     ("learning rate changed", change_learning_rate, {"train"} | AFTER_TRAINING),
     (
         "plots.py edited",
         add_comment("minituner/reporting/plots.py"),
         {"plot", "plot_pretraining", "render"},
+    ),
+    (
+        "color edited",
+        edit_color,
+        {"plot", "plot_pretraining", "render"},
+    ),
+    (
+        "bootstrap edited",
+        add_comment("minituner/statistics/intervals.py"),
+        {"summarize", "plot", "render"},
     ),
     ("template edited", add_comment("minituner/reporting/templates/REPORT.md.j2"), {"render"}),
     (
@@ -142,7 +160,7 @@ def test_only_what_changed_runs(
     assert verified.code == 0, verified.output
 
 
-def test_a_lost_memory_of_snakemake_serves_nothing_wrong(finished: Study, tmp_path: Path) -> None:
+def test_deleted_snakemake_folder_changes_nothing(finished: Study, tmp_path: Path) -> None:
     study = finished.copy(tmp_path / "study")
     shutil.rmtree(study.root / ".snakemake")
     again = study.snakemake("--cores", "2", "report")
@@ -152,7 +170,7 @@ def test_a_lost_memory_of_snakemake_serves_nothing_wrong(finished: Study, tmp_pa
     add_rank(study)
     more = study.snakemake("--cores", "2", "report")
     assert more.code == 0, more.output
-    assert {"train", "evaluate", "plot", "render"} <= more.rules
+    assert {"train", "evaluate", "summarize", "plot", "render"} <= more.rules
     assert "| 16 |" in (study.root / "REPORT.md").read_text()
     assert study.run("-m", "minituner", "verify").code == 0
 
@@ -167,23 +185,24 @@ SWEEP = "experiments/28-lora-ablate-rank"
         "data/tokenized/test.jsonl",
         "experiments/17-minigpt-train/best.pt",
         f"{SWEEP}/rank-2/metrics.json",
+        f"{SWEEP}/summary.json",
         f"{SWEEP}/accuracy_vs_rank.png",
         "REPORT.md",
     ],
 )
-@pytest.mark.parametrize("deed", ["deleted", "edited"])
-def test_verify_names_a_damaged_file_and_its_command_repairs_it(
-    finished: Study, tmp_path: Path, file: str, deed: str
+@pytest.mark.parametrize("damage", ["deleted", "edited"])
+def test_verify_names_a_damaged_file_and_the_command_that_repairs_it(
+    finished: Study, tmp_path: Path, file: str, damage: str
 ) -> None:
     study = finished.copy(tmp_path / "study")
-    if deed == "deleted":
+    if damage == "deleted":
         (study.root / file).unlink()
     else:
         with (study.root / file).open("ab") as stream:
             stream.write(b"\n")
     verified = study.run("-m", "minituner", "verify")
     assert verified.code == 1
-    assert {"deleted": f"missing: {file}", "edited": f"edited by hand: {file}"}[deed] in (
+    assert {"deleted": f"missing: {file}", "edited": f"edited by hand: {file}"}[damage] in (
         verified.output
     )
     command = verified.output.partition("To fix it:\n")[2].strip()
@@ -193,9 +212,7 @@ def test_verify_names_a_damaged_file_and_its_command_repairs_it(
     assert study.hashes() == finished.hashes()
 
 
-def test_the_bytes_do_not_depend_on_the_folder_or_the_cores(
-    finished: Study, tmp_path: Path
-) -> None:
+def test_bytes_do_not_depend_on_the_folder_or_the_cores(finished: Study, tmp_path: Path) -> None:
     other = Study.create(tmp_path / "elsewhere")
     run = other.snakemake("--cores", "1", "report")
     assert run.code == 0, run.output

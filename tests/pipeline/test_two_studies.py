@@ -1,4 +1,4 @@
-"""A second study by --configfile does not replace the first one's results without being told to."""
+"""A second study by --configfile replaces the first one's results only on explicit request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OWN = ("--configfile", OVERLAY, "--")
 
 @pytest.fixture
 def study(finished: Study, tmp_path: Path) -> Study:
-    """A finished study, and an overlay with another rank beside it."""
+    """A finished study, and an overlay with one more rank."""
     study = finished.copy(tmp_path / "study")
     (study.root / "own").mkdir()
     (study.root / OVERLAY).write_text("ranks: [2, 4, 8]\n")
@@ -30,8 +30,8 @@ def assert_refused(run: Run, made_with: str) -> None:
     assert "Traceback" not in run.output
 
 
-def test_it_is_refused_whatever_is_asked_for(study: Study, finished: Study) -> None:
-    shutil.rmtree(study.root / ".snakemake")  # Snakemake would find nothing to do
+def test_second_study_is_refused_for_every_target(study: Study, finished: Study) -> None:
+    shutil.rmtree(study.root / ".snakemake")  # otherwise Snakemake finds nothing to do
     for arguments in (["report"], ["--dry-run", "ablate_scaling"], ["--quiet", "all", "gates"]):
         *options, target = arguments
         assert_refused(study.snakemake("--cores", "2", *options, *OWN, target), "config.yaml")
@@ -41,7 +41,7 @@ def test_it_is_refused_whatever_is_asked_for(study: Study, finished: Study) -> N
     assert study.snakemake("--cores", "2", "report").jobs == []
 
 
-def test_forced_it_replaces_them_and_every_command_is_its_own(study: Study) -> None:
+def test_overwrite_results_replaces_them(study: Study) -> None:
     refused = study.snakemake("--cores", "2", *OWN, "report")
     (command,) = re.findall(r"replace its results: (.*)", refused.output)
     forced = study.shell(command)
@@ -53,7 +53,7 @@ def test_forced_it_replaces_them_and_every_command_is_its_own(study: Study) -> N
     assert study.snakemake("--cores", "2", *OWN, "report").jobs == []
     assert study.run("-m", "minituner", "verify").code == 0
 
-    # The first of these was not made again: both studies have the same base.
+    # The first of these was not rerun, because both studies have the same base.
     shared = "experiments/17-minigpt-train/pretraining.json"
     figure = "experiments/28-lora-ablate-rank/accuracy_vs_rank.png"
     for file in (shared, figure):
@@ -75,8 +75,8 @@ def test_forced_it_replaces_them_and_every_command_is_its_own(study: Study) -> N
     assert "PASS  base_max_abs_diff" in checked.output
 
 
-def test_a_replacement_that_was_broken_off_goes_on_by_the_same_study(study: Study) -> None:
-    """And the other study is told the truth, not sent back and forth."""
+def test_interrupted_replacement_continues_only_as_the_same_study(study: Study) -> None:
+    """The other study is then refused, not sent back and forth."""
     forced = ("--config", "overwrite_results=true", *OWN, "data/filtered/manifest.json")
     assert study.snakemake("--cores", "1", "--forcerun", "filter", *forced).code == 0
     assert_refused(study.snakemake("--cores", "2", "report"), f"config.yaml and {OVERLAY}")

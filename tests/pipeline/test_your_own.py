@@ -1,4 +1,4 @@
-"""docs/your-own.md, followed to the letter."""
+"""docs/your-own.md, followed step by step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXT = (Path(__file__).parent.parent.parent / "docs/your-own.md").read_text(enco
 
 
 def blocks(language: str) -> list[str]:
-    """The code of one language in the page, in its order."""
+    """The page's code blocks in one language, in order."""
     return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
 
 
@@ -25,7 +25,7 @@ VERB, DATA, BASE = blocks("yaml")
 
 
 def more_sentences() -> str:
-    """Enough of them for every split; many of the words are none of the base's."""
+    """Enough sentences for every split, with many words that the base has not read."""
     subjects = ("Maria", "The old captain", "We", 'They, ""the twins"",')
     predicates = ("took the ferry", "had taken the tram", "walked the dog", "had played the tune")
     ends = ("downtown", "at the café 😀", "along the quay", "in Zürich", "until dusk", "for fun")
@@ -33,7 +33,7 @@ def more_sentences() -> str:
 
 
 def write_own(root: Path) -> None:
-    """What the page has its reader write into ``own/``."""
+    """The files that the page tells its reader to write into ``own/``."""
     own = root / "own"
     own.mkdir()
     (own / "sentences.csv").write_text(TABLE + more_sentences(), encoding="utf-8")
@@ -51,7 +51,7 @@ def followed(finished: Study, tmp_path_factory: pytest.TempPathFactory) -> Study
     return study
 
 
-def test_own_sentences_and_verbs_make_a_study(followed: Study) -> None:
+def test_study_of_own_sentences_and_verbs(followed: Study) -> None:
     refused = followed.shell(RUN)
     assert refused.code != 0
     assert "in a copy of the project, as docs/your-own.md says" in refused.output
@@ -66,7 +66,7 @@ def test_own_sentences_and_verbs_make_a_study(followed: Study) -> None:
     assert followed.shell(RUN).rules == set()
 
 
-def test_the_base_of_another_study_serves_as_ones_own(followed: Study, tmp_path: Path) -> None:
+def test_base_of_another_study_is_used(followed: Study, tmp_path: Path) -> None:
     study = followed.copy(tmp_path / "study")
     for name in ("best.pt", "tokenizer.json"):
         shutil.copy(study.root / "experiments/17-minigpt-train" / name, study.root / "own" / name)

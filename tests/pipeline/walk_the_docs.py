@@ -1,5 +1,5 @@
-"""Type every command of the documents, in their order, as a reader would: in a fresh clone, in the
-environment that the commands before it have made. The study is a tiny one, or it would take hours.
+"""Run every command of the documents in order, as a reader would: in a fresh clone, in the
+environment that the earlier commands have made. The study is tiny, otherwise it would take hours.
 
 python tests/pipeline/walk_the_docs.py --keep /tmp/walked
 """
@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from documented import DOCUMENTS, NOT_RUN, ROOT, Command, commands_of
 
 RUNS_PER_ARM = 3
-# What a command's reader has at hand before it.
+# The files that a command's reader already has.
 AT_HAND: dict[str, Callable[[Path], object]] = {
     "python -m minituner convert my-sentences.csv my-corpus.jsonl": lambda root: (
         root / "my-sentences.csv"
@@ -34,19 +34,19 @@ AT_HAND: dict[str, Callable[[Path], object]] = {
     "python -m minituner convert own/sentences.csv own/corpus/own.jsonl "
     "--verbs own/verbs.yaml": write_own,
 }
-# Whose exit code says something of the study and not of the command: what they then name.
+# Commands whose exit code may be about the study and not the command, and what they then name.
 CAN_FAIL = {
-    # Committed from the whole study's config, and not made again before CONTRIBUTING.md says so.
+    # Committed from the whole study's config, and not rerun before CONTRIBUTING.md is reached.
     ("README.md", "make verify"): "experiments/28-lora-simulation",
 }
-# In place of Graphviz's where that is not installed: it takes a graph, and gives a picture.
+# A stand-in for Graphviz's dot where that is not installed: it takes a graph and prints a picture.
 DOT = """#!/bin/sh
 grep '^digraph' > /dev/null && echo '<svg xmlns="http://www.w3.org/2000/svg"/>'
 """
 
 
 def clone(folder: Path) -> Path:
-    """What is committed here, with a config that makes the study tiny and lets its gates pass."""
+    """The committed files, with a config that makes the study tiny and lets its gates pass."""
     root = folder / "minituner"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(root)], check=True)
     config = read_config([root / "config.yaml", root / "tests/pipeline/tiny.yaml"])
@@ -59,11 +59,11 @@ def clone(folder: Path) -> Path:
 
 
 def fresh_environment(folder: Path) -> dict[str, str]:
-    """The caller's, without the Python environment that this runs in."""
+    """The caller's environment variables, without the Python environment that this runs in."""
     own = Path(sys.prefix) / "bin"
     path = [part for part in os.environ["PATH"].split(os.pathsep) if Path(part) != own]
     if shutil.which("dot") is None:
-        print("Graphviz is not installed: a stand-in takes the place of its dot.")
+        print("Graphviz is not installed: using a stand-in for dot.")
         (folder / "bin").mkdir()
         (folder / "bin/dot").write_text(DOT, encoding="utf-8")
         (folder / "bin/dot").chmod(0o755)
@@ -74,7 +74,7 @@ def fresh_environment(folder: Path) -> dict[str, str]:
 
 
 class Walk:
-    """A reader at a shell: what was sourced stays so."""
+    """A reader at a shell: what was sourced stays sourced."""
 
     def __init__(self, folder: Path) -> None:
         self.root = clone(folder)
@@ -82,7 +82,7 @@ class Walk:
         self.sourced: list[str] = []
 
     def type(self, command: Command) -> bool:
-        """Run one command and say how it went; whether it went well."""
+        """Run one command and print how it went; returns whether it succeeded."""
         AT_HAND.get(command.text, lambda _: None)(self.root)
         if command.text.startswith("source "):
             self.sourced.append(command.text)
@@ -99,17 +99,17 @@ class Walk:
             check=False,
         )
         named = CAN_FAIL.get((command.document, command.text))
-        excused = named is not None and named in done.stdout and "Traceback" not in done.stdout
+        expected = named is not None and named in done.stdout and "Traceback" not in done.stdout
         verdict = "ok" if done.returncode == 0 else f"exit code {done.returncode}"
         print(f"{time.monotonic() - start:5.0f} s  {verdict:12}  {command.place}: {command.text}")
         if done.returncode:
-            print(f"         it names {named}, as it should" if excused else done.stdout[-3000:])
+            print(f"         it names {named}, as it should" if expected else done.stdout[-3000:])
         sys.stdout.flush()
-        return excused or done.returncode == 0
+        return expected or done.returncode == 0
 
 
 def main() -> int:
-    """Walk through all documents; 1 if a command failed."""
+    """Run the commands of all documents; returns 1 if one failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave the clone there")
     options = parser.parse_args()

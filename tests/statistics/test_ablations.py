@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,7 @@ import pytest
 from project import ROOT
 
 from minituner.errors import UserError
-from minituner.pipeline.arms import arms_of, enabled_arms, parameters_of, study_setting, used_keys
-from minituner.pipeline.config import config_subset, read_config
-from minituner.pipeline.nested import flat, with_changes
+from minituner.pipeline.config import read_config
 from minituner.statistics.ablations import Result, choose, compare_runs, pareto_front
 from minituner.statistics.intervals import StatisticsSettings
 
@@ -24,135 +21,6 @@ SETTINGS = StatisticsSettings(bootstrap_draws=1000)
 @pytest.fixture
 def config() -> dict[str, Any]:
     return read_config([ROOT / "config.yaml"])
-
-
-# --- overlays and arms --------------------------------------------------------------------------
-
-
-def test_changes_are_put_over_a_copy() -> None:
-    config = {"lora": {"alpha": 16, "target_modules": ["q"]}, "seeds": [0]}
-    changed = with_changes(config, {"lora.alpha": 4, "train.epochs": 6})
-    assert changed == {
-        "lora": {"alpha": 4, "target_modules": ["q"]},
-        "seeds": [0],
-        "train": {"epochs": 6},
-    }
-    assert config["lora"] == {"alpha": 16, "target_modules": ["q"]}
-    assert with_changes(config, dict(flat(config))) == config
-
-
-def test_the_arms_that_are_asked_for_are_on_and_the_others_on_request(
-    config: dict[str, Any],
-) -> None:
-    assert enabled_arms(config) == ["scaling", "targets", "full"]
-    assert set(arms_of(config)) - set(enabled_arms(config)) == {"variants", "epochs", "verbs"}
-
-
-def test_runs_whose_settings_coincide_share_a_folder(config: dict[str, Any]) -> None:
-    arms = arms_of(config)
-    folders = {(run.setting.name, run.rank): run.folder for run in arms["scaling"]}
-    for rank in config["ranks"]:
-        assert folders["fixed", rank] == f"{STUDY}/rank-{rank}"
-        assert folders["rslora", rank] == f"28-lora-ablate-scaling/rslora/rank-{rank}"
-    # alpha = 2 r is the study's 16 at r = 8 alone
-    shared = {rank for rank in config["ranks"] if folders["proportional", rank].startswith(STUDY)}
-    assert shared == {8}
-    targets = {run.setting.name: run.folder for run in arms["targets"]}
-    assert targets["fc2"] == f"{STUDY}/rank-8"
-    assert len(set(targets.values())) == len(targets) == 7
-    full = {run.setting.name: (run.folder, run.rank) for run in arms["full"]}
-    assert full.pop("lora") == (f"{STUDY}/rank-8", 8)
-    assert all(rank is None for _, rank in full.values())
-
-
-def test_two_arms_share_what_neither_shares_with_the_study(config: dict[str, Any]) -> None:
-    config["ablations"]["twice"] = copy.deepcopy(config["ablations"]["targets"])
-    for overlay in config["ablations"]["twice"]["runs"].values():
-        overlay["lora"]["target_modules"].reverse()  # the model's order decides, not this one
-    arms = arms_of(config)
-    assert [run.folder for run in arms["twice"]] == [run.folder for run in arms["targets"]]
-
-
-def test_what_is_said_of_adapters_does_not_retrain_all_weights(config: dict[str, Any]) -> None:
-    before = {run.folder for run in arms_of(config)["full"]}
-    full = next(run.setting for run in arms_of(config)["full"] if run.rank is None)
-    assert "train.loraplus_lr_ratio" not in used_keys(config, full, ["train"])
-    config["ablations"]["again"] = {
-        "enabled": True,
-        "ranks": "headline",
-        "runs": {"it": {"full": True, "train": {"learning_rate": 3.0e-5}}},
-    }
-    assert {run.folder for run in arms_of(config)["again"]} < before
-
-
-def test_an_enabled_arm_comes_before_one_on_request(config: dict[str, Any]) -> None:
-    config["ablations"] = {
-        "later": {"enabled": False, "ranks": "headline", "runs": {"it": {"full": True}}},
-        "now": {"enabled": True, "ranks": "headline", "runs": {"it": {"full": True}}},
-    }
-    arms = arms_of(config)
-    assert {run.folder for run in arms["later"]} == {"28-lora-ablate-now/it"}
-
-
-def test_ranks_come_in_their_order_whatever_the_configs(config: dict[str, Any]) -> None:
-    config["ranks"] = [8, 2, 4]
-    assert [run.rank for run in arms_of(config)["scaling"]][:3] == [2, 4, 8]
-
-
-def test_a_changed_study_shares_other_runs(config: dict[str, Any]) -> None:
-    config["lora"]["alpha"] = 32
-    scaling = {(run.setting.name, run.rank): run for run in arms_of(config)["scaling"]}
-    shared = {key for key, run in scaling.items() if run.folder.startswith(STUDY)}
-    assert shared == {("fixed", rank) for rank in config["ranks"]} | {("proportional", 16)}
-
-
-def test_a_runs_changes_are_values_of_the_config(config: dict[str, Any]) -> None:
-    arms = arms_of(config)
-    changes = {
-        (arm, run.setting.name, run.rank): run.setting.changes(run.rank)
-        for arm, runs in arms.items()
-        for run in runs
-    }
-    assert changes["scaling", "proportional", 32] == {"lora.alpha": 64}
-    assert changes["scaling", "rslora", 2] == {"lora.use_rslora": True}
-    assert changes["full", "lr-3e-5", None] == {"train.learning_rate": 3e-5}
-    assert changes["verbs", "go", 8] == {"train.held_out_verb": "go"}
-    for change in changes.values():
-        assert set(change) - {"train.held_out_verb"} <= set(dict(flat(config)))
-
-
-def test_what_every_job_is_told_follows_from_the_config(config: dict[str, Any]) -> None:
-    told = parameters_of(config)
-    arm = "experiments/28-lora-ablate-scaling"
-    assert told[f"{arm}/proportional/rank-2/train.manifest.json"] == {"changes": {"lora.alpha": 4}}
-    assert told[f"experiments/{STUDY}/rank-8/train.manifest.json"] == {"changes": {}}
-    assert f"{arm}/proportional/rank-8/train.manifest.json" not in told, "the study's"
-    runs = told[f"{arm}/manifest.json"]["runs"]
-    assert [(run["run"], run["rank"]) for run in runs][:2] == [("fixed", 2), ("fixed", 4)]
-    arms = told["experiments/28-lora-ablations/manifest.json"]["arms"]
-    assert arms == ["scaling", "targets", "full"]
-
-
-def test_what_a_run_takes_from_the_config_leaves_out_what_it_changes(
-    config: dict[str, Any],
-) -> None:
-    proportional = next(
-        run.setting for run in arms_of(config)["scaling"] if run.setting.name == "proportional"
-    )
-    parts = ["lora", "train"]
-    everything = {key for key, _ in flat(config_subset(config, *parts))}
-    assert set(used_keys(config, study_setting(), parts)) == everything
-    assert set(used_keys(config, proportional, parts)) == everything - {"lora.alpha"}
-
-
-def test_further_bases_make_an_arm_over_the_whole_sweep(config: dict[str, Any]) -> None:
-    config["base"]["seeds"] = [1, 2]
-    runs = arms_of(config)["bases"]
-    assert len(runs) == 3 * len(config["ranks"])
-    assert {run.folder for run in runs if run.setting.name == "seed-0"} == {
-        f"{STUDY}/rank-{rank}" for rank in config["ranks"]
-    }
-    assert {run.setting.base_seed for run in runs if run.setting.name != "seed-0"} == {1, 2}
 
 
 # --- comparing runs -----------------------------------------------------------------------------

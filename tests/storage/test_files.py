@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import errno
-import gc
 import hashlib
-import json
 import math
 import os
 import subprocess
 import sys
-import weakref
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from project import ROOT
 
 from minituner.errors import UserError
-from minituner.pipeline.config import read_config
-from minituner.pipeline.manifest import run_stage
-from minituner.pipeline.verify import changed, describe, verify
 from minituner.storage.files import (
     atomic_open,
     copy_file,
@@ -171,145 +164,6 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
             read(tmp_path / "none")
 
 
-# --- manifests ----------------------------------------------------------------------------------
-
-
-class Named:
-    """As much of Snakemake's Namedlist as a stage uses."""
-
-    def __init__(self, **values: Any) -> None:
-        self._values = values
-        self.__dict__.update(values)
-
-    def __iter__(self) -> Iterator[str]:
-        for value in self._values.values():
-            yield from value if isinstance(value, list) else [value]
-
-    def __getitem__(self, index: int) -> str:
-        return list(self)[index]
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self._values.get(key, default)
-
-    def keys(self) -> list[str]:
-        return list(self._values)
-
-    def items(self) -> list[tuple[str, Any]]:
-        return list(self._values.items())
-
-
-class Job:
-    """A stand-in for the ``snakemake`` object."""
-
-    rule = "train"
-    config: ClassVar = {"config_files": ["config.yaml"]}
-
-    def __init__(self, folder: Path) -> None:
-        for name in ("in.txt", "code.py", "best.pt"):
-            (folder / name).write_text(name)
-        self.input = Named(
-            rows=str(folder / "in.txt"),
-            base=str(folder / "best.pt"),
-            code=[str(folder / "code.py")],
-        )
-        self.output = Named(
-            result=str(folder / "out.txt"), manifest=str(folder / "train.manifest.json")
-        )
-        self.params = Named(config={"train": {"epochs": 3}}, seed=[0, 1])
-        self.wildcards = Named(rank="8")
-        self.log = Named(log=str(folder / "logs" / "train.log"))
-
-
-@pytest.fixture(autouse=True)
-def collected_again() -> Iterator[None]:
-    """A stage leaves the collector of cycles off: its process ends, this one goes on."""
-    yield
-    gc.unfreeze()
-    gc.enable()
-
-
-def test_cycles_are_left_alone_to_the_end_of_a_stages_process(tmp_path: Path) -> None:
-    class Node:
-        me: Node
-
-    with run_stage(Job(tmp_path)) as job:
-        Path(job.output.result).write_text("result")
-        node = Node()
-        node.me, alive = node, weakref.ref(node)
-        del node
-        assert not gc.isenabled()
-    gc.collect()  # as the interpreter does on its way out
-    assert alive() is not None
-    gc.unfreeze()
-    gc.collect()
-    assert alive() is None
-
-
-def test_a_manifest_says_what_was_read_run_and_written(tmp_path: Path) -> None:
-    job = Job(tmp_path)
-    with run_stage(job):
-        Path(job.output.result).write_text("result")
-        Path(job.input.rows).write_text("changed while it ran")
-    manifest = read_json(job.output.manifest)
-
-    def digest(text: str) -> str:
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    assert manifest["stage"] == "train"
-    assert manifest["seed"] == [0, 1]
-    assert manifest["config"] == {"train": {"epochs": 3}}
-    assert manifest["code"] == {str(tmp_path / "code.py"): digest("code.py")}
-    assert manifest["inputs"][job.input.rows] == digest("in.txt"), "hashed before the stage began"
-    assert manifest["outputs"] == {job.output.result: digest("result")}
-    assert manifest["base_checkpoint_sha256"] == digest("best.pt")
-    assert set(manifest["versions"]) >= {"python", "torch", "numpy", "snakemake", "minituner"}
-    assert "wall_seconds" in read_json(tmp_path / "train.environment.json")
-
-
-def test_the_same_run_leaves_the_same_manifest(tmp_path: Path) -> None:
-    job = Job(tmp_path)
-    written = []
-    for _ in range(2):
-        with run_stage(job):
-            Path(job.output.result).write_text("result")
-        written.append(Path(job.output.manifest).read_bytes())
-    assert written[0] == written[1]
-
-
-def test_a_users_mistake_ends_with_its_message_and_no_traceback(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    job = Job(tmp_path)
-    with pytest.raises(SystemExit) as stop, run_stage(job):
-        raise UserError("c.jsonl:3", "is wrong", found="a", expected="b", fix="do c")
-    assert stop.value.code == 1
-    for text in (capsys.readouterr().err, Path(job.log[0]).read_text()):
-        assert "c.jsonl:3: is wrong\n  found:    a\n  expected: b\n  fix:      do c" in text
-        assert "Traceback" not in text
-    assert not Path(job.output.manifest).exists()
-
-
-def test_any_other_error_leaves_its_traceback_in_the_log(tmp_path: Path) -> None:
-    job = Job(tmp_path)
-    with pytest.raises(SystemExit) as stop, run_stage(job):
-        raise ZeroDivisionError
-    assert stop.value.code == 1
-    log = Path(job.log[0]).read_text()
-    assert log.startswith("Traceback (most recent call last):")
-    assert log.endswith("ZeroDivisionError\n")
-    assert not Path(job.output.manifest).exists()
-
-
-def test_a_stage_needs_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with run_stage(Job(tmp_path)) as job:
-        Path(job.output.result).write_text("result")
-    assert read_json(tmp_path / "train.environment.json")["git"] is None
-
-
 def test_a_file_system_that_cannot_sync_folders_is_written_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,27 +177,3 @@ def test_a_file_system_that_cannot_sync_folders_is_written_all_the_same(
     monkeypatch.setattr(os, "open", refuse_folders)
     write_json(tmp_path / "file.json", {"new": 2})
     assert read_json(tmp_path / "file.json") == {"new": 2}
-
-
-def test_manifests_in_hidden_files_and_folders_are_none(tmp_path: Path) -> None:
-    root = tmp_path / ".a hidden place" / "study"
-    config = read_config([ROOT / "config.yaml"])
-    keys = ("inputs", "code", "outputs", "config", "versions")
-    hidden = ("._manifest.json", ".manifest.json", ".ipynb_checkpoints/manifest.json")
-    for name in ("manifest.json", *hidden):
-        path = root / "data/filtered" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"\0\5\x16\7")
-    write_json(root / "data/filtered/manifest.json", {"stage": "filter", **{k: {} for k in keys}})
-    stages = verify(config, root)
-    assert [stage.path for stage in stages] == ["data/filtered/manifest.json"]
-    assert describe(stages) == "1 of 1 stage is current"
-    assert describe(stages * 2) == "2 of 2 stages are current"
-
-
-def test_a_changed_part_of_the_config_is_named_by_its_key() -> None:
-    used = {"lora": {"alpha": 16, "dropout": 0.05}, "seeds": [0, 1]}
-    now = {"lora": {"alpha": 16, "dropout": 0.1, "rank": 8}, "seeds": [0, 1], "ranks": [2]}
-    assert changed(used, now) == ["lora.dropout"]
-    assert changed(used, json.loads(json.dumps(used))) == []
-    assert changed(used, {"seeds": [0]}) == ["lora", "seeds"]
