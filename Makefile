@@ -65,7 +65,7 @@ verify: $(VENV)/.installed
 
 # Generates data/processed from data/raw again; refuses to overwrite edits (see its --force).
 corpus: $(VENV)/.installed
-	$(BIN)/python -m minituner.data.generate
+	$(BIN)/python -m minituner generate
 
 # The figure of the graph in the README (needs dot from Graphviz).
 dag: $(VENV)/.installed

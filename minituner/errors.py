@@ -102,6 +102,15 @@ class Mistakes:
             raise SeveralErrors(self.first, self.count)
 
 
+def report_of(error: object) -> str:
+    """The text printed when a command, a stage or the whole pipeline ends with an error.
+
+    Args:
+        error: A :class:`UserError`, or the text of another error: place, colon, what is wrong.
+    """
+    return f"minituner: error\n\n{error}"
+
+
 def shortened(value: object, longest: int = LONGEST) -> str:
     """``value`` as text of at most ``longest`` characters: its beginning, and how much was cut."""
     text = str(value)

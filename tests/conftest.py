@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -125,14 +126,25 @@ def base(make_base: Callable[..., MiniGPT]) -> MiniGPT:
 
 
 @pytest.fixture
-def tuned(base: MiniGPT) -> MiniGPT:
+def make_tuned(base: MiniGPT) -> Callable[..., MiniGPT]:
+    """Makes copies of ``base`` with adapters whose every weight is drawn, in ``eval`` mode."""
+
+    def make(*targets: str, **options: Any) -> MiniGPT:
+        options = {"dropout": 0.1, "seed": 5, **options}
+        model = wrap_minigpt_with_lora(copy.deepcopy(base), 4, 12.0, targets, **options)
+        for _, layer in lora_layers(model):
+            torch.nn.init.normal_(layer.lora_B)
+            if layer.magnitude is not None:
+                torch.nn.init.uniform_(layer.magnitude, 0.5, 2.0)
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture
+def tuned(make_tuned: Callable[..., MiniGPT]) -> MiniGPT:
     """A copy of ``base`` with an adapter that is not zero, in ``eval`` mode."""
-    model = wrap_minigpt_with_lora(
-        copy.deepcopy(base), 4, 12.0, ("q_proj", "mlp.fc2"), dropout=0.1, seed=5
-    )
-    for _, layer in lora_layers(model):
-        torch.nn.init.normal_(layer.lora_B)
-    return model.eval()
+    return make_tuned("q_proj", "mlp.fc2")
 
 
 @pytest.fixture

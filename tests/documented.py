@@ -1,7 +1,8 @@
 """The commands that the documents tell a reader to type, in their order.
 
-``tests/test_documented.py`` asks whether what they name is there. ``make test-docs`` runs them with
-``tests/pipeline/walk_the_docs.py``, one after the other, in the environment that the first makes.
+``tests/test_documented.py`` checks that the programs, options and files in them exist.
+``make test-docs`` runs them with ``tests/pipeline/walk_the_docs.py``, one after the other, in the
+environment that the first one makes.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 
 from project import ROOT
 
-# In the order in which they are walked: the corpus and config of docs/your-own.md take the place of
-# the study's, so it comes last.
+# In the order of the walk. The corpus and config of docs/your-own.md replace the study's, so it is
+# last.
 DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
@@ -26,27 +27,27 @@ DOCUMENTS = (
     "Dockerfile",
     "docs/your-own.md",
 )
-PROGRAMS = r"make|snakemake|python3?|source|rm|docker|pip|\S+/bin/pip|tests/\S+\.py"
+PROGRAMS = r"make|minituner|snakemake|python3?|source|rm|docker|pip|\S+/bin/pip|tests/\S+\.py"
 COMMAND = re.compile(rf"(?:{PROGRAMS})(?: |$)")
-# Blocks that are not commands, by their first line.
+# The first lines of blocks that are not commands.
 PROSE = (
     "    Snakefile            table of contents",
     '    margin = log P(" went /" | prompt)',
 )
 
-# --- what no test can type, and why -------------------------------------------------------------
+# --- commands that no test runs, and why ---------------------------------------------------------
 
-SUITE = "the test suite: `make test` runs it, and this with it"
-CLUSTER = "needs a host that submits to Slurm; `make test-slurm` runs it on one of its own"
+SUITE = "the test suite: `make test` runs it, and this test with it"
+CLUSTER = "needs a host that submits to Slurm; `make test-slurm` starts one"
 NOT_RUN = {
     "make test": SUITE,
     "python -m pytest --ignore tests/pipeline": SUITE,
     "python -m pytest tests/pipeline": SUITE,
     "make coverage": SUITE,
     "tests/pipeline/kill_at_random.py --kills 20": "takes a quarter of an hour of kills",
-    "make test-docs": "is what runs the others",
-    "make test-slurm": "needs root, and installs Debian's packages",
-    "make lock": "pins what the package index has on that day",
+    "make test-docs": "runs the others",
+    "make test-slurm": "needs root, and installs Debian packages",
+    "make lock": "depends on the contents of the package index",
     "python3 -m venv .venv-slurm": CLUSTER,
     ".venv-slurm/bin/pip install --constraint envs/requirements.lock "
     "--editable '.[slurm]'": CLUSTER,
@@ -58,8 +59,8 @@ NOT_RUN = {
     "docker run --name study minituner && docker cp study:/minituner/REPORT.md .": "needs docker",
     "docker run --rm minituner make test": "needs docker",
 }
-# What stands for something of the reader's, and what the tests put there.
-STANDS_FOR = {
+# Placeholders for a name of the reader's, and what the tests put there.
+PLACEHOLDERS = {
     "FILE": "data/processed/verb-corpus/irregular.jsonl",
     "<name>": "scaling",
 }
@@ -67,7 +68,7 @@ STANDS_FOR = {
 
 @dataclass(frozen=True)
 class Command:
-    """One command, where it stands, and as it stands there."""
+    """One command as it is in a document, and its place."""
 
     document: str
     line: int
@@ -75,20 +76,20 @@ class Command:
 
     @property
     def place(self) -> str:
-        """As an editor would open it."""
+        """The place, as an editor opens it."""
         return f"{self.document}:{self.line}"
 
     @property
     def to_type(self) -> str:
-        """The command with something in the place of what stands for it."""
-        words = (STANDS_FOR.get(word, word) for word in self.text.split(" "))
-        return " ".join(words).replace("<name>", STANDS_FOR["<name>"])
+        """The command with a value in place of each placeholder."""
+        words = (PLACEHOLDERS.get(word, word) for word in self.text.split(" "))
+        return " ".join(words).replace("<name>", PLACEHOLDERS["<name>"])
 
 
 def commands_of(document: str) -> list[Command]:
-    """The commands in a document's blocks, indented or fenced as ``sh``, and between backticks."""
+    """The commands in a document: in indented blocks, in ``sh`` blocks, and between backticks."""
     lines = (ROOT / document).read_text(encoding="utf-8").split("\n")
-    if not document.endswith(".md"):  # its comments are Markdown
+    if not document.endswith(".md"):  # the comments are Markdown
         lines = [re.sub(r"^# ?", "", line) if line.startswith("#") else "" for line in lines]
     return [
         Command(document, number, text)
@@ -99,7 +100,7 @@ def commands_of(document: str) -> list[Command]:
 
 
 def _parts(lines: list[str]) -> Iterator[tuple[str, int, list[str]]]:
-    """Paragraphs and blocks: what it is (``prose``, or a block's language), first line, lines."""
+    """Paragraphs and blocks: the kind (``prose``, or a block's language), first line, lines."""
     part: list[str] = []
     fence = None
     for number, line in enumerate([*lines, ""], start=1):
@@ -116,7 +117,7 @@ def _parts(lines: list[str]) -> Iterator[tuple[str, int, list[str]]]:
 
 
 def _spans(first: int, part: list[str]) -> Iterator[tuple[int, str]]:
-    """The commands between backticks, which may go over the end of a line."""
+    """The commands between backticks, which may span several lines."""
     text = "\n".join(part)
     for span in re.finditer(r"`([^`]+)`", text):
         command = " ".join(span[1].split())
@@ -125,7 +126,7 @@ def _spans(first: int, part: list[str]) -> Iterator[tuple[int, str]]:
 
 
 def _typed(first: int, part: list[str]) -> Iterator[tuple[int, str]]:
-    """Each command of a block, on one line and without its comment."""
+    """Each command of a block, joined to one line, without its comment."""
     pending = ""
     for number, line in enumerate(part, start=first):
         whole = pending + re.sub(r"(^|\s{2,})#.*", "", line).strip()

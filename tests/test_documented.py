@@ -1,4 +1,4 @@
-"""What the documents tell a reader to type is there: programs, targets, options, packages."""
+"""The commands in the documents can be typed: programs, targets, options and packages exist."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 
 
 def options_of(command: Command) -> list[str]:
-    """What is typed, word for word, without what its output is piped into."""
+    """The words of a command, without the program that its output is piped into."""
     return shlex.split(command.to_type.partition(" | ")[0])
 
 
@@ -48,7 +48,7 @@ def snakemake_targets() -> set[str]:
     }
 
 
-def test_the_documents_are_searched_for_commands() -> None:
+def test_commands_of_finds_commands_in_every_kind_of_place() -> None:
     found = {(command.document, command.text) for command in COMMANDS}
     assert {
         ("README.md", "make report"),
@@ -63,22 +63,20 @@ def test_the_documents_are_searched_for_commands() -> None:
     assert "profiles/slurm report --default-resources mem_mb=1000" in long.text
 
 
-def test_every_document_is_walked() -> None:
+def test_every_document_is_searched() -> None:
     documents = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")}
     assert documents | {"README.md", "CONTRIBUTING.md"} <= set(DOCUMENTS)
 
 
-def test_every_reason_not_to_run_a_command_is_that_of_one() -> None:
+def test_every_exception_is_still_a_command_in_a_document() -> None:
     assert set(NOT_RUN) <= {command.text for command in COMMANDS}
     everything = "".join((ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS)
     assert all(first in everything for first in PROSE)
 
 
 @pytest.mark.parametrize("command", TO_RUN, ids=lambda command: f"{command.place} {command.text}")
-def test_what_a_document_says_to_type_is_there(
-    command: Command, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A command of a kind that is not known here is run by nothing, and fails."""
+def test_documented_commands_exist(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command of an unknown kind fails: nothing would run it."""
     match options_of(command):
         case ["make", *words]:
             assert {word for word in words if "=" not in word} <= make_targets()
@@ -87,7 +85,7 @@ def test_what_a_document_says_to_type_is_there(
             options = get_argument_parser([]).parse_args(arguments)
             for target in options.targets:
                 assert target in snakemake_targets() or (ROOT / target).is_file(), target
-        case ["python", "-m", "minituner", name, *arguments]:
+        case ["python", "-m", "minituner", name, *arguments] | ["minituner", name, *arguments]:
             with pytest.raises(SystemExit) as ended:
                 main([name, "--help"])
             assert ended.value.code == 0
@@ -99,7 +97,7 @@ def test_what_a_document_says_to_type_is_there(
             pytest.fail(f"{command.place}: {command.text} is neither run nor in NOT_RUN")
 
 
-# --- what the environment of `make report` must hold -------------------------------------------
+# --- packages that the environment of `make report` needs ---------------------------------------
 
 
 def runtime_pins() -> list[str]:
@@ -108,7 +106,7 @@ def runtime_pins() -> list[str]:
 
 
 def with_all_they_need(requirements: Iterable[str]) -> set[str]:
-    """The names of what pip installs for these requirements on this machine."""
+    """The packages that pip installs for these requirements on this machine."""
     found: set[str] = set()
     waiting = [(Requirement(text), {""}) for text in requirements]
     while waiting:
@@ -125,7 +123,7 @@ def with_all_they_need(requirements: Iterable[str]) -> set[str]:
 
 
 def imported(files: Iterable[Path]) -> set[str]:
-    """The names of the distributions whose modules these files import, functions included."""
+    """The packages whose modules these files import, also inside functions."""
     by_module = packages_distributions()
     trees = [ast.walk(ast.parse(file.read_text(encoding="utf-8"))) for file in files]
     modules = {
@@ -147,7 +145,7 @@ def imported(files: Iterable[Path]) -> set[str]:
     }
 
 
-def test_what_our_code_imports_is_a_dependency_of_its_own() -> None:
+def test_imports_are_direct_dependencies() -> None:
     files = [*(ROOT / "minituner").rglob("*.py"), *(ROOT / "workflow_scripts").glob("*.py")]
     pinned = {canonicalize_name(Requirement(pin).name) for pin in runtime_pins()}
     found = imported(files)
@@ -155,8 +153,8 @@ def test_what_our_code_imports_is_a_dependency_of_its_own() -> None:
     assert found <= pinned
 
 
-def test_what_snakemakes_report_imports_is_installed_with_us() -> None:
-    """It asks for packages that Snakemake itself does not bring."""
+def test_imports_of_snakemakes_report_are_installed() -> None:
+    """It needs packages that Snakemake itself does not install."""
     spec = importlib.util.find_spec("snakemake")
     assert spec is not None and spec.origin is not None
     files = sorted((Path(spec.origin).parent / "report").rglob("*.py"))
@@ -165,7 +163,7 @@ def test_what_snakemakes_report_imports_is_installed_with_us() -> None:
     assert found <= with_all_they_need(runtime_pins())
 
 
-def test_the_lock_covers_all_that_is_installed_for_a_reader() -> None:
+def test_the_lock_pins_every_installed_package() -> None:
     lock = {
         canonicalize_name(line.partition("==")[0])
         for line in (ROOT / "envs/requirements.lock").read_text(encoding="utf-8").splitlines()

@@ -231,7 +231,7 @@ def test_a_number_of_answers_is_a_number(capsys: pytest.CaptureFixture[str]) -> 
     for top in ("0", "-1", "2.5", "many"):
         with pytest.raises(SystemExit):
             main(["predict", f"--top={top}", "He __."])
-        assert "must be a whole number from 1 on" in capsys.readouterr().err
+        assert "must be a whole number of at least 1" in capsys.readouterr().err
 
 
 def test_a_pipe_that_stays_open_has_its_answer_line_by_line(files: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a file of JSON or of JSON lines is: a manifest, a tokenizer, a corpus, results."""
+"""What a JSON or JSON-lines file is: a manifest, a tokenizer, a corpus, results."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from itertools import tee
 from pathlib import Path
 from typing import Any
 
+from minituner.cli.explanation import Explanation
 from minituner.data.corpus import COLUMNS
 from minituner.errors import UserError, first_of, number_of, shortened
 from minituner.pipeline.manifest import SCHEMA_VERSION
 from minituner.storage.files import iter_jsonl, read_json
 
-Facts = Mapping[str, object]
-
-# What a manifest has under its keys, as far as it is shown.
-MANIFEST = {
+# The keys of a manifest that are shown, and the types of their values.
+MANIFEST_TYPES = {
     "stage": str,
     "experiment": str,
     "config": dict,
@@ -26,58 +25,69 @@ MANIFEST = {
     "outputs": dict,
     "versions": dict,
 }
+LONGEST_VALUE = 60  # characters of a value that rows are counted by
 
 
-def json_file(path: Path) -> tuple[str, Facts]:
-    """A title and facts.
+def explain_json(path: Path) -> Explanation:
+    """The contents of a JSON file.
 
     Raises:
-        UserError: It is not JSON, or a manifest or tokenizer that cannot be used.
+        UserError: It is not JSON, or is a manifest or tokenizer that cannot be used.
     """
     value = read_json(path)
     if isinstance(value, list):
-        return "A list, as JSON.", {"holds": number_of(len(value), "value")}
+        return Explanation("A JSON list.", {"holds": number_of(len(value), "value")})
     if not isinstance(value, dict):
-        return "One value, as JSON.", {"holds": shortened(json.dumps(value, ensure_ascii=False))}
+        return Explanation("A JSON value.", {"holds": json.dumps(value, ensure_ascii=False)})
     if "schema_version" in value and "stage" in value:
-        return _manifest(path, value)
+        return _explain_manifest(path, value)
     if isinstance(value.get("model"), dict) and "vocab" in value["model"]:
-        return _tokenizer(path, value)
+        return _explain_tokenizer(path, value)
     for key, title in (
-        ("peft_type", "The config of an adapter, as PEFT reads it."),
-        ("model_type", "The config of a model, as transformers reads it."),
+        ("peft_type", "The config of an adapter in PEFT's format."),
+        ("model_type", "The config of a model in transformers' format."),
     ):
         if key in value:
-            plain = {name: fact for name, fact in value.items() if not isinstance(fact, dict)}
-            return title, {
-                name: first_of(fact) if isinstance(fact, list) else fact
-                for name, fact in plain.items()
-            }
-    return "A JSON object, such as the study's results are.", {
-        "holds": first_of(value) or "nothing"
+            return _explain_library_config(title, value)
+    return Explanation(
+        "A JSON object, such as results of the study.", {"holds": first_of(value) or "nothing"}
+    )
+
+
+def _explain_library_config(title: str, value: Mapping[str, Any]) -> Explanation:
+    facts = {
+        name: first_of(fact) if isinstance(fact, list) else fact
+        for name, fact in value.items()
+        if not isinstance(fact, dict)
     }
+    return Explanation(title, facts)
 
 
-def _manifest(path: Path, value: Mapping[str, Any]) -> tuple[str, Facts]:
-    for key, kind in MANIFEST.items():
+def _explain_manifest(path: Path, value: Mapping[str, Any]) -> Explanation:
+    for key, kind in MANIFEST_TYPES.items():
         if not isinstance(value.get(key), kind):
-            raise _no_manifest(f"{path}: {key}", value.get(key), f"a value of type {kind.__name__}")
+            raise _bad_manifest(
+                f"{path}: {key}", value.get(key), f"a value of type {kind.__name__}"
+            )
     if value["schema_version"] != SCHEMA_VERSION:
-        raise _no_manifest(f"{path}: schema_version", value["schema_version"], str(SCHEMA_VERSION))
-    return "A manifest: what one stage read, ran and wrote, by sha256.", {
-        "stage": value["stage"],
-        "experiment": value["experiment"],
-        "seed": value.get("seed"),
-        "config": json.dumps(value["config"], ensure_ascii=False),
-        "read": first_of(value["inputs"]),
-        "ran": f"{number_of(len(value['code']), 'source file')}, {first_of(value['code'])}",
-        "wrote": first_of(value["outputs"]),
-        "with": first_of([f"{name} {version}" for name, version in value["versions"].items()]),
-        "to hold it against the files": "python -m minituner verify",
-    }
+        raise _bad_manifest(f"{path}: schema_version", value["schema_version"], str(SCHEMA_VERSION))
+    return Explanation(
+        "A manifest: what one stage read, ran and wrote, with sha256 hashes.",
+        {
+            "stage": value["stage"],
+            "experiment": value["experiment"],
+            "seed": value.get("seed"),
+            "config": json.dumps(value["config"], ensure_ascii=False),
+            "read": first_of(value["inputs"]),
+            "ran": f"{number_of(len(value['code']), 'source file')}, {first_of(value['code'])}",
+            "wrote": first_of(value["outputs"]),
+            "with": first_of([f"{name} {version}" for name, version in value["versions"].items()]),
+            "to compare it with the files": "python -m minituner verify",
+        },
+    )
 
 
-def _no_manifest(where: str, found: object, expected: str) -> UserError:
+def _bad_manifest(where: str, found: object, expected: str) -> UserError:
     return UserError(
         where,
         "is not what a manifest of the study has there",
@@ -87,32 +97,31 @@ def _no_manifest(where: str, found: object, expected: str) -> UserError:
     )
 
 
-def _tokenizer(path: Path, value: Mapping[str, Any]) -> tuple[str, Facts]:
+def _explain_tokenizer(path: Path, value: Mapping[str, Any]) -> Explanation:
     from minituner.tokenizer import SPECIAL_TOKENS, load_tokenizer
 
     size = load_tokenizer(path).get_vocab_size()
     decoder = value.get("decoder")
     byte_level = isinstance(decoder, dict) and decoder.get("type") == "ByteLevel"
-    title = "A tokenizer" + (": byte-level, so no text is unknown to it." if byte_level else ".")
-    return title, {
-        "kind": value["model"].get("type", "not said"),
-        "vocabulary": f"{size:,}",
-        "special tokens": " ".join(SPECIAL_TOKENS),
-    }
+    return Explanation(
+        "A tokenizer: byte-level, so it can encode any text." if byte_level else "A tokenizer.",
+        {
+            "kind": value["model"].get("type", "not recorded"),
+            "vocabulary": f"{size:,}",
+            "special tokens": " ".join(SPECIAL_TOKENS),
+        },
+    )
 
 
-# --- JSON lines ---------------------------------------------------------------------------------
-
-
-def rows_file(path: Path) -> tuple[str, Facts]:
-    """A title and facts; of any number of rows one is held at a time.
+def explain_jsonl(path: Path) -> Explanation:
+    """The rows of a corpus, of pairs, or of another JSON-lines file, one in memory at a time.
 
     Raises:
         UserError: A line is not a JSON object.
     """
     rows, all_rows = tee(iter_jsonl(path))
     first = next(rows, {})
-    del rows  # or it would hold on to all of them
+    del rows  # otherwise tee would keep every row for it
     columns = ("verb_lemma", "tense", "label") if "verb_lemma" in first else ("verb", "form")
     counts: dict[str, Counter[str]] = {column: Counter() for column in columns}
     total = fill_in = 0
@@ -121,17 +130,23 @@ def rows_file(path: Path) -> tuple[str, Facts]:
         fill_in += row.get("prompt") is not None
         for column, counter in counts.items():
             counter[str(row.get(column))] += 1
-    shown = {column: _counted(counter) for column, counter in counts.items()}
+    shown = {column: _counts(counter) for column, counter in counts.items()}
     if "verb_lemma" in first:
-        title = "A corpus: one sentence per line."
         facts = {"rows": f"{total:,}, {fill_in:,} of them fill-in", **shown}
         missing = [name for name in COLUMNS if name not in first]
-        return title, facts | ({"columns left out": ", ".join(missing)} if missing else {})
+        return Explanation(
+            "A corpus: one sentence per line.",
+            facts | ({"columns left out": ", ".join(missing)} if missing else {}),
+        )
     if {"verb", "form", "prompt"} <= first.keys():
         tokens = ", as token ids" if "prompt_ids" in first else ""
-        return f"Fill-in pairs{tokens}: one per line.", {"pairs": f"{total:,}", **shown}
-    return "Rows, as JSON.", {"rows": f"{total:,}", "columns": first_of(first) or "none"}
+        return Explanation(
+            f"Fill-in pairs{tokens}: one per line.", {"pairs": f"{total:,}", **shown}
+        )
+    return Explanation("JSON rows.", {"rows": f"{total:,}", "columns": first_of(first) or "none"})
 
 
-def _counted(counter: Counter[str]) -> str:
-    return first_of([f"{shortened(value, 60)} {count:,}" for value, count in counter.most_common()])
+def _counts(counter: Counter[str]) -> str:
+    return first_of(
+        [f"{shortened(value, LONGEST_VALUE)} {count:,}" for value, count in counter.most_common()]
+    )

@@ -1,4 +1,4 @@
-"""How a command ends: with an exit code and words, whatever becomes of its standard streams."""
+"""How a command ends: with an exit code and a message, in any state of its standard streams."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from minituner.errors import UserError
+from minituner.errors import UserError, report_of
 
 
 def run_command(command: Callable[[], int]) -> int:
-    """Run ``command``; returns the process's exit code.
+    """Run ``command`` and return the exit code of the process.
 
-    That is the command's own, 1 after a mistake of the user's, and what a shell says of a signal
-    after Ctrl-C (130), or if nobody reads the output any more (141).
+    It is the command's own, 1 after a user's mistake, and what a shell reports for a signal after
+    Ctrl-C (130) or when nothing reads the output (141).
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack a character
+        if isinstance(stream, io.TextIOWrapper):  # the terminal's encoding may lack a character
             stream.reconfigure(errors="backslashreplace")
     with _noting_interrupts() as interrupts:
         try:
@@ -31,14 +31,15 @@ def run_command(command: Callable[[], int]) -> int:
             _discard_output()
             return 128 + signal.SIGPIPE
         except BaseException as error:
-            if interrupts:  # whatever has become of it: numpy, half imported, makes an ImportError
+            # Not only KeyboardInterrupt: interrupting the import of numpy raises an ImportError.
+            if interrupts:
                 _discard_output()
                 return 128 + signal.SIGINT
             if not isinstance(error, OSError):
                 raise
             _discard_output()
             where = error.filename or "standard output"
-            complain(f"minituner cannot go on.\n\n{where}: {error.strerror or error}")
+            print_error(report_of(f"{where}: {error.strerror or error}"))
             return 1
 
 
@@ -46,7 +47,7 @@ def _run_and_flush(command: Callable[[], int]) -> int:
     try:
         return command()
     except UserError as error:
-        complain(f"minituner cannot go on.\n\n{error}")
+        print_error(report_of(error))
         return 1
     finally:
         if sys.stdout is not None:
@@ -55,31 +56,38 @@ def _run_and_flush(command: Callable[[], int]) -> int:
 
 @contextmanager
 def _noting_interrupts() -> Iterator[list[int]]:
-    """The Ctrl-Cs so far; each raises KeyboardInterrupt, as ever."""
+    """Collect every Ctrl-C in the block; each one still raises KeyboardInterrupt."""
     interrupts: list[int] = []
 
     def note(number: int, _frame: object) -> NoReturn:
         interrupts.append(number)
         raise KeyboardInterrupt
 
-    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if usual:  # a shell lets what runs in the background ignore it
+    # A shell lets background jobs ignore SIGINT; leave that as it is.
+    default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if default:
         signal.signal(signal.SIGINT, note)
     try:
         yield interrupts
     finally:
-        if usual:
+        if default:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def complain(text: str) -> None:
-    """Write to standard error, if it is open."""
-    if sys.stderr is not None:  # print would take the standard output instead
+def print_error(text: str) -> None:
+    """Write a line to standard error, if it is open."""
+    if sys.stderr is not None:  # with file=None, print would write to standard output
         print(text, file=sys.stderr, flush=True)
 
 
+def print_warnings(warnings: Iterable[str]) -> None:
+    """Write each warning to standard error, next to the command's output."""
+    for warning in warnings:
+        print_error(f"warning: {warning}")
+
+
 def standard_input() -> BinaryIO:
-    """The standard input's bytes.
+    """The bytes of standard input.
 
     Raises:
         UserError: It is closed.
@@ -95,13 +103,13 @@ def standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def writes_unicode() -> bool:
-    """Whether every character can be written to standard output."""
+def can_print_unicode() -> bool:
+    """Whether standard output can print every character."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return codecs.lookup(encoding).name.startswith("utf")
 
 
 def _discard_output() -> None:
-    """Let the interpreter's last flush succeed, where nobody reads what is left to write."""
-    with suppress(OSError, AttributeError), Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())  # fails if it is closed, or is no file
+    """Send unwritten output to the null device, so that the interpreter's final flush succeeds."""
+    with suppress(OSError, AttributeError), Path(os.devnull).open("wb") as null_device:
+        os.dup2(null_device.fileno(), sys.stdout.fileno())  # fails if closed or not a file

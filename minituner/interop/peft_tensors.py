@@ -1,4 +1,4 @@
-"""The tensors of an adapter of PEFT's, under our names, once they are all of an adapter of ours."""
+"""The tensors of a PEFT adapter under minituner's names, after checks of every one of them."""
 
 from __future__ import annotations
 
@@ -10,80 +10,84 @@ from torch import Tensor, nn
 
 from minituner.causal_lm import linear_layers
 from minituner.errors import UserError
-from minituner.interop.adapter_folders import CONFIG, SAVE_AGAIN, WEIGHTS
-from minituner.interop.opt import opt_name
+from minituner.interop.opt_export import opt_name
 from minituner.interop.peft_config import PeftConfig
+from minituner.interop.peft_folder import CONFIG, SAVE_AGAIN, WEIGHTS
 from minituner.lora import row_norms
 from minituner.model import MiniGPT
 from minituner.storage.adapter import PEFT_PREFIX
 from minituner.storage.tensors import check_tensors
 
-PARTS = {  # ours -> PEFT's
+PARTS = {  # minituner's names and PEFT's
     "lora_A": "lora_A.weight",
     "lora_B": "lora_B.weight",
     "magnitude": "lora_magnitude_vector",
 }
-# What stands in the names of other programs' tensors, where from, and what to do.
+# Patterns in the names of other programs' tensors, where they come from, and what to do.
 OTHER_NAMES = (
     (r"_orig_mod\.", "torch.compile", "save model._orig_mod with save_pretrained"),
     (r"_fsdp_wrapped_module\.", "FSDP", "save the unwrapped model with save_pretrained"),
     (r"^module\.", "DataParallel or DeepSpeed", "save model.module with save_pretrained"),
-    (r"\.lora_[ab]$", "MLX", "train the adapter with PEFT; MLX's is of another kind"),
+    (r"\.lora_[ab]$", "MLX", "train the adapter with PEFT; MLX adapters are different"),
     (
         r"\.lora_[AB]\.\w+\.weight$|\.lora_magnitude_vector\.",
-        "a state_dict, which PEFT keeps in memory",
+        "a state_dict, as PEFT has it in memory",
         "save the model with save_pretrained instead of its state_dict",
     ),
     (rf"^(?!{re.escape(PEFT_PREFIX)})", f"another program, without {PEFT_PREFIX}", SAVE_AGAIN),
 )
 
-# PEFT keeps an adapted embedding or head whole, beside its A and B.
+# PEFT saves an adapted embedding or head in full, next to its A and B.
 _OF_OTHER_LAYERS = re.compile(
     r"\.lora_([AB]\.weight|magnitude_vector|embedding_[AB])$|\.base_layer\."
 )
 
 
 def peft_name(name: str) -> str:
-    """``blocks.0.mlp.fc2.lora_A`` is ``base_model.model.model.decoder.layers.0.fc2.lora_A.weight``;
-    DoRA's magnitude is PEFT's ``lora_magnitude_vector``, without an ending."""
+    """PEFT's name of an adapter's tensor:
+    ``base_model.model.model.decoder.layers.0.fc2.lora_A.weight`` for ``blocks.0.mlp.fc2.lora_A``.
+    DoRA's magnitude is PEFT's ``lora_magnitude_vector``, without a suffix."""
     layer, _, part = name.rpartition(".")
     return f"{PEFT_PREFIX}{opt_name(layer)}.{PARTS[part]}"
 
 
-def our_tensors(
-    folder: Path, weights: Mapping[str, Tensor], theirs: PeftConfig, base: MiniGPT
+def from_peft(
+    folder: Path, weights: Mapping[str, Tensor], config: PeftConfig, base: MiniGPT
 ) -> dict[str, Tensor]:
-    """The tensors of PEFT's ``folder`` under our names, in the order of the base's layers.
+    """PEFT's tensors under minituner's names, in the order of the base's layers.
+
+    Args:
+        folder: Where the weights and the config were read, for messages.
 
     Raises:
-        UserError: They are not the A, the B and, with DoRA, the magnitude of layers of ``base``, of
-            its config's rank and on its config's layers, all finite.
+        UserError: They are not exactly the A, the B and, with DoRA, the magnitude of the layers of
+            ``base`` that the config selects, of the config's rank and all finite.
     """
     layers = _adapted_layers(folder / WEIGHTS, weights, base)
-    _check_rank(folder, theirs.r, weights, layers)
-    _check_layers(folder / CONFIG, theirs, list(layers), base)
+    _check_rank(folder, config.r, weights, layers)
+    _check_layers(folder / CONFIG, config, list(layers), base)
     names: dict[str, str] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     for name, layer in layers.items():
         sizes: dict[str, tuple[int, ...]] = {
-            "lora_A": (theirs.r, layer.in_features),
-            "lora_B": (layer.out_features, theirs.r),
-            **({"magnitude": (layer.out_features,)} if theirs.use_dora else {}),
+            "lora_A": (config.r, layer.in_features),
+            "lora_B": (layer.out_features, config.r),
+            **({"magnitude": (layer.out_features,)} if config.use_dora else {}),
         }
         for part, shape in sizes.items():
             names[f"{name}.{part}"] = peft_name(f"{name}.{part}")
             shapes[peft_name(f"{name}.{part}")] = shape
     check_tensors(weights, shapes, str(folder / WEIGHTS))
-    return {ours: weights[name] for ours, name in names.items()}
+    return {name: weights[in_peft] for name, in_peft in names.items()}
 
 
-def changes_nothing(ours: Mapping[str, Tensor], base: MiniGPT) -> bool:
-    """Whether ``base`` computes the same with the adapter's tensors as without."""
+def changes_nothing(weights: Mapping[str, Tensor], base: MiniGPT) -> bool:
+    """Whether ``base`` computes the same with an adapter of these tensors as without it."""
     layers = dict(linear_layers(base))
-    for name in {name.rpartition(".")[0] for name in ours}:
-        if bool(ours[f"{name}.lora_A"].any()) and bool(ours[f"{name}.lora_B"].any()):
+    for name in {name.rpartition(".")[0] for name in weights}:
+        if bool(weights[f"{name}.lora_A"].any()) and bool(weights[f"{name}.lora_B"].any()):
             return False
-        magnitude = ours.get(f"{name}.magnitude")
+        magnitude = weights.get(f"{name}.magnitude")
         if magnitude is not None and not magnitude.allclose(row_norms(layers[name].weight)):
             return False
     return True
@@ -92,37 +96,37 @@ def changes_nothing(ours: Mapping[str, Tensor], base: MiniGPT) -> bool:
 def _adapted_layers(
     path: Path, weights: Mapping[str, Tensor], base: MiniGPT
 ) -> dict[str, nn.Linear]:
-    """The layers that PEFT's tensors adapt, by our names, in the base's order.
+    """The layers that PEFT's tensors adapt, under minituner's names, in the base's order.
 
     Raises:
-        UserError: There are none, or a tensor is of no layer of the base.
+        UserError: There are none, or a tensor does not belong to a layer of the base.
     """
     layers = dict(linear_layers(base))
     names = {name: {peft_name(f"{name}.{part}") for part in PARTS} for name in layers}
     known = set().union(*names.values())
     unknown = [name for name in weights if name not in known]
     if unknown or not weights:
-        what, found, fix = _what_is(unknown)
+        what, found, fix = _problem_with(unknown)
         expected = f"an A and a B for layers of the base, such as {min(known)}"
         raise UserError(path, what, found=found, expected=expected, fix=fix)
-    return {name: layers[name] for name, theirs in names.items() if theirs & weights.keys()}
+    return {name: layers[name] for name, in_peft in names.items() if in_peft & weights.keys()}
 
 
-def _what_is(unknown: Sequence[str]) -> tuple[str, str, str]:
-    """What is wrong with tensors, what they are, and what to do."""
+def _problem_with(unknown: Sequence[str]) -> tuple[str, str, str]:
+    """What is wrong with tensors of unknown names, which they are, and what to do."""
     if not unknown:
         return "holds no adapter", "no tensors", SAVE_AGAIN
     for pattern, source, fix in OTHER_NAMES:
-        if alike := [name for name in unknown if re.search(pattern, name)]:
-            return f"holds names of {source}", _some(alike), fix
-    if alike := [name for name in unknown if _OF_OTHER_LAYERS.search(name)]:
+        if matching := [name for name in unknown if re.search(pattern, name)]:
+            return f"holds names of {source}", _some(matching), fix
+    if matching := [name for name in unknown if _OF_OTHER_LAYERS.search(name)]:
         fix = "train it over a base exported by python -m minituner export, on layers of its blocks"
-        return "adapts a layer that adapters of ours cannot be on", _some(alike), fix
+        return "adapts a layer that minituner cannot adapt", _some(matching), fix
     if all(name.endswith(("embed_tokens.weight", "lm_head.weight")) for name in unknown):
         fix = "save it again with save_pretrained(..., save_embedding_layers=False)"
-        return "holds the base's embedding beside the adapter", _some(unknown), fix
+        return "holds the base's embedding in addition to the adapter", _some(unknown), fix
     fix = "train the adapter with plain LoRA, rsLoRA or DoRA, and nothing else"
-    return "holds more than an adapter of ours can", _some(unknown), fix
+    return "holds tensors that a minituner adapter does not have", _some(unknown), fix
 
 
 def _some(names: Sequence[str]) -> str:
@@ -135,9 +139,9 @@ def _check_rank(
     if empty := [name for name, tensor in weights.items() if tensor.numel() == 0]:
         raise UserError(
             folder / WEIGHTS,
-            "holds tensors without numbers",
+            "holds empty tensors",
             found=_some(empty),
-            expected="the trained numbers",
+            expected="the trained weights",
             fix="with DeepSpeed's ZeRO-3, gather the weights before save_pretrained",
         )
     of_A = [tensor for name, tensor in weights.items() if name.endswith(PARTS["lora_A"])]
@@ -154,25 +158,26 @@ def _check_rank(
     if r > largest:
         raise UserError(
             f"{folder / CONFIG}: r",
-            "is above what an adapter of ours can have",
+            "is too large",
             found=r,
-            expected=f"at most {largest}, the smaller side of the smallest of its layers",
+            expected=f"at most {largest}, the smallest dimension of its layers",
             fix="train it with a smaller rank; a conversion to plain LoRA doubles the rank",
         )
 
 
-def _check_layers(path: Path, theirs: PeftConfig, layers: list[str], base: MiniGPT) -> None:
-    """Refuse tensors of other layers than the config selects: PEFT would leave some of them out."""
-    selected = [name for name, _ in linear_layers(base) if theirs.selects(opt_name(name))]
-    if theirs.target_modules and selected != layers:
-        differ = [
+def _check_layers(path: Path, config: PeftConfig, layers: list[str], base: MiniGPT) -> None:
+    """Refuse tensors of layers that the config does not select, and the reverse: PEFT would leave
+    some of them out."""
+    selected = [name for name, _ in linear_layers(base) if config.selects(opt_name(name))]
+    if config.target_modules and selected != layers:
+        differing = [
             f"{opt_name(name)} {'without tensors' if name in selected else 'not selected'}"
             for name in sorted({*selected} ^ {*layers})
         ]
         raise UserError(
             f"{path}: target_modules",
-            "does not select the layers that the tensors are of",
-            found=_some(differ),
+            "does not select the layers that have tensors",
+            found=_some(differing),
             expected=f"the layers of {WEIGHTS}",
             fix=SAVE_AGAIN,
         )

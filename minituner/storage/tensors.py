@@ -1,8 +1,8 @@
-"""Files of named tensors: written whole, the same bytes for the same values, read back only if
-every tensor fits.
+"""Files of named tensors: written completely or not at all, the same bytes for the same values, and
+read back only if every tensor fits.
 
-Torch's files are read with ``weights_only=True``, and safetensors hold nothing else: nothing in a
-file is ever executed.
+Torch's files are read with ``weights_only=True``, and safetensors files hold only tensors: no code
+in a file is ever executed.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from minituner.storage.text import unreadable
 
 
 def save_tensors(path: str | Path, value: Mapping[str, Any]) -> None:
-    """``torch.save`` to a stream: whole or not at all, and the same bytes for the same value."""
+    """Write a mapping with ``torch.save``; the same value gives the same bytes at any path."""
     with atomic_open(path, "wb") as stream:
         torch.save(dict(value), stream)
 
 
 def load_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
-    """Read a file of :func:`save_tensors` without running anything in it.
+    """Read a file of :func:`save_tensors` without executing anything in it.
 
     Raises:
-        UserError: There is no file, it is damaged, holds code, or is of another format.
+        UserError: It does not exist, is damaged, holds code, or is of another format.
     """
     expected = f"a file of format {expected_format!r}"
     value = read_torch_file(path, expected)
@@ -54,33 +54,25 @@ def load_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
 
 
 def read_torch_file(path: str | Path, expected: str, mmap: bool = False) -> Any:
-    """What ``torch.save`` has written, without running anything in it.
+    """The value that ``torch.save`` wrote, read without executing anything in the file.
 
     Args:
         expected: What the file should be, for messages.
-        mmap: Leave the tensors on the disk until they are used.
+        mmap: Whether to leave the tensors on the disk until they are used.
 
     Raises:
-        UserError: There is no file, it is damaged, or it holds code.
+        UserError: The file does not exist, is damaged, or holds code.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(
-            path,
-            "there is no such file",
-            found="a folder" if path.is_dir() else "nothing",
-            expected=expected,
-            fix="check the path, or let the pipeline make it: " + commands.snakemake("report"),
-        )
+    path = _existing_file(path, expected)
     try:
-        # Files of torch before 1.6 are no zip archives, and cannot be left on the disk.
+        # torch before 1.6 did not write zip archives; its files cannot be memory-mapped.
         mmap = mmap and zipfile.is_zipfile(path)
-        with warnings.catch_warnings(action="ignore"):  # of other programs' files
+        with warnings.catch_warnings(action="ignore"):  # about files of other programs
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except Exception as error:  # torch raises many kinds for a damaged or unsafe file
+    except Exception as error:  # torch raises many types for a damaged or unsafe file
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        if isinstance(error, pickle.UnpicklingError):  # torch's own words say how to run it
-            reason = "code, objects that are no tensors, or a damaged file"
+        if isinstance(error, pickle.UnpicklingError):  # torch's text says how to execute it
+            reason = "code, objects other than tensors, or a damaged file"
         raise UserError(
             path,
             "cannot be read as plain tensors (nothing in it was executed)",
@@ -91,12 +83,30 @@ def read_torch_file(path: str | Path, expected: str, mmap: bool = False) -> Any:
         ) from error
 
 
+def _existing_file(path: str | Path, expected: str) -> Path:
+    """``path``, if it is a file.
+
+    Raises:
+        UserError: It is not.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(
+            path,
+            "there is no such file",
+            found="a folder" if path.is_dir() else "nothing",
+            expected=expected,
+            fix="check the path, or let the pipeline make it: " + commands.snakemake("report"),
+        )
+    return path
+
+
 def save_safetensors(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write tensors and texts about them as safetensors, whole or not at all."""
+    """Write tensors and their metadata in safetensors format, completely or not at all."""
     content = safetensors_bytes({name: t.detach().contiguous() for name, t in tensors.items()})
-    # The library writes metadata in an order that differs from run to run.
+    # The library writes the metadata in an order that differs from run to run.
     size = int.from_bytes(content[:8], "little")
     header = {"__metadata__": dict(metadata), **json.loads(content[8 : 8 + size])}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
@@ -109,36 +119,28 @@ def load_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
     """The tensors of a safetensors file, as float32, and its metadata.
 
     Raises:
-        UserError: There is no file, it is damaged, or it holds numbers that are not floats.
+        UserError: The file does not exist, is damaged, or holds numbers that are not floats.
     """
-    tensors, texts = read_safetensors(path)
-    whole = [name for name, tensor in tensors.items() if not tensor.is_floating_point()]
-    if whole:
+    tensors, metadata = read_safetensors(path)
+    other_types = [name for name, tensor in tensors.items() if not tensor.is_floating_point()]
+    if other_types:
         raise UserError(
             path,
             "holds numbers that are not floats",
-            found=", ".join(f"{name} {tensors[name].dtype}" for name in whole[:4]),
-            expected="float32, or floats that it can hold: float16, bfloat16",
-            fix="save the weights as they are trained, not quantized",
+            found=", ".join(f"{name} {tensors[name].dtype}" for name in other_types[:4]),
+            expected="float32, or a type that it can represent: float16, bfloat16",
+            fix="save the weights as they were trained, not quantized",
         )
-    return {name: tensor.float() for name, tensor in tensors.items()}, texts
+    return {name: tensor.float() for name, tensor in tensors.items()}, metadata
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors file, of the types they are stored in, and its metadata.
+    """The tensors of a safetensors file, in their stored types, and its metadata.
 
     Raises:
-        UserError: There is no file, or it is damaged.
+        UserError: The file does not exist or is damaged.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(
-            path,
-            "there is no such file",
-            found="a folder" if path.is_dir() else "nothing",
-            expected="a safetensors file",
-            fix="fix the path",
-        )
+    path = _existing_file(path, "a safetensors file")
     try:
         with safe_open(path, framework="pt") as stream:
             names = stream.keys()
@@ -146,7 +148,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
     except OSError as error:
         raise unreadable(path, error) from error
     except SafetensorError as error:
-        found, fix = _what_else(path) or (
+        found, fix = _other_content(path) or (
             str(error).splitlines()[0],
             "copy it again from its source",
         )
@@ -154,33 +156,34 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
             path,
             "cannot be read as safetensors",
             found=found,
-            expected="a whole safetensors file",
+            expected="a complete safetensors file",
             fix=fix,
         ) from error
 
 
-def _what_else(path: Path) -> tuple[str, str] | None:
-    """What often lies there under the name of a safetensors file, and what to do about it."""
+def _other_content(path: Path) -> tuple[str, str] | None:
+    """What a file that is often mistaken for safetensors is, and what to do; None for others."""
     with path.open("rb") as stream:
         start = stream.read(64).lstrip()
     if not start:
         return "an empty file", "copy it again from its source; check that the disk was not full"
     if start.startswith(b"version https://git-lfs"):
-        return "a pointer of Git LFS's, in place of the file", "fetch the file itself: git lfs pull"
+        return "a Git LFS pointer instead of the file", "fetch the file itself: git lfs pull"
     if start.startswith((b"PK", b"\x80")):
         return "a pickle, as torch.save writes it", "save it again as safetensors"
     if start[:1] == b"<":
-        return "a web page", "download the file itself; the page stands for a log-in or an error"
+        return "a web page", "download the file itself; this is a log-in or error page"
     return None
 
 
 def check_tensors(
     state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], where: str
 ) -> None:
-    """Refuse ``state`` unless it holds exactly the named tensors, of these shapes, all finite.
+    """Refuse ``state`` unless it holds exactly the named tensors, of these shapes, all float32 and
+    finite.
 
     Raises:
-        UserError: Naming ``where`` and the first tensors that differ.
+        UserError: With ``where`` and the first tensors that differ.
     """
     fix = "use a file written for this model and this configuration"
 
@@ -189,10 +192,14 @@ def check_tensors(
             shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
             raise UserError(where, what, found=shown, expected=expected, fix=fix)
 
-    refuse("tensors are missing", sorted(shapes.keys() - state.keys()), "these to be there")
-    refuse("unknown tensors", sorted(state.keys() - shapes.keys()), "none but the model's own")
     refuse(
-        "values that are no float32 tensors",
+        "tensors are missing",
+        sorted(shapes.keys() - state.keys()),
+        "a tensor of each of these names",
+    )
+    refuse("unknown tensors", sorted(state.keys() - shapes.keys()), "only the model's own")
+    refuse(
+        "values that are not float32 tensors",
         [name for name in sorted(shapes) if getattr(state[name], "dtype", None) != torch.float32],
         "float32 tensors",
     )
@@ -207,7 +214,7 @@ def check_tensors(
 
 
 def weights_sha256(state: Mapping[str, Tensor]) -> str:
-    """One hash over names, types, shapes and bytes of all tensors, in the order of their names."""
+    """One sha256 over the names, types, shapes and bytes of all tensors, in order of the names."""
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()

@@ -1,4 +1,4 @@
-"""inspect: what it says of every kind of file, of the study's and of others."""
+"""inspect: its explanation of every kind of file, of the study's and of other programs'."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 from minituner.__main__ import main
-from minituner.cli.inspect import CONFIG_KEYS, explain
+from minituner.cli.inspect import explain
+from minituner.cli.inspect_text import CONFIG_KEYS
 from minituner.errors import UserError
 from minituner.lora import wrap_minigpt_with_lora
 from minituner.model import MiniGPT
@@ -26,6 +27,7 @@ from minituner.storage.checkpoint import save_base
 from minituner.storage.files import read_json
 from minituner.storage.strict_yaml import read_yaml
 from minituner.storage.tensors import weights_sha256
+from minituner.storage.training_checkpoint import STATE_FORMAT
 from minituner.tokenizer import save_tokenizer
 
 MANIFEST = "experiments/17-minigpt-train/manifest.json"
@@ -49,13 +51,13 @@ FIGURE = (ROOT / "experiments/28-lora-ablate-rank/accuracy_vs_rank.png").read_by
         ("REPORT.md", "title: What does a LoRA adapter of rank r buy"),
     ],
 )
-def test_committed_files_are_explained(file: str, words: str) -> None:
+def test_explain_committed_files(file: str, words: str) -> None:
     assert words in explain(ROOT / file)
 
 
 @pytest.fixture
 def weights(base: MiniGPT, tokenizer: Tokenizer, tmp_path: Path) -> Path:
-    """A folder with a base, an adapter over it, and the exports of both."""
+    """A folder with a base, an adapter of it, and the exports of both."""
     save_tokenizer(tokenizer, tmp_path / "tokenizer.json")
     save_base(tmp_path / "best.pt", base, tmp_path / "tokenizer.json")
     tuned = wrap_minigpt_with_lora(copy.deepcopy(base), 4, 12.0, ("q_proj",), dropout=0.1, seed=5)
@@ -70,56 +72,64 @@ def weights(base: MiniGPT, tokenizer: Tokenizer, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_weights_and_their_exports_are_explained(base: MiniGPT, weights: Path) -> None:
+def test_explain_weights_and_their_exports(base: MiniGPT, weights: Path) -> None:
     count = f"weights: {sum(p.numel() for p in base.parameters()):,}\n"
     digest = weights_sha256(base.state_dict())
     assert count in explain(weights / "best.pt") and digest in explain(weights / "best.pt")
     (weights / "B.SAFETENSORS").write_bytes((weights / "a.safetensors").read_bytes())
     for name in ("a.pt", "a.safetensors", "B.SAFETENSORS", "peft/adapter_model.safetensors"):
-        said = explain(weights / name)
-        assert "kind: LoRA, rank 4, alpha 12, scaling 3\n  layers: blocks.0.attn.q_proj" in said
+        text = explain(weights / name)
+        assert "kind: LoRA, rank 4, alpha 12, scaling 3\n  layers: blocks.0.attn.q_proj" in text
         # d = 32, r = 4, two halves, two layers
-        assert "weights: 512\n  trained with: seed 5, dropout 0.1\n" in said and digest in said
-        assert ("data: x\\x1b[2Jy" in said) == (name != "a.pt")
+        assert "weights: 512\n  trained with: seed 5, dropout 0.1\n" in text and digest in text
+        assert ("data: x\\x1b[2Jy" in text) == (name != "a.pt")
     opt = explain(weights / "opt/model.safetensors")
     assert "the weights of an OPT model" in opt
     assert "shape: 2 layers, d = 32\n  vocabulary: 350\n  context: 32 tokens" in opt
     assert "model_type: opt" in explain(weights / "opt/config.json")
     assert "lora_alpha: 12.0" in explain(weights / "peft/adapter_config.json")
-    assert explain(weights / "opt").startswith("A base, as transformers reads it.")
-    assert explain(weights / "peft").startswith("An adapter, as PEFT reads it.")
+    assert explain(weights / "opt").startswith("A base in transformers' format.")
+    assert explain(weights / "peft").startswith("An adapter in PEFT's format.")
 
 
-def test_other_programs_tensors_are_described(tmp_path: Path) -> None:
+def test_explain_tensors_of_other_programs(tmp_path: Path) -> None:
     tensors = {"w": torch.ones(3, 2, dtype=torch.bfloat16)}
     save_file(tensors, tmp_path / "w.safetensors", {"made by": "hand"})
-    said = explain(tmp_path / "w.safetensors")
-    assert "another program" in said and "says of made by: hand" in said
-    assert "tensors: w [3, 2]\n  weights: 6\n  types: BF16 1" in said
+    text = explain(tmp_path / "w.safetensors")
+    assert "another program" in text and "metadata made by: hand" in text
+    assert "tensors: w [3, 2]\n  weights: 6\n  types: BF16 1" in text
     layer = "base_model.model.layers.0.q"
     halves = {
         f"{layer}.lora_A.weight": torch.ones(2, 8),
         f"{layer}.lora_B.weight": torch.ones(8, 2),
     }
     save_file(halves, tmp_path / "p.safetensors")
-    said = explain(tmp_path / "p.safetensors")
-    assert "PEFT has written" in said and "rank: 2" in said and layer in said
+    text = explain(tmp_path / "p.safetensors")
+    assert "written by PEFT" in text and "rank: 2" in text and layer in text
     for new in (True, False):
         torch.save(tensors | {"step": 3}, tmp_path / "w.pt", _use_new_zipfile_serialization=new)
-        said = explain(tmp_path / "w.pt")
-        assert "another program" in said and "w [3, 2]\n  weights: 6\n  holds besides: step" in said
+        text = explain(tmp_path / "w.pt")
+        assert "another program" in text and "w [3, 2]\n  weights: 6\n  other keys: step" in text
     torch.save([1], tmp_path / "l.pt")
     assert "holds: list" in explain(tmp_path / "l.pt")
 
 
+def test_explain_an_unfinished_pretraining(tmp_path: Path) -> None:
+    state = {"format": STATE_FORMAT, "log": [[0], [1], [2]], "best": {"val_loss": 1.25}}
+    torch.save(state, tmp_path / "state.pt")
+    text = explain(tmp_path / "state.pt")
+    assert "unfinished pretraining" in text
+    assert "steps: 2\n  best validation loss: 1.2500 nats per token" in text
+
+
 class Code:
-    """Pickled, it runs when it is read."""
+    """Its pickle executes code when it is loaded."""
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[str, ...]]:
         return exec, ("raise SystemExit",)
 
 
-def test_damaged_and_dangerous_tensors_are_refused(
+def test_explain_refuses_damaged_and_unsafe_tensors(
     weights: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     whole = {name: (weights / name).read_bytes() for name in ("a.safetensors", "a.pt")}
@@ -128,15 +138,15 @@ def test_damaged_and_dangerous_tensors_are_refused(
     for name, content in whole.items():
         for size in (4, 100, len(content) - 1):
             (bad / f"{size}-{name}").write_bytes(content[:size])
-    (bad / "text.pt").write_text("no tensors")
+    (bad / "text.pt").write_text("not tensors")
     (bad / "pickle.pt").write_bytes(pickle.dumps(Code()))
     with zipfile.ZipFile(bad / "zip.pt", "w") as archive:
         archive.writestr("a", "b")
-    for form in ("minigpt-1", "minituner-lora-1", "minituner-pretraining-1"):
+    for form in ("minigpt-1", "minituner-lora-1", "minituner-pretraining-2"):
         torch.save({"format": form, "config": 3, "log": 3, "weights": {}}, bad / f"{form}.pt")
     save_file({"w": torch.ones(1)}, bad / "m.safetensors", {"minituner_format": "x"})
     for path in bad.iterdir():
-        with pytest.raises(UserError, match=r"cannot be read|cannot be used|and is not") as refusal:
+        with pytest.raises(UserError, match=r"cannot be read|cannot be used|but is not") as refusal:
             explain(path)
         assert refusal.value.where == str(path)
     assert not recwarn.list
@@ -145,7 +155,7 @@ def test_damaged_and_dangerous_tensors_are_refused(
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("n.json", "3", "One value, as JSON.\n  holds: 3"),
+        ("n.json", "3", "A JSON value.\n  holds: 3"),
         ("l.json", "[1, 2]", "holds: 2 values"),
         ("n.JSON", "null", "holds: null"),
         ("o.json", '{"schema_version": 7}', "holds: schema_version"),
@@ -164,7 +174,7 @@ def test_damaged_and_dangerous_tensors_are_refused(
         ("a.txt", "one\ntwo", "lines: 2 lines"),
     ],
 )
-def test_what_a_text_holds_is_said(tmp_path: Path, name: str, content: str, words: str) -> None:
+def test_explain_texts(tmp_path: Path, name: str, content: str, words: str) -> None:
     (tmp_path / name).write_text(content, encoding="utf-8")
     assert words in explain(tmp_path / name)
 
@@ -183,9 +193,9 @@ def test_what_a_text_holds_is_said(tmp_path: Path, name: str, content: str, word
             b"a,b\ncaf\xe9,x\n",
             "a.csv:2: is not UTF-8\n  found:    byte 0xe9; it looks like Win",
         ),
-        ("a.csv", b"a\n" + b"x" * 200_000, "a.csv:2: is no table"),
-        ("a.png", b"\xff\xd8\xff\xe0 a JPEG, renamed", "is no PNG"),
-        ("a.png", b"\x89PNG\r\n", "is no PNG"),
+        ("a.csv", b"a\n" + b"x" * 200_000, "a.csv:2: is not a table"),
+        ("a.png", b"\xff\xd8\xff\xe0 a JPEG, renamed", "is not a PNG"),
+        ("a.png", b"\x89PNG\r\n", "is not a PNG"),
         ("a.png", FIGURE[: len(FIGURE) // 2], "is a PNG without its end"),
         ("a.md", b"\0" * 99, "a.md:1: is not text"),
         ("a.csv", b"a,b\n1,\0\n", "a.csv:2: is not text"),
@@ -198,7 +208,7 @@ def test_what_a_text_holds_is_said(tmp_path: Path, name: str, content: str, word
         ("a.json", b'{"schema_version": 1, "stage": "train"}', "a.json: experiment: is not what"),
     ],
 )
-def test_what_cannot_be_used_is_refused(
+def test_inspect_refuses_unusable_files(
     tmp_path: Path, name: str, content: bytes, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -207,7 +217,7 @@ def test_what_cannot_be_used_is_refused(
     assert words in printed.err and "fix:" in printed.err and not printed.out
 
 
-def test_a_manifest_with_another_kind_of_value_is_refused_by_key(tmp_path: Path) -> None:
+def test_explain_refuses_a_manifest_by_key(tmp_path: Path) -> None:
     manifest = read_json(ROOT / MANIFEST)
     for key, value in manifest.items():
         if isinstance(value, dict) and key not in ("wildcards", "parameters"):
@@ -219,7 +229,7 @@ def test_a_manifest_with_another_kind_of_value_is_refused_by_key(tmp_path: Path)
         explain(tmp_path / "m.json")
 
 
-def test_what_is_no_file_or_cannot_be_opened_is_named(
+def test_explain_refuses_special_and_unreadable_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.mkfifo(tmp_path / "fifo.json")
@@ -247,11 +257,11 @@ def test_what_is_no_file_or_cannot_be_opened_is_named(
         explain(tmp_path)
 
 
-def test_no_name_is_not_the_folder_one_is_in(capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_refuses_an_empty_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", ""]) == 1
-    assert "was given no name" in capsys.readouterr().err
+    assert "was given an empty name" in capsys.readouterr().err
 
 
-def test_a_config_is_told_by_the_keys_of_its_schema() -> None:
+def test_config_keys_are_those_of_the_schema() -> None:
     schema = read_yaml(ROOT / "rules/config.schema.yaml")
     assert set(schema["required"]) == CONFIG_KEYS

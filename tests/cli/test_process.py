@@ -1,4 +1,4 @@
-"""How a command ends, whatever its standard streams are: each test is a process of its own."""
+"""How a command ends, in any state of its standard streams; each test runs a process."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ sys.exit(run_command({}))
 """
 
 
-def ended(command: str, output: int = subprocess.PIPE) -> tuple[int, str | None, str]:
-    """The exit code of ``command`` in a shell, what it printed, and what it said."""
+def run_in_shell(command: str, output: int = subprocess.PIPE) -> tuple[int, str | None, str]:
+    """The exit code of ``command`` in a shell, its standard output and its standard error."""
     done = subprocess.run(
         ["bash", "-c", command],
         env={"PYTHONPATH": str(ROOT), "python": sys.executable},
@@ -39,35 +39,35 @@ def ended(command: str, output: int = subprocess.PIPE) -> tuple[int, str | None,
     return done.returncode, done.stdout, done.stderr
 
 
-def a_function(name: str) -> str:
+def call(name: str) -> str:
     return f"$python -c '{ENDING.format(name)}'"
 
 
-def test_a_mistake_is_told_and_ctrl_c_is_not() -> None:
-    code, printed, said = ended(a_function("mistake"))
-    assert (code, printed) == (1, "")
-    assert said.startswith("minituner cannot go on.\n\nf: is wrong")
-    assert ended(a_function("interrupted")) == (130, "one\n", "")
-    assert ended(a_function("half_imported")) == (130, "", "")
+def test_run_command_reports_a_user_error_but_not_ctrl_c() -> None:
+    code, output, errors = run_in_shell(call("mistake"))
+    assert (code, output) == (1, "")
+    assert errors.startswith("minituner: error\n\nf: is wrong")
+    assert run_in_shell(call("interrupted")) == (130, "one\n", "")
+    assert run_in_shell(call("half_imported")) == (130, "", "")
 
 
 @pytest.mark.parametrize("command", ["inspect README.md", "inspect --help", "verify"])
-def test_nobody_reading_the_output_is_no_mistake(command: str) -> None:
-    nobody, output = os.pipe()
-    os.close(nobody)
-    assert ended(f"$python -m minituner {command}", output) == (141, None, "")
+def test_a_closed_pipe_is_not_an_error(command: str) -> None:
+    reader, output = os.pipe()
+    os.close(reader)
+    assert run_in_shell(f"$python -m minituner {command}", output) == (141, None, "")
     os.close(output)
 
 
-def test_a_full_disk_is_named() -> None:
-    code, _, said = ended("$python -m minituner inspect README.md > /dev/full")
+def test_a_full_disk_is_reported() -> None:
+    code, _, errors = run_in_shell("$python -m minituner inspect README.md > /dev/full")
     assert code == 1
-    assert "standard output: No space left on device" in said
-    assert "Traceback" not in said
+    assert "standard output: No space left on device" in errors
+    assert "Traceback" not in errors
 
 
-def test_closed_streams_and_poor_terminals_are_borne() -> None:
-    assert ended("$python -m minituner inspect README.md <&- >&- 2>&-") == (0, "", "")
-    assert ended("$python -m minituner inspect none 2>&-") == (1, "", "")
-    code, printed, _ = ended(f"PYTHONIOENCODING=ascii {a_function('emoji')}")
-    assert (code, printed) == (0, "\\xe9 \\U0001f600\n")
+def test_closed_streams_and_ascii_terminals() -> None:
+    assert run_in_shell("$python -m minituner inspect README.md <&- >&- 2>&-") == (0, "", "")
+    assert run_in_shell("$python -m minituner inspect none 2>&-") == (1, "", "")
+    code, output, _ = run_in_shell(f"PYTHONIOENCODING=ascii {call('emoji')}")
+    assert (code, output) == (0, "\\xe9 \\U0001f600\n")

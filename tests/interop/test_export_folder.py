@@ -1,4 +1,4 @@
-"""An export appears whole or not at all, and takes the place of nothing but a former export."""
+"""An export is written completely or not at all, and replaces only an earlier export."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-import minituner.interop.exports
+import minituner.interop.export_folder
 from minituner.__main__ import main
 from minituner.errors import UserError
-from minituner.interop.exports import new_export
+from minituner.interop.export_folder import new_export
 from minituner.model import MiniGPT
 from minituner.storage.adapter import save_adapter
 from minituner.storage.checkpoint import save_base
@@ -36,7 +36,7 @@ def _study(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two bases, with an adapter each, in the folder that we are in."""
+    """Two bases, each with an adapter, in the working folder."""
     monkeypatch.chdir(tmp_path)
     save_tokenizer(tokenizer, "tokenizer.json")
     save_base("best.pt", base, "tokenizer.json")
@@ -51,19 +51,19 @@ def export(kind: str, folder: str, base: str = "best", tokenizer: str = "tokeniz
 
 
 def contents(folder: str | Path) -> Contents:
-    """Every file below ``folder``, hidden ones too."""
+    """Every file below ``folder``, including hidden ones."""
     paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def exported(kind: str, base: str = "best") -> Contents:
-    """What an export into a new folder holds."""
+    """The files of an export into a new folder."""
     assert export(kind, f"new-{kind}-{base}", base) == 0
     return contents(f"new-{kind}-{base}")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_export_goes_into_a_new_an_empty_or_a_former_one(kind: str) -> None:
+def test_export_into_new_empty_and_exported_folders(kind: str) -> None:
     best, other = exported(kind), exported(kind, "other")
     assert best != other
     Path("empty").mkdir()
@@ -92,7 +92,7 @@ FOREIGN: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("among", [False, True], ids=["alone", "in an export"])
 @pytest.mark.parametrize("name", FOREIGN)
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_of_anybodys_is_overwritten(
+def test_export_overwrites_no_other_file(
     kind: str, name: str, among: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if among:
@@ -103,14 +103,14 @@ def test_nothing_of_anybodys_is_overwritten(
     FOREIGN[name](Path("folder"))
     before = contents("folder")
     assert export(kind, "folder", "other") == 1
-    said = capsys.readouterr().err
-    assert "folder: cannot take an export\n" in said
-    assert name in said
+    message = capsys.readouterr().err
+    assert "folder: cannot be replaced by an export\n" in message
+    assert name in message
     assert contents("folder") == before
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_export_that_was_changed_by_hand_is_kept(
+def test_export_does_not_overwrite_an_edited_export(
     kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = exported(kind).keys() - {WEIGHTS[kind]}
@@ -126,7 +126,7 @@ def test_an_export_that_was_changed_by_hand_is_kept(
         assert contents(folder) == before
 
 
-def test_an_export_of_one_kind_does_not_replace_one_of_the_other() -> None:
+def test_export_does_not_replace_another_kind_of_export() -> None:
     for kind, other in (KINDS, KINDS[::-1]):
         assert export(kind, kind) == 0
         before = contents(kind)
@@ -138,17 +138,17 @@ def test_an_export_of_one_kind_does_not_replace_one_of_the_other() -> None:
 @pytest.mark.parametrize(
     "folder", [".", "", "..", "/", "best.pt", "best.pt/new", "dangling", "a" * 300]
 )
-def test_a_place_that_is_not_to_be_replaced_is_refused(
+def test_export_refuses_folders_it_must_not_replace(
     kind: str, folder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("dangling").symlink_to("nowhere")
     before = contents(".")
     assert export(kind, folder) == 1
-    assert "minituner cannot go on" in capsys.readouterr().err
+    assert "minituner: error" in capsys.readouterr().err
     assert contents(".") == before
 
 
-def test_the_folder_that_one_is_in_is_refused_even_if_empty(
+def test_new_export_refuses_the_working_folder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Path("empty").mkdir()
@@ -158,10 +158,12 @@ def test_the_folder_that_one_is_in_is_refused_even_if_empty(
             pytest.raises(UserError, match="the folder you are in, or one around it"),
             new_export(folder, "model.safetensors"),
         ):
-            pytest.fail("it was taken")
+            pytest.fail("not refused")
 
 
-def test_the_tokenizer_may_lie_where_the_export_goes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_can_read_the_tokenizer_of_the_export_it_replaces(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     best = exported("transformers")
     Path("base").mkdir()
     for name in ("best.pt", "tokenizer.json"):
@@ -178,12 +180,12 @@ def test_the_tokenizer_may_lie_where_the_export_goes(capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_an_export_that_fails_leaves_what_was_there(
+def test_a_failed_export_leaves_the_folder_unchanged(
     kind: str, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    former = exported(kind)
-    monkeypatch.setattr(minituner.interop.exports, "save_safetensors", raising(error))
-    for folder, expected in ((f"new-{kind}-best", former), ("empty", {})):
+    earlier = exported(kind)
+    monkeypatch.setattr(minituner.interop.export_folder, "save_safetensors", raising(error))
+    for folder, expected in ((f"new-{kind}-best", earlier), ("empty", {})):
         Path(folder).mkdir(exist_ok=True)
         with suppress(KeyboardInterrupt):
             assert export(kind, folder, "other") == 1
@@ -199,22 +201,22 @@ def raising(error: BaseException) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_full_disk_is_told_of_the_folder(
+def test_a_full_disk_is_reported_for_the_folder(
     kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     full = OSError(28, "No space left on device")
     monkeypatch.setattr("minituner.storage.files.os.fsync", raising(full))
     assert export(kind, "opt") == 1
-    said = capsys.readouterr().err
-    assert f"{Path('opt').resolve()}: cannot be written\n  found:    No space left" in said
+    message = capsys.readouterr().err
+    assert f"{Path('opt').resolve()}: cannot be written\n  found:    No space left" in message
     assert not Path("opt").exists()
 
 
-def test_a_folder_that_cannot_take_its_place_leaves_the_former(
+def test_atomic_folder_restores_the_folder_if_renaming_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Path("folder").mkdir()
-    Path("folder/file").write_text("former")
+    Path("folder/file").write_text("earlier")
     rename = Path.rename
 
     def busy(self: Path, target: Path) -> Path:
@@ -228,10 +230,10 @@ def test_a_folder_that_cannot_take_its_place_leaves_the_former(
         atomic_folder("folder") as new,
     ):
         (new / "file").write_text("new")
-    assert contents("folder") == {"file": b"former"}
+    assert contents("folder") == {"file": b"earlier"}
 
 
-def test_what_a_killed_export_has_left_is_taken_up() -> None:
+def test_export_cleans_up_after_a_killed_export() -> None:
     Path(".opt.partial").mkdir()
     Path(".opt.partial/half").write_text("half")
     assert export("transformers", "opt") == 0
@@ -239,15 +241,15 @@ def test_what_a_killed_export_has_left_is_taken_up() -> None:
     assert not Path(".opt.partial").exists()
 
 
-def test_an_export_carries_the_hashes_of_its_files_and_its_weights_format() -> None:
+def test_an_export_records_the_hashes_of_its_files() -> None:
     assert export("transformers", "opt") == 0
     _, texts = load_safetensors("opt/model.safetensors")
-    assert texts["format"] == "pt"  # what transformers asks for
+    assert texts["format"] == "pt"  # transformers requires it
     for name in contents("opt").keys() - {"model.safetensors"}:
         assert name in texts["minituner_export"]
 
 
-def test_a_tokenizer_that_is_not_there_is_refused_in_words(
+def test_export_refuses_a_missing_tokenizer(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert export("transformers", "opt", tokenizer="nowhere.json") == 1

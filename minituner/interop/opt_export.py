@@ -1,7 +1,7 @@
-"""Bases as the files that transformers reads.
+"""Bases in transformers' format.
 
 MiniGPT maps one to one on an OPT configuration with exact GELU, so nothing is lost or approximated.
-The library is not needed to write the files.
+The library is not needed to write it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minituner.interop.exports import new_export, save_export_weights
+from minituner.errors import UserError
+from minituner.interop.export_folder import new_export, save_export_weights
+from minituner.lora import lora_layers
 from minituner.model import MiniGPT
 from minituner.storage.files import copy_file, write_json
 from minituner.storage.tensors import read_safetensors
@@ -21,8 +23,9 @@ from minituner.storage.text import unreadable
 from minituner.tokenizer import BOS, EOS, PAD, UNK, load_tokenizer, special_id
 
 WEIGHTS = "model.safetensors"
+POSITIONS = "model.decoder.embed_positions.weight"
 POSITION_OFFSET = 2  # OPT's position embedding has this many rows before the first position
-# Ours -> OPT's, for what stands in every block.
+# MiniGPT's names and OPT's: the layers of each block, and those outside the blocks.
 BLOCK = {
     "ln_1": "self_attn_layer_norm",
     "attn.q_proj": "self_attn.q_proj",
@@ -41,12 +44,13 @@ TOP = {
 
 
 def export_base(model: MiniGPT, tokenizer_path: str | Path, folder: str | Path) -> None:
-    """Write an unwrapped model as a folder that ``AutoModelForCausalLM.from_pretrained`` reads.
+    """Write a model as a folder that ``AutoModelForCausalLM.from_pretrained`` reads.
 
     Raises:
-        UserError: The tokenizer cannot be used with the model, or ``folder`` not be replaced (see
-            :func:`minituner.interop.exports.new_export`).
+        UserError: The model has adapters, the tokenizer cannot be used with it, or ``folder``
+            cannot be replaced (see :func:`minituner.interop.export_folder.new_export`).
     """
+    _require_unwrapped(model)
     tokenizer = load_tokenizer(tokenizer_path, model.config.vocab_size)
     ids = {
         f"{name}_token_id": special_id(tokenizer, token)
@@ -60,8 +64,20 @@ def export_base(model: MiniGPT, tokenizer_path: str | Path, folder: str | Path) 
         save_export_weights(new / WEIGHTS, to_opt(model.state_dict()), {"format": "pt"})
 
 
+def _require_unwrapped(model: MiniGPT) -> None:
+    for name, _ in lora_layers(model):
+        raise UserError(
+            "model",
+            "has adapters, which a base in transformers' format cannot hold",
+            found=f"LoRA layers such as {name}",
+            expected="a model without adapters",
+            fix="merge them into the base with merge_and_unwrap(model), or export only the adapter "
+            "with export_adapter",
+        )
+
+
 def tokenizer_config(model: MiniGPT) -> dict[str, Any]:
-    """What transformers is to know of a tokenizer beside its file."""
+    """The settings of the tokenizer that transformers needs in addition to its file."""
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": model.config.context_length,
@@ -75,7 +91,7 @@ def tokenizer_config(model: MiniGPT) -> dict[str, Any]:
 
 
 def opt_config(model: MiniGPT) -> dict[str, Any]:
-    """The OPT configuration that computes what ``model`` does."""
+    """The OPT configuration that computes the same function as ``model``."""
     shape = model.config
     return {
         "architectures": ["OPTForCausalLM"],
@@ -100,17 +116,16 @@ def opt_config(model: MiniGPT) -> dict[str, Any]:
 
 
 def to_opt(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A MiniGPT's tensors under OPT's names."""
+    """A MiniGPT's tensors, named and shaped as those of an OPT model."""
     weights = {opt_name(name): tensor.detach().contiguous() for name, tensor in state.items()}
-    positions = "model.decoder.embed_positions.weight"
-    rows = weights[positions]
-    weights[positions] = torch.cat([rows.new_zeros(POSITION_OFFSET, rows.shape[1]), rows])
+    rows = weights[POSITIONS]
+    weights[POSITIONS] = torch.cat([rows.new_zeros(POSITION_OFFSET, rows.shape[1]), rows])
     return weights
 
 
 def opt_name(name: str) -> str:
-    """What OPT calls one of our parameters or layers: ``blocks.0.mlp.fc2.weight`` is
-    ``model.decoder.layers.0.fc2.weight``."""
+    """OPT's name of a MiniGPT's parameter or layer: ``model.decoder.layers.0.fc2.weight`` for
+    ``blocks.0.mlp.fc2.weight``."""
     module, _, part = (
         name.rpartition(".") if name.endswith((".weight", ".bias")) else (name, "", "")
     )
@@ -123,18 +138,18 @@ def opt_name(name: str) -> str:
 
 
 def is_export_of(folder: str | Path, model: MiniGPT) -> bool | None:
-    """Whether the weights in a base's folder are those of ``model`` (unwrapped), in whatever type
-    of float they are stored; None if there are none.
+    """Whether the weights in an exported base's folder are those of ``model`` (unwrapped), in
+    whatever float type they are stored; None if there are no weights.
 
     Raises:
         UserError: They cannot be read.
     """
     path = Path(folder) / WEIGHTS
     try:
-        there = path.is_file()
+        exists = path.is_file()
     except OSError as error:
         raise unreadable(path, error) from error
-    if not there:
+    if not exists:
         return None
     stored, _ = read_safetensors(path)
     return all(

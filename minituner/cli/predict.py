@@ -1,0 +1,181 @@
+"""``predict``: the base and the tuned model fill in a blank."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from minituner.cli.arguments import (
+    add_adapter,
+    add_base,
+    add_tokenizer,
+    add_verbs,
+    positive_int,
+)
+from minituner.cli.process import can_print_unicode, print_error, standard_input
+from minituner.errors import UserError, number_of
+from minituner.storage.text import iter_lines, unreadable
+
+HELP = "let the base and the tuned model fill in a blank"
+DESCRIPTION = """\
+Print the likeliest answers of the base and of the tuned model to sentences with
+a blank: two or more underscores. Each answer has the probability of its English,
+the Spanish that follows it, and a mark if it is a right or a wrong past form of
+a known verb. Errors in a sentence go to standard error, the other sentences are
+still answered, and the exit code is then 1."""
+EXAMPLES = """\
+examples:  %(prog)s "He __ to school yesterday."
+           %(prog)s --file sentences.txt --json
+           cat sentences.txt | %(prog)s"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The parsed arguments."""
+
+    prompts: list[str]
+    file: str | None
+    top: int
+    json: bool
+    base: str
+    tokenizer: str
+    adapter: str
+    verbs: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand's arguments."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("prompts", nargs="*", metavar="SENTENCE", help="a sentence with __ in it")
+    parser.add_argument(
+        "--file", metavar="FILE", help="a file with one sentence per line; - for standard input"
+    )
+    parser.add_argument(
+        "--top",
+        type=positive_int,
+        default=3,
+        metavar="N",
+        help="answers per model, at most 16 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object per sentence, on one line"
+    )
+    add_base(parser)
+    add_tokenizer(parser)
+    add_adapter(parser, "the adapter of the tuned model")
+    add_verbs(parser)
+
+
+def run(options: Options) -> int:
+    """Answer every sentence; returns 1 if one of them cannot be answered."""
+    # First, because what follows takes seconds.
+    return _print_answers(_sentences(options), _answerer(options))
+
+
+def _answerer(options: Options) -> Callable[[bytes, str], str]:
+    """A function from a line and its place to the text to print, empty for an empty line."""
+    from copy import deepcopy
+
+    from minituner.data.verbs import load_verbs
+    from minituner.predict import BEAM, as_table, known_forms, predict, typed_prompt
+    from minituner.storage.adapter import load_adapter
+    from minituner.storage.checkpoint import load_base
+    from minituner.tokenizer import load_tokenizer
+
+    if options.top > BEAM:
+        raise UserError(
+            "predict: --top",
+            "is more than the search finds",
+            found=options.top,
+            expected=f"a number from 1 to {BEAM}",
+            fix=f"e.g. --top {BEAM}",
+        )
+    base = load_base(options.base, options.tokenizer)
+    tokenizer = load_tokenizer(options.tokenizer, base.config.vocab_size)
+    models = {"base": base, "tuned": load_adapter(options.adapter, deepcopy(base))}
+    marks = known_forms(load_verbs(options.verbs))
+
+    def answer(line: bytes, place: str) -> str:
+        prompt = typed_prompt(line, place)
+        if not prompt:
+            return ""
+        prediction = predict(models, tokenizer, prompt, marks, options.top, place)
+        if options.json:
+            return json.dumps(prediction, ensure_ascii=not can_print_unicode())
+        return as_table(prediction)
+
+    return answer
+
+
+def _print_answers(
+    sentences: Iterable[tuple[str, bytes]], answer: Callable[[bytes, str], str]
+) -> int:
+    """Print each answer as soon as its line has been read, and the errors in the other lines."""
+    answered = refused = 0
+    for place, line in sentences:
+        try:
+            text = answer(line, place)
+        except UserError as error:
+            print_error(f"{error}\n")
+            refused += 1
+            continue
+        if text:
+            print(text, flush=True)
+            answered += 1
+    if not answered + refused:
+        raise _no_sentence("no line, or only empty ones")
+    if refused:
+        print_error(f"{refused:,} of {number_of(answered + refused, 'sentence')} not answered")
+    return 1 if refused else 0
+
+
+def _sentences(options: Options) -> Iterator[tuple[str, bytes]]:
+    """The lines to answer, each with its place, such as ``sentences.txt:3``.
+
+    Raises:
+        UserError: There are both sentences and a file, or neither and no pipe.
+    """
+    if options.prompts and options.file is not None:
+        raise UserError(
+            "predict",
+            "was given both sentences and a file",
+            found=f"{number_of(len(options.prompts), 'sentence')} and --file {options.file}",
+            expected="sentences, --file FILE, or a pipe",
+            fix="leave out one of the two",
+        )
+    if options.prompts:
+        # Python decodes the bytes of an argument that are not UTF-8 to surrogates.
+        lines = (prompt.encode("utf-8", "surrogateescape") for prompt in options.prompts)
+        return ((f"sentence:{number}", line) for number, line in enumerate(lines, start=1))
+    if options.file not in (None, "-"):
+        try:
+            return _numbered_lines(Path(options.file).open("rb"), options.file)
+        except OSError as error:
+            raise unreadable(options.file, error) from error
+    stream = standard_input()
+    if options.file is None and stream.isatty():
+        raise _no_sentence("nothing")
+    return _numbered_lines(stream, "standard input")
+
+
+def _numbered_lines(stream: BinaryIO, source: str) -> Iterator[tuple[str, bytes]]:
+    try:
+        with stream:
+            for number, line in enumerate(iter_lines(stream, source), start=1):
+                yield f"{source}:{number}", line
+    except OSError as error:
+        raise unreadable(source, error) from error
+
+
+def _no_sentence(found: str) -> UserError:
+    return UserError(
+        "predict",
+        "was given no sentence",
+        found=found,
+        expected="a sentence, --file FILE, or a pipe",
+        fix='e.g. python -m minituner predict "He __ to school yesterday."',
+    )

@@ -1,0 +1,93 @@
+"""Adapters in PEFT's format, which PEFT is not needed to write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from minituner.interop.export_folder import new_export, save_export_weights
+from minituner.interop.opt_export import is_export_of, opt_name
+from minituner.interop.peft_folder import CONFIG, WEIGHTS
+from minituner.interop.peft_tensors import peft_name
+from minituner.model import MiniGPT
+from minituner.storage.adapter import AdapterConfig, load_adapter, metadata, read_adapter
+from minituner.storage.checkpoint import load_base
+from minituner.storage.files import write_json
+from minituner.storage.tensors import load_safetensors
+
+
+def export_adapter(
+    config: AdapterConfig,
+    weights: Mapping[str, Tensor],
+    folder: str | Path,
+    base_folder: str,
+    provenance: Mapping[str, str] | None = None,
+) -> None:
+    """Write an adapter as a folder that ``PeftModel.from_pretrained`` reads.
+
+    Args:
+        base_folder: The folder of the exported base; PEFT looks for the base there.
+        provenance: As in :func:`minituner.storage.adapter.save_adapter`.
+
+    Raises:
+        UserError: As :func:`minituner.interop.export_folder.new_export`.
+    """
+    lora = config.lora
+    with new_export(folder, WEIGHTS) as new:
+        write_json(
+            new / CONFIG,
+            {
+                "peft_type": "LORA",
+                "task_type": "CAUSAL_LM",
+                "base_model_name_or_path": base_folder,
+                "r": lora.r,
+                "lora_alpha": lora.alpha,
+                "lora_dropout": lora.dropout,
+                "use_rslora": lora.use_rslora,
+                "use_dora": lora.use_dora,
+                "target_modules": [opt_name(layer) for layer in lora.target_modules],
+                "bias": "none",
+                "fan_in_fan_out": False,
+                "inference_mode": True,
+            },
+        )
+        save_export_weights(
+            new / WEIGHTS,
+            {peft_name(name): tensor for name, tensor in weights.items()},
+            metadata(config, provenance),
+        )
+
+
+def export_adapter_file(
+    adapter: str | Path, base: str | Path, folder: str | Path, base_folder: str
+) -> list[str]:
+    """:func:`export_adapter` of a file written by :func:`minituner.storage.adapter.save_adapter`.
+
+    Returns:
+        Warnings: PEFT will not find the base in ``base_folder``.
+
+    Raises:
+        UserError: The adapter is damaged or was made for another base; or as
+            :func:`export_adapter`.
+    """
+    config, weights = read_adapter(adapter)
+    model = load_base(base)
+    warnings = _warnings_on_base_folder(base_folder, model)
+    load_adapter(adapter, model)  # refuses an adapter of another base
+    is_safetensors = Path(adapter).suffix == ".safetensors"
+    provenance = load_safetensors(adapter)[1] if is_safetensors else None
+    export_adapter(config, weights, folder, base_folder, provenance)
+    return warnings
+
+
+def _warnings_on_base_folder(base_folder: str, model: MiniGPT) -> list[str]:
+    is_the_base = is_export_of(base_folder, model) if base_folder else None
+    if is_the_base:
+        return []
+    found = "no base" if is_the_base is None else "another base"
+    return [
+        f"there is {found} in {base_folder!r}, where PEFT will look for it; write it there with "
+        "python -m minituner export --to transformers, or name its folder with --base-name"
+    ]
