@@ -332,7 +332,7 @@ def _inspect(options: Any) -> int:
 
 
 def _convert(options: Any) -> int:
-    from minituner.convert.rows import convert, report
+    from minituner.convert.conversion import convert, report
     from minituner.convert.table import read_table
     from minituner.data.verbs import load_verbs
     from minituner.storage.files import write_jsonl

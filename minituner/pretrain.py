@@ -12,8 +12,8 @@ import torch
 from tokenizers import Tokenizer
 
 from minituner.batches import Batch, Loader, text_examples
-from minituner.data.corpus import Row, read_rows
-from minituner.data.prompts import base_text
+from minituner.data.corpus import read_rows
+from minituner.data.rows import Row, base_text
 from minituner.data.verbs import load_verbs
 from minituner.errors import Mistakes, UserError
 from minituner.fast.minigpt import new_minigpt

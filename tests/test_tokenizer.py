@@ -13,7 +13,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from minituner.data.filter import Pair
+from minituner.data.pairs import Pair
 from minituner.data.tokenize import tokenize_pair
 from minituner.errors import UserError
 from minituner.model import MiniGPT
@@ -216,15 +216,15 @@ def test_a_tokenizer_that_was_saved_once_more_is_not_called_another_bases(
     load_base(tmp_path / "base.pt", path)
 
 
-RUNS_OVER = "a token runs over the end of the prompt or of the verb form"
+EXTENDS_OVER = "a token extends over the end of the prompt or of the verb form"
 
 
 @pytest.mark.parametrize(
     ("own", "place", "words"),
     [
-        ({"text": " => went"}, "t.jsonl:1", [RUNS_OVER, "' => went'"]),
-        ({"text": " went /"}, "t.jsonl:1", [RUNS_OVER, "' went /'"]),
-        ({"text": "ed /"}, "t.jsonl:1", [RUNS_OVER, "'ed /'"]),  # goed, the wrong form
+        ({"text": " => went"}, "t.jsonl:1", [EXTENDS_OVER, "' => went'"]),
+        ({"text": " went /"}, "t.jsonl:1", [EXTENDS_OVER, "' went /'"]),
+        ({"text": "ed /"}, "t.jsonl:1", [EXTENDS_OVER, "'ed /'"]),  # goed, the wrong form
         ({"text": "soup", "lstrip": True}, "t.jsonl:4", ["changes text", "We __ thesoup last"]),
     ],
 )

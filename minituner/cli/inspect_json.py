@@ -9,7 +9,7 @@ from itertools import tee
 from pathlib import Path
 from typing import Any
 
-from minituner.data.corpus import COLUMNS
+from minituner.data.rows import COLUMNS
 from minituner.errors import UserError, first_of, number_of, shortened
 from minituner.pipeline.manifest import SCHEMA_VERSION
 from minituner.storage.files import iter_jsonl, read_json

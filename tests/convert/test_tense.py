@@ -8,7 +8,7 @@ import unicodedata
 import pytest
 from project import ROOT
 
-from minituner.convert.rows import convert
+from minituner.convert.conversion import convert
 from minituner.convert.table import Sentence
 from minituner.data.corpus import read_rows
 from minituner.data.spelling import APOSTROPHES

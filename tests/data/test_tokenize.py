@@ -12,8 +12,8 @@ from project import ROOT
 from tokenizers import Tokenizer
 
 from minituner.data.corpus import read_rows
-from minituner.data.filter import Pair
-from minituner.data.tokenize import ContextLimit, read_pairs, tokenize_pair, tokenize_splits
+from minituner.data.pairs import Pair, read_tokenized_pairs
+from minituner.data.tokenize import ContextLimit, tokenize_pair, tokenize_splits
 from minituner.data.verbs import load_verbs
 from minituner.errors import SeveralErrors, UserError
 from minituner.pretrain import check_lengths
@@ -43,7 +43,7 @@ def test_a_pair_that_just_fits_is_kept_and_one_token_more_is_refused(
     tokens = len(pair.prompt_ids) + len(pair.target_ids)
     paths = {"test": tmp_path / "test.jsonl"}
     tokenize_splits({"test": raw_pairs[:1]}, paths, tokenizer, ContextLimit(tokens))
-    assert read_pairs(paths["test"]) == [pair]
+    assert read_tokenized_pairs(paths["test"]) == [pair]
     with pytest.raises(UserError, match=rf"^t\.jsonl:1: [\s\S]*{tokens} tokens"):
         tokenize_splits({"test": raw_pairs[:1]}, paths, tokenizer, ContextLimit(tokens - 1))
 
@@ -95,7 +95,7 @@ def test_one_sentence_too_long_among_2800_is_left_out_and_counted(
     summary = write(tmp_path, splits, tokenizer, max_share=0.01)
     assert summary["too_long"] == {"test": 1}
     for name, count in (("train", 2790), ("test", 9)):
-        ids = [pair.id for pair in read_pairs(tmp_path / f"{name}.jsonl")]
+        ids = [pair.id for pair in read_tokenized_pairs(tmp_path / f"{name}.jsonl")]
         assert ids == [f"p-{i}" for i in range(count)]
         assert summary["splits"][name]["pairs"] == count  # type: ignore[index]
     assert json.dumps(summary), "plain values, as JSON has them"

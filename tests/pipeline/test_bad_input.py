@@ -182,7 +182,7 @@ BAD_CORPORA: dict[str, tuple[Change, list[str]]] = {
     ),
     "prompt in two splits": (
         prompt_in_two_splits,
-        ["irregular.jsonl:", "regular.jsonl:", "its prompt stands in the splits"],
+        ["irregular.jsonl:", "regular.jsonl:", "its prompt is in the splits"],
     ),
     "prompt in the base corpus": (
         prompt_in_the_base_corpus,

@@ -17,7 +17,8 @@ from minituner.convert.clauses import Word
 from minituner.convert.english import Vocabulary
 from minituner.convert.table import Sentence, Table
 from minituner.convert.tense import PARTICIPLE, PAST, Finding, past_forms
-from minituner.data.corpus import BLANK, COLUMNS, SLASH
+from minituner.data.prompts import BLANK, target_text
+from minituner.data.rows import COLUMNS
 from minituner.data.spelling import comparable
 from minituner.data.verbs import PERSONS, Verb
 from minituner.errors import first_of, number_of, shortened
@@ -151,7 +152,7 @@ def _columns(sentence: Sentence, form: Form) -> dict[str, str | None]:
         "spanish_regularity": verb.spanish_regularity if form.spanish else None,
         "label": "correct",
         "prompt": f"{before}{BLANK}{after}",
-        "target": f"{form.english}{SLASH}{form.spanish}" if form.spanish else form.english,
+        "target": target_text(form.english, form.spanish),
     }
     return {column: values.get(column) for column in COLUMNS if column != "id"}
 

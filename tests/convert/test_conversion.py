@@ -10,7 +10,7 @@ from project import ROOT
 
 from minituner.__main__ import main
 from minituner.cli.inspect import explain
-from minituner.convert.rows import convert, report
+from minituner.convert.conversion import convert, report
 from minituner.convert.table import Sentence, Table
 from minituner.data.corpus import read_rows
 from minituner.data.filter import filter_rows
