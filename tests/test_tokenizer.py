@@ -133,7 +133,10 @@ def own_token(content: dict[str, Any], text: str, **flags: bool) -> None:
         (without_bytes, "changes text"),
         (share_an_id, "'<bos>' and '<eos>' share the id 0"),
         (leave_a_gap, "and none with the id "),
-        (lambda c: c["added_tokens"][1].update(special=False), "its special tokens from text"),
+        (
+            lambda c: c["added_tokens"][1].update(special=False),
+            "confuses its special tokens with text",
+        ),
     ],
 )
 def test_a_tokenizer_that_does_not_keep_text_is_refused_by_what_it_does(

@@ -1,4 +1,4 @@
-"""convert: sentences of one's own, in every shape they come in."""
+"""convert: a user's sentences as corpus rows."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_the_report_counts_and_lists_what_was_lost(verbs: dict[str, Verb]) -> No
     assert lines[:6] == [
         "1 row in own.jsonl",
         "columns not used: notes, id",
-        "1 sentence in the Spanish of which the verb was not found:",
+        "1 sentence whose Spanish does not contain the verb:",
         "  t.csv:2: went: no fui or fuiste or fue or fuimos or fueron in 'Se marchó.'",
         "1 sentence in doubt; columns lemma and tense can settle them:",
         "  t.csv:3: `gone` may be a past participle after has or had, or something else after "

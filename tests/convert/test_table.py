@@ -71,10 +71,10 @@ def test_another_encoding_is_named_and_can_be_told(
 @pytest.mark.parametrize(
     ("encoding", "words"),
     [
-        ("cp1252", "text in UTF-8, which would be garbled"),
+        ("cp1252", "text in UTF-8, which that encoding would garble"),
         ("utf-16", "cannot be read as 'utf-16'"),
-        ("klingon", "no encoding that Python knows"),
-        ("base64", "no encoding that Python knows"),
+        ("klingon", "an encoding that Python does not know"),
+        ("base64", "an encoding that Python does not know"),
     ],
 )
 def test_an_encoding_told_wrongly_is_refused(tmp_path: Path, encoding: str, words: str) -> None:
@@ -125,7 +125,7 @@ def test_a_sentence_that_begins_like_a_heading_is_a_sentence(tmp_path: Path) -> 
         ("t.csv", "en|es\nHe went.|x\n", "t.csv:1: names no column en"),
         ("t.tsv", "es\tlemma\nx\teat\n", "t.tsv:1: names no column en"),
         ("t.csv", "en,es,English\nHe ate.,,\n", "t.csv:1: names the column en more than once"),
-        ("t.csv", "sep=!\nen!es\n", "t.csv:1: names a delimiter that no table has"),
+        ("t.csv", "sep=!\nen!es\n", "t.csv:1: names a delimiter that is not supported"),
         ("t.csv", "en,es\nHe went.,x,y\n", "t.csv:2: has 3 columns instead of 2"),
         ("t.csv", "en\nHe went, he said.\n", "t.csv:2: has 2 columns instead of 1"),
         ("t.tsv", "a\tb\tc\n", "t.tsv:1: has 3 columns instead of 2"),
@@ -139,13 +139,13 @@ def test_a_sentence_that_begins_like_a_heading_is_a_sentence(tmp_path: Path) -> 
         ("t.csv", f"en\n{'He went. ' * 200}\n", "t.csv:2: has more than 1,000 characters"),
         ("t.csv", f"en\n{'He went. ' * 20_000}\n", "t.csv:2: "),
         ("t.csv", "en\nHe went_home.\n", "t.csv:2: has an underscore"),
-        ("t.csv", "en,lemma\nHe ate.,devour\n", "t.csv:2: names a lemma that is not known"),
-        ("t.csv", "en,tense\nHe ate.,future\n", "t.csv:2: names a tense that is not known"),
+        ("t.csv", "en,lemma\nHe ate.,devour\n", "t.csv:2: names an unknown lemma"),
+        ("t.csv", "en,tense\nHe ate.,future\n", "t.csv:2: names an unknown tense"),
         ("t.csv", 'en\n"He went.\n', "t.csv:2: is not CSV"),
         ("t.csv", "en\nHe \0went.\n", "t.csv:2: has a NUL in it"),
         ("t.csv", f"en,{'x' * 200_000}\nHe went.,\n", "t.csv:1: is too long to name columns"),
         ("t.tsv", f"{'x' * 200_000}\tFue.\n", "t.tsv:1: has more than 1,000 characters"),
-        ("t.csv", b"PK\x03\x04\x00", "t.csv: is no text but a spreadsheet"),
+        ("t.csv", b"PK\x03\x04\x00", "t.csv: is a spreadsheet"),
         ("t.xlsx", b"PK\x03\x04\x00", "t.xlsx: is neither TSV nor CSV"),
         ("t.txt", "He went.\n", "t.txt: is neither TSV nor CSV"),
     ],
@@ -167,6 +167,11 @@ def test_all_bad_lines_are_told_at_once(tmp_path: Path) -> None:
     content = 'en,lemma\n"He\nate.",\n"He" ate.,\nHe ate.,eet\nHe ate.,eat\n' + "He_ate.,\n" * 20
     said = refusal(tmp_path, "t.csv", content)
     assert said.startswith("23 mistakes; the first 10:\n")
-    for words in ("2: has a line break", "4: is not CSV", "5: names a lemma", "7: has an under"):
+    for words in (
+        "2: has a line break",
+        "4: is not CSV",
+        "5: names an unknown lemma",
+        "7: has an under",
+    ):
         assert f"t.csv:{words}" in said
     assert "t.csv:6" not in said

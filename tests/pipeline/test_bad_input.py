@@ -485,7 +485,10 @@ BAD_BASES: dict[str, tuple[Change, list[str]]] = {
     ),
     "another vocabulary": (
         other_vocabulary,
-        ["own/tokenizer.json: has another vocabulary than the base", "a vocabulary of 599"],
+        [
+            "own/tokenizer.json: has a different vocabulary size than the base",
+            "a vocabulary of 599",
+        ],
     ),
     "a tokenizer that changes text": (
         lower_case,

@@ -145,7 +145,7 @@ def test_json_is_read_from_whatever_an_editor_makes_of_it(tmp_path: Path, encodi
         (b'{"a": 1', "is not JSON\n  found:    Expecting ',' delimiter at column 8"),
         (b'{"a": NaN}', "is not JSON\n  found:    NaN"),
         (b'{"a": ' + b"9" * 5_000 + b"}", "is not JSON\n  found:    Exceeds the limit"),
-        (b'{"a": ' + b"[" * 100_000, "is not JSON\n  found:    brackets in brackets"),
+        (b'{"a": ' + b"[" * 100_000, "is not JSON\n  found:    brackets nested too deeply"),
         (b'{"a": "caf\xe9"}', "is not UTF-8\n  found:    byte 0xe9"),
         (b"[1]", "is not a JSON object\n  found:    [1]"),
         (b"3", "is not a JSON object\n  found:    3"),
