@@ -65,7 +65,7 @@ def split(folder: Path) -> None:
 
 
 def tokenize(folder: Path) -> None:
-    from minituner.data.matching import Distributions, MatchLimits
+    from minituner.data.matching import MatchLimits, MatchStatistics
     from minituner.data.tokenize import ContextLimit, tokenize_splits
     from minituner.tokenizer import load_tokenizer
 
@@ -76,7 +76,7 @@ def tokenize(folder: Path) -> None:
         {name: folder / f"{name}.tokens.jsonl" for name in SPLITS},
         tokenizer,
         ContextLimit(context_length),
-        Distributions(MatchLimits(1.0, float("inf"))),
+        MatchStatistics(MatchLimits(1.0, float("inf"))),
     )
 
 

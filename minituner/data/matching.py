@@ -9,13 +9,13 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from minituner.commands import in_config
 from minituner.data.pairs import IRREGULAR_SPLITS, TokenizedPair
 from minituner.data.prompts import BLANK
 from minituner.data.spelling import words_of
 from minituner.errors import Mistakes, UserError
+from minituner.results import Distributions, FrameCounts, UnseenWords
 
 WORDS_SHOWN = 10
 FRAMES_SHOWN = 3
@@ -54,7 +54,7 @@ class Distribution:
         """The share of the pairs that have a frame type."""
         return self.frames.get(frame, 0) / self.pairs
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> FrameCounts:
         """The counts, and the mean length."""
         return {
             "pairs": self.pairs,
@@ -66,7 +66,7 @@ class Distribution:
         }
 
 
-class Distributions:
+class MatchStatistics:
     """Counts frames, lengths and unseen words of each split's pairs while they are written, and
     then compares control with irregular pairs.
 
@@ -112,7 +112,7 @@ class Distributions:
             sum((self._lengths[name] for name in splits), Counter()),
         )
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Distributions:
         """Both distributions, the distances between them, and of each split the number of words
         that the base has not seen."""
         irregular, control = self.irregular, self.control
@@ -124,7 +124,7 @@ class Distributions:
             "unseen_words": self._unseen_as_json(),
         }
 
-    def _unseen_as_json(self) -> dict[str, Any] | None:
+    def _unseen_as_json(self) -> dict[str, UnseenWords] | None:
         if self._unseen is None:
             return None
         return {

@@ -80,7 +80,8 @@ def folded(text: str) -> str:
     if text.isascii():
         return text.casefold().replace("`", "'").replace('"', "'")
     # Quotation marks before NFKC, which would turn a typed acute into a space and a combining
-    # accent, and after it, since it creates some; and NFKC again, since case folding may decompose letters.
+    # accent, and after it, since it creates some; and NFKC again, since case folding may
+    # decompose letters.
     text = unicodedata.normalize("NFKC", _visible(text)).casefold()
     return _visible(unicodedata.normalize("NFKC", text))
 

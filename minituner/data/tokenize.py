@@ -8,22 +8,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Tokenizer
 
 from minituner.commands import in_config
-from minituner.data.matching import Distributions, MatchLimits
+from minituner.data.matching import MatchLimits, MatchStatistics
 from minituner.data.pairs import SPLITS, Pair, TokenizedPair, iter_pairs, pair_rows
 from minituner.data.prompts import SEPARATOR, answer_text, prompt_text
 from minituner.errors import Mistakes, UserError, number_of, shortened
+from minituner.results import PairsSummary, SplitCounts
 from minituner.storage.files import atomic_open, read_json, write_rows
 from minituner.tokenizer import BOS, EOS, check_kept, encode, load_tokenizer, special_id
 
 
 def tokenize_files(
     inputs: Mapping[str, str], outputs: Mapping[str, str], limit: ContextLimit, match: MatchLimits
-) -> dict[str, Any]:
+) -> PairsSummary:
     """``tokenize_splits`` of the files that ``filter`` and ``split`` wrote.
 
     Args:
@@ -39,7 +39,7 @@ def tokenize_files(
         {name: outputs[name] for name in SPLITS},
         load_tokenizer(inputs["tokenizer"]),
         limit,
-        Distributions(match, read_json(inputs["unseen_words"])),
+        MatchStatistics(match, read_json(inputs["unseen_words"])),
         inputs["tokenizer"],
         iter_pairs(inputs["regular"]),
     )
@@ -50,16 +50,16 @@ def tokenize_splits(
     paths: Mapping[str, str | Path],
     tokenizer: Tokenizer,
     limit: ContextLimit,
-    distributions: Distributions | None = None,
+    statistics: MatchStatistics | None = None,
     name: str = "the tokenizer",
     others: Iterable[Pair] = (),
-) -> dict[str, Any]:
+) -> PairsSummary:
     """Write every split's pairs as token ids, one at a time; all files are written or none is.
 
     Args:
         splits: The pairs of each split, by its name.
         paths: Where each split is written.
-        distributions: Compares the pairs that fit; None skips the comparison.
+        statistics: Compares the pairs that fit; None skips the comparison.
         name: The tokenizer's name in messages.
         others: All pairs that the control was drawn from. They are read only if too many pairs are
             too long, so that one message names all of them.
@@ -77,17 +77,17 @@ def tokenize_splits(
         for split, pairs in splits.items():
             stream = files.enter_context(atomic_open(paths[split]))
             fitting = limit.fitting(split, pairs, tokenizer, name)
-            if distributions is not None:
-                fitting = distributions.counting(split, fitting)
+            if statistics is not None:
+                fitting = statistics.counting(split, fitting)
             write_rows(stream, pair_rows(summaries[split].counting(fitting)))
         limit.check(others, tokenizer)
-        if distributions is not None:
-            distributions.check()
-    found: dict[str, Any] = {"splits": {name: s.as_json() for name, s in summaries.items()}}
+        if statistics is not None:
+            statistics.check()
+    found: PairsSummary = {"splits": {name: s.as_json() for name, s in summaries.items()}}
     if limit.too_long:
         found["too_long"] = dict(limit.too_long)
-    if distributions is not None:
-        found["distributions"] = distributions.as_json()
+    if statistics is not None:
+        found["distributions"] = statistics.as_json()
     return found
 
 
@@ -270,7 +270,7 @@ class SplitSummary:
             self.tokens += len(pair.prompt_ids) + len(pair.target_ids)
             yield pair
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> SplitCounts:
         """The counts so far."""
         return {
             "pairs": self.by_verb.total(),

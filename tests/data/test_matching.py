@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from minituner.data.matching import Distributions, MatchLimits
+from minituner.data.matching import MatchLimits, MatchStatistics
 from minituner.data.pairs import Pair, TokenizedPair
 from minituner.data.tokenize import ContextLimit, tokenize_splits
 from minituner.errors import SeveralErrors, UserError
@@ -29,12 +29,12 @@ def counted(
     train: list[TokenizedPair],
     unseen: list[str] | None = None,
     limits: MatchLimits | None = None,
-) -> Distributions:
-    distributions = Distributions(limits or MatchLimits(), unseen)
+) -> MatchStatistics:
+    statistics = MatchStatistics(limits or MatchLimits(), unseen)
     splits = {"train": train[:-1], "val": train[-1:], "test": [], "control": control, "probe": []}
     for name, pairs in splits.items():
-        assert list(distributions.counting(name, pairs)) == pairs
-    return distributions
+        assert list(statistics.counting(name, pairs)) == pairs
+    return statistics
 
 
 def test_distributions_by_hand() -> None:
@@ -121,8 +121,8 @@ def tokenized(
     folder: Path, splits: dict[str, list[Pair]], tokenizer: Tokenizer, max_share: float
 ) -> dict[str, Any]:
     paths = {name: folder / f"{name}.jsonl" for name in splits}
-    limit, distributions = ContextLimit(32, max_share), Distributions(MatchLimits())
-    return tokenize_splits(splits, paths, tokenizer, limit, distributions)
+    limit, statistics = ContextLimit(32, max_share), MatchStatistics(MatchLimits())
+    return tokenize_splits(splits, paths, tokenizer, limit, statistics)
 
 
 def test_pairs_that_are_too_long_are_not_compared(
