@@ -64,27 +64,31 @@ def convert(sentences: Iterable[Sentence], verbs: Mapping[str, Verb], prefix: st
     vocabulary = Vocabulary(verbs)
     done = Conversion()
     for sentence in sentences:
-        asked = [verbs[sentence.lemma]] if sentence.lemma else list(verbs.values())
+        wanted_verbs = [verbs[sentence.lemma]] if sentence.lemma else list(verbs.values())
         found = past_forms(sentence.english, vocabulary)
-        read = [form for finding in found if (form := _read(finding, sentence, asked))]
-        form = next((form for form in read if isinstance(form, Form)), None)
+        candidates = [
+            form for finding in found if (form := _form_or_doubt(finding, sentence, wanted_verbs))
+        ]
+        form = next((form for form in candidates if isinstance(form, Form)), None)
         if form is not None:
             id_ = f"{prefix}-{len(done.rows) + 1:06d}"
             done.rows.append({"id": id_, **_columns(sentence, form)})
             if sentence.spanish and not form.spanish:
                 done.without_spanish.append((sentence, _why_no_spanish(sentence, form)))
-        elif read:
-            done.doubtful.append((sentence, str(read[0])))
+        elif candidates:
+            done.doubtful.append((sentence, str(candidates[0])))
         else:
             whose = sentence.lemma or "a known verb"
             done.without_form.append((sentence, f"no past form of {whose}: {sentence.english!r}"))
     return done
 
 
-def _read(finding: Finding, sentence: Sentence, asked: Sequence[Verb]) -> Form | str | None:
+def _form_or_doubt(
+    finding: Finding, sentence: Sentence, wanted_verbs: Sequence[Verb]
+) -> Form | str | None:
     """The form of a finding, or the reason why it is not certain; None if no wanted verb has it."""
     word, wanted = finding.word, sentence.tense
-    if not any(_persons(verb, tense, word) for verb in asked for tense in _tenses(finding)):
+    if not any(_persons(verb, tense, word) for verb in wanted_verbs for tense in _tenses(finding)):
         return None
     shown = sentence.english[word.start : word.end]
     tense = finding.tense
@@ -94,7 +98,7 @@ def _read(finding: Finding, sentence: Sentence, asked: Sequence[Verb]) -> Form |
         return f"`{shown}` {finding.why}: {sentence.english!r}"
     if wanted not in (None, tense):
         return f"`{shown}` is not {wanted} but {tense}: {sentence.english!r}"
-    verbs = [verb for verb in asked if _persons(verb, tense, word)]
+    verbs = [verb for verb in wanted_verbs if _persons(verb, tense, word)]
     if len(verbs) > 1:
         lemmas = " and of ".join(verb.lemma for verb in verbs)
         return f"`{shown}` is a form of {lemmas}: {sentence.english!r}"
@@ -169,7 +173,7 @@ def report(done: Conversion, table: Table, corpus: str | Path) -> str:
         lines.append(f"columns not used: {shortened(first_of(table.unused))}")
     for sentences, what in (
         (done.without_spanish, "whose Spanish does not contain the verb"),
-        (done.doubtful, "in doubt; columns lemma and tense can settle them"),
+        (done.doubtful, "in doubt; the columns lemma and tense can decide them"),
         (done.without_form, "without a form to ask for"),
     ):
         if sentences:

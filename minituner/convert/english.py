@@ -172,7 +172,7 @@ IN_TIMES = TIMES | PREPOSITIONS | NUMBERS | ADVERBS | CONJUNCTIONS | _set("the b
 
 
 def may_be_participle(text: str) -> bool:
-    """Whether a word can be the past participle of some verb, judging by its form alone."""
+    """Whether a word can be the past participle of some verb, going by its form alone."""
     if text in FUNCTION_WORDS | TIMES | NUMBERS:
         return text in HAVE | BE
     return text in IRREGULAR_PARTICIPLES or _PARTICIPLE.fullmatch(text) is not None

@@ -39,7 +39,7 @@ class Finding:
     tense: str | None  # None if it is in doubt
     possible: tuple[str, ...]  # the tenses that the form can have
     why: str = ""  # the reason for the doubt
-    person: str | None = None  # of its subject, if that can be told
+    person: str | None = None  # of its subject, if known
 
 
 def past_forms(sentence: str, vocabulary: Vocabulary) -> Iterator[Finding]:
@@ -124,11 +124,11 @@ class _Candidate:
             return self.doubt("does not agree" + self.context)
         if self.clause.quotes(self.at):
             return self.doubt("begins a quotation")
-        settled = PARTICIPLE not in self.possible and self.word.text != "did"
-        settled = settled and self.word.text not in self.vocabulary.other_words
-        if other := self.other_verb(settled):
+        unambiguous = PARTICIPLE not in self.possible and self.word.text != "did"
+        unambiguous = unambiguous and self.word.text not in self.vocabulary.other_words
+        if other := self.other_verb(unambiguous):
             return self.doubt(f"is in one clause with another verb, `{other.written}`")
-        if settled:
+        if unambiguous:
             return self.certain(PAST)
         if not has_subject(self.clause, self.at, self.vocabulary):
             return self.doubt(self.uncertainty)
@@ -136,10 +136,10 @@ class _Candidate:
             return self.doubt("may only be an auxiliary")
         return self.certain(PAST)
 
-    def other_verb(self, settled: bool) -> Word | None:
+    def other_verb(self, unambiguous: bool) -> Word | None:
         """An auxiliary before the form that may belong to it ("Why are they liked?"), or a finite
         verb after it that may belong to its subject ("The word went is past"); None if neither."""
-        auxiliaries = english.FINITE | (frozenset() if settled else {"'s", "'d"})
+        auxiliaries = english.FINITE | (frozenset() if unambiguous else {"'s", "'d"})
         words = self.clause.words
         if before := [word for word in words[: self.at] if word.text in auxiliaries]:
             return before[-1]

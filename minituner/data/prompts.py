@@ -3,8 +3,8 @@
     He __ to school yesterday. => went / fue
     |------ prompt text ------|  |- target -|
 
-``BLANK`` marks where the verb form goes, ``ARROW`` ends the prompt, and ``SEPARATOR`` stands
-between the English and the Spanish form of a target. No other module spells these out.
+``BLANK`` marks where the verb form goes, ``ARROW`` ends the prompt, and ``SEPARATOR`` separates the
+English from the Spanish form of a target. No other module spells these out.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def test_check_reports_both_differences() -> None:
 
 
 def splits_with(pair: Pair, too_long: dict[str, int]) -> dict[str, list[Pair]]:
-    """A hundred pairs of each split, but for a number of ones that are too long."""
+    """A hundred pairs per split, some of them too long."""
     longer = replace(pair, prompt="He __ to school" + " again" * 79 + ".")
     return {
         name: [pair] * (100 - too_long.get(name, 0)) + [longer] * too_long.get(name, 0)

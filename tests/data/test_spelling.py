@@ -64,7 +64,7 @@ def test_comparable_separates_the_blank(spelling: str) -> None:
 
 
 def test_comparable_is_idempotent() -> None:
-    """Of every character, in a word and beside one."""
+    """Of every character, in a word and next to one."""
     every = map(chr, (*range(0xD800), *range(0xE000, 0x30000)))
     for text in (SENTENCE, *(f"{c}a{c} {c}b" for c in every)):
         assert comparable(comparable(text)) == comparable(text)
@@ -79,7 +79,7 @@ def test_comparable_ignores_invisible_characters() -> None:
 
 
 def test_quotation_marks_of_unicode_are_known() -> None:
-    """Those that open or close, but for the brackets of editors of the New Testament."""
+    """Those that open or close, except the brackets of editors of the New Testament."""
     marks = [c for c in map(chr, range(0x2E00)) if unicodedata.category(c) in ("Pi", "Pf")]
     assert len(marks) == 10
     for mark in (*marks, *"\"'`\u201a\u201e\u2032\u2033\u300c\u300f\uff02\uff07"):

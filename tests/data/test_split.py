@@ -60,7 +60,7 @@ def test_split_pairs_depends_on_the_seed(filtered: Filtered, splits: dict[str, l
 def test_editing_a_sentence_moves_few_others(
     filtered: Filtered, splits: dict[str, list[Pair]], i: int
 ) -> None:
-    """Its place in the shuffle of its verb and form is new: val and test stand at fixed places
+    """Its place in the shuffle of its verb and form is new: val and test have fixed places
     there, so those between its old and its new place may change sides; all others stay."""
     edited = filtered.irregular[i]
     changed = [
@@ -134,7 +134,7 @@ def test_held_out_complements_are_not_in_train(
     assert held_out <= complements("val") | complements("test")
     new = [p for p in splits["test"] if (p.verb, p.complement) not in complements("train")]
     assert len({p.verb for p in new}) == 8
-    assert 10 < len(new) < len(splits["test"]) - 10, "both kinds of sentence are asked about"
+    assert 10 < len(new) < len(splits["test"]) - 10, "test has both kinds of sentence"
 
 
 def test_held_out_complements_in_every_spelling(filtered: Filtered) -> None:
