@@ -156,7 +156,7 @@ BAD_CORPORA: dict[str, tuple[Change, list[str]]] = {
     "unknown verb": (edited(4, verb_lemma="bee"), [f"{IRREGULAR}:4: unknown verb_lemma", "'be'?"]),
     "unknown tense": (edited(4, tense="pluperfect"), [f"{IRREGULAR}:4: unknown tense"]),
     "no blank": (edited(5, prompt="No blank."), [f"{IRREGULAR}:5: the prompt has no blank"]),
-    "two blanks": (edited(5, prompt="A __ __."), [f"{IRREGULAR}:5: the prompt has not exactly"]),
+    "two blanks": (edited(5, prompt="A __ __."), [f"{IRREGULAR}:5: the prompt does not have"]),
     "wrong form as target": (
         edited(1, target="beed / estuvieron"),
         [f"{IRREGULAR}:1: the target is the wrong form", "'were / estuvieron'"],
