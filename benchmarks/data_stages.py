@@ -16,13 +16,13 @@ from pathlib import Path
 
 from work import ROOT, TOKENIZER, settings
 
-from minituner.data.checks import check_splits
-from minituner.data.corpus import corpus_files, iter_files
-from minituner.data.filter import SPLITS, filter_rows, iter_pair_rows, pair_rows
-from minituner.data.split import SplitSettings, split_pairs
-from minituner.data.verbs import load_verbs
+from minituner.data.corpus import corpus_files
+from minituner.data.filter import filter_corpus
+from minituner.data.leakage import check_splits
+from minituner.data.pairs import SPLITS, iter_pairs, write_pairs, write_splits
+from minituner.data.split import SplitSettings, split_files
 from minituner.pipeline.stage import gc_disabled
-from minituner.storage.files import write_json, write_jsonl
+from minituner.storage.files import write_json
 
 
 def corpus(folder: Path, rows: int) -> None:
@@ -49,38 +49,34 @@ def corpus(folder: Path, rows: int) -> None:
 
 def filter_(folder: Path) -> None:
     data = settings()["data"]
-    verbs = load_verbs(ROOT / data["verbs"])
-    rows = iter_files(corpus_files(folder / "corpus"), verbs)
-    irregular, regular, _ = filter_rows(rows, verbs, data["irregular_verbs"], data["regular_verbs"])
-    write_jsonl(folder / "irregular.jsonl", pair_rows(irregular))
-    write_jsonl(folder / "regular.jsonl", pair_rows(regular))
+    names = data["irregular_verbs"], data["regular_verbs"]
+    filtered = filter_corpus(corpus_files(folder / "corpus"), ROOT / data["verbs"], *names)
+    write_pairs(folder / "irregular.jsonl", filtered.irregular)
+    write_pairs(folder / "regular.jsonl", filtered.regular)
 
 
 def split(folder: Path) -> None:
     data = settings()["data"]
     wanted = SplitSettings(**{key: data["split"][key] for key in asdict(SplitSettings())})
-    irregular, regular = (
-        list(iter_pair_rows(folder / f"{name}.jsonl")) for name in ("irregular", "regular")
-    )
-    splits = split_pairs(irregular, regular, wanted, data["seed"])
+    files = folder / "irregular.jsonl", folder / "regular.jsonl"
+    splits = split_files(*files, wanted, data["seed"])
     write_json(folder / "unseen_words.json", check_splits(splits, []))
-    for name, pairs in splits.items():
-        write_jsonl(folder / f"{name}.jsonl", pair_rows(pairs))
+    write_splits({name: str(folder / f"{name}.jsonl") for name in splits}, splits)
 
 
 def tokenize(folder: Path) -> None:
-    from minituner.data.likeness import Likeness, LikenessLimits
+    from minituner.data.matching import MatchLimits, MatchStatistics
     from minituner.data.tokenize import ContextLimit, tokenize_splits
     from minituner.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(TOKENIZER)
     context_length = settings()["base"]["model"]["context_length"]
     tokenize_splits(
-        {name: iter_pair_rows(folder / f"{name}.jsonl") for name in SPLITS},
+        {name: iter_pairs(folder / f"{name}.jsonl") for name in SPLITS},
         {name: folder / f"{name}.tokens.jsonl" for name in SPLITS},
         tokenizer,
         ContextLimit(context_length),
-        Likeness(LikenessLimits(1.0, float("inf"))),
+        MatchStatistics(MatchLimits(1.0, float("inf"))),
     )
 
 

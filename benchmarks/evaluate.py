@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import work
 
-from minituner.evaluate_seeds import EVALUATED, evaluate_setting
+from minituner.data.pairs import EVALUATED_SPLITS
+from minituner.evaluate_seeds import evaluate_setting
 from minituner.pipeline import paths
 from minituner.pipeline.stage import gc_disabled
 from minituner.seeding import seed_everything
@@ -23,7 +24,7 @@ def main() -> None:
         "tokenizer": work.TOKENIZER,
         "base_metrics": sweep / "base/metrics.json",
         "tuned": [run / f"seed-{seed}/adapter_final.pt" for seed in config["seeds"]],
-        **{name: work.TOKENIZED / f"{name}.jsonl" for name in EVALUATED},
+        **{name: work.TOKENIZED / f"{name}.jsonl" for name in EVALUATED_SPLITS},
     }
     metrics, items = evaluate_setting(inputs, config["seeds"], options.rank)
     write_json(options.out / "metrics.json", metrics)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from minituner.batches import Loader, completion_examples
-from minituner.data.tokenize import read_pairs
+from minituner.data.pairs import read_tokenized_pairs
 from minituner.loop import train_step
 from minituner.lora import wrap
 from minituner.lora_config import LoRAConfig
@@ -75,7 +75,7 @@ def main() -> None:
     train = LoRATrainConfig(**config["train"])
     model = wrap(load_base(work.BASE), LoRAConfig(r=options.rank, **lora), seed=0).train()
     optimizer = lora_optimizer(model, train)
-    pairs = completion_examples(read_pairs(work.TOKENIZED / "train.jsonl"))
+    pairs = completion_examples(read_tokenized_pairs(work.TOKENIZED / "train.jsonl"))
     batches = list(Loader(pairs, train.batch_size, work.pad_id(), generator(0, "batches")))
 
     def step_all() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import work
 
-from minituner.data.tokenize import read_pairs
+from minituner.data.pairs import read_tokenized_pairs
 from minituner.lora_config import LoRAConfig
 from minituner.pipeline.stage import gc_disabled
 from minituner.seeding import seed_everything
@@ -27,7 +27,7 @@ def main() -> None:
     trained = train_adapters(
         load_base(options.base),
         {
-            name: read_pairs(work.TOKENIZED / f"{name}.jsonl")
+            name: read_tokenized_pairs(work.TOKENIZED / f"{name}.jsonl")
             for name in ("train", "val", "control")
         },
         LoRAConfig(r=options.rank, **lora),

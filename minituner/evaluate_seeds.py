@@ -11,8 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from minituner.adapter_tensors import base_state_dict, named_lora_parameters
-from minituner.data.pairs import TokenizedPair
-from minituner.data.tokenize import read_pairs
+from minituner.data.pairs import EVALUATED_SPLITS, TokenizedPair, read_tokenized_pairs
 from minituner.evaluate import ScoringBatches, drift, evaluate_model
 from minituner.lora import lora_layers, unwrap
 from minituner.results import (
@@ -30,7 +29,6 @@ from minituner.storage.checkpoint import load_base
 from minituner.storage.tensors import weights_sha256
 from minituner.tokenizer import PAD, load_tokenizer, special_id
 
-EVALUATED = ("val", "test", "control", "probe")
 Pairs = Mapping[str, Sequence[TokenizedPair]]  # by split: val, test, control, probe
 
 
@@ -70,7 +68,7 @@ def evaluate_setting(
 
 def read_splits(inputs: Mapping[str, Any]) -> Pairs:
     """The pairs of every evaluated split, from its file."""
-    return {name: read_pairs(inputs[name]) for name in EVALUATED}
+    return {name: read_tokenized_pairs(inputs[name]) for name in EVALUATED_SPLITS}
 
 
 def evaluate_adapters(

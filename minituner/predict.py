@@ -11,8 +11,14 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from minituner.causal_lm import CausalLM
-from minituner.data.corpus import BLANK, UNDERSCORES, check_blank
-from minituner.data.prompts import SEPARATOR, english_of, prompt_text
+from minituner.data.prompts import (
+    BLANK,
+    SEPARATOR,
+    UNDERSCORES,
+    check_blank,
+    english_of,
+    prompt_text,
+)
 from minituner.data.spelling import single_spaced
 from minituner.data.verbs import PERSONS, Verb
 from minituner.errors import UserError

@@ -12,9 +12,9 @@ import torch
 from tokenizers import Tokenizer
 
 from minituner.batches import Batch, Loader, text_examples
-from minituner.data.corpus import Row, read_rows
-from minituner.data.prompts import base_text
-from minituner.data.verbs import load_verbs
+from minituner.data.corpus import read_rows
+from minituner.data.rows import Row, base_text
+from minituner.data.verbs import PAST_TENSES, load_verbs
 from minituner.errors import Mistakes, UserError
 from minituner.fast.minigpt import new_minigpt
 from minituner.loop import LogRow, mean_loss, train_loop, write_log
@@ -186,9 +186,7 @@ def check_lengths(rows: Sequence[Row], texts: Sequence[list[int]], context_lengt
 def describe_corpus(rows: Sequence[Row]) -> CorpusCounts:
     """Sizes of a base corpus, and the share of irregular past forms that are over-regularized."""
     past = [
-        row
-        for row in rows
-        if row.english_regularity == "irregular" and row.tense in ("past_simple", "past_participle")
+        row for row in rows if row.english_regularity == "irregular" and row.tense in PAST_TENSES
     ]
     wrong = sum(not row.is_correct for row in past)
     return {

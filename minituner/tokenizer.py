@@ -1,4 +1,4 @@
-"""Byte-level BPE through the ``tokenizers`` library: no text is unknown to it."""
+"""Byte-level BPE, through the ``tokenizers`` library: every text can be encoded."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from pathlib import Path
 from minituner.commands import in_config
 from minituner.errors import Mistakes, UserError
 from minituner.storage.files import write_text
+from minituner.storage.text import no_such_file
 
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one thread a job, as everywhere here
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one thread per job, as everywhere here
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 BOS, EOS, PAD, UNK = SPECIAL_TOKENS = ("<bos>", "<eos>", "<pad>", "<unk>")
-# What comes back changed from a tokenizer that normalizes text, adds or drops spaces, or has no
-# token for a character.
+# Texts that are decoded differently by a tokenizer that normalizes text, adds or drops spaces, or
+# lacks a token for some character.
 PROBES = (
     "He __ to school yesterday. => went / fue",
     " MAR\u00cdA's two  spaces,\ta tab\nand a line ",
@@ -29,7 +30,10 @@ EXPECTED = f"a tokenizer.json with the special tokens {' '.join(SPECIAL_TOKENS)}
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """Train byte-level BPE on ``texts``; the vocabulary starts with the specials and 256 bytes."""
+    """Train byte-level BPE on ``texts``.
+
+    The vocabulary begins with SPECIAL_TOKENS, in their order, and the 256 bytes.
+    """
     tokenizer = Tokenizer(models.BPE(unk_token=UNK))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -40,47 +44,47 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return _plain_text(tokenizer)
+    return _special_tokens_as_text(tokenizer)
 
 
-def _plain_text(tokenizer: Tokenizer) -> Tokenizer:
-    """Make it read "<eos>" in a sentence as six characters, not as the special token."""
+def _special_tokens_as_text(tokenizer: Tokenizer) -> Tokenizer:
+    """Let it encode "<eos>" in a sentence as five characters, not as the special token."""
     tokenizer.encode_special_tokens = True
     return tokenizer
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> None:
-    """Write ``tokenizer.json``, whole or not at all."""
+    """Write ``tokenizer.json``, completely or not at all."""
     write_text(path, tokenizer.to_str(pretty=True) + "\n")
 
 
 def load_tokenizer(path: str | Path, vocab_size: int | None = None) -> Tokenizer:
     """Read a ``tokenizer.json``. Truncation, padding and dropout, which transformers may have saved
-    with it, are turned off: they are settings of another use.
+    with it, are turned off, since they belong to another use.
 
     Args:
-        vocab_size: The base's; a tokenizer of another size is refused.
+        vocab_size: That of the base; a tokenizer of another size is refused.
 
     Raises:
-        UserError: There is no such file, it is not a tokenizer, has another vocabulary than the
-            base, numbers its tokens wrongly, or does not keep text as it is.
+        UserError: There is no such file, it is not a tokenizer, its vocabulary is not the base's,
+            its ids have gaps, or it changes text.
     """
     path = Path(path)
     if not path.is_file():
-        raise _refusal(path, "there is no such file", found="nothing", expected=EXPECTED)
-    with _failures_told(path):
+        raise no_such_file(path, expected=EXPECTED, fix=_fix())
+    with _failures_as_user_errors(path):
         tokenizer = Tokenizer.from_file(str(path))
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        if hasattr(tokenizer.model, "dropout"):  # it would cut a text differently each time
+        if hasattr(tokenizer.model, "dropout"):  # it would split a text differently each time
             tokenizer.model.dropout = None
-        _plain_text(tokenizer)
+        _special_tokens_as_text(tokenizer)
         _check(tokenizer, path, vocab_size)
     return tokenizer
 
 
 def _check(tokenizer: Tokenizer, path: Path, vocab_size: int | None) -> None:
-    """It has the special tokens, keeps text, and is of the base's size."""
+    """Check its special tokens, ids and vocabulary size, and that it does not change text."""
     missing = [token for token in SPECIAL_TOKENS if tokenizer.token_to_id(token) is None]
     if missing:
         raise _refusal(
@@ -97,18 +101,18 @@ def _check(tokenizer: Tokenizer, path: Path, vocab_size: int | None) -> None:
         mistakes.add(
             _refusal(
                 path,
-                "has another vocabulary than the base",
+                "has a different vocabulary size than the base",
                 found=f"a vocabulary of {tokenizer.get_vocab_size()}",
-                expected=f"a vocabulary of {vocab_size}, as the base has",
+                expected=f"a vocabulary of {vocab_size}, like the base's",
             )
         )
     mistakes.raise_if_any()
 
 
 @contextmanager
-def _failures_told(path: Path) -> Iterator[None]:
-    """Refuse a file that the library fails on: with a bare Exception, or with a panic, which is no
-    Exception and of which it also prints a trace."""
+def _failures_as_user_errors(path: Path) -> Iterator[None]:
+    """Turn failures of the library into a refusal of the file. It raises bare Exceptions, or a
+    panic, which is not an Exception and also prints a trace."""
     try:
         with _silenced():
             yield
@@ -117,13 +121,13 @@ def _failures_told(path: Path) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        found = f"what the library fails on: {error}"
+        found = f"a file that the library fails on: {error}"
         raise _refusal(path, "is not a tokenizer", found=found, expected=EXPECTED) from error
 
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """What the library writes to standard error goes nowhere."""
+    """Discard what the library writes to standard error."""
     try:
         kept = os.dup(2)
     except OSError:  # closed already
@@ -139,7 +143,7 @@ def _silenced() -> Iterator[None]:
 
 
 def _check_ids(tokenizer: Tokenizer, path: Path) -> None:
-    """The tokens have the ids from 0 on, each its own: they are rows of the base's embedding."""
+    """Check that the ids are 0, 1, 2, ..., each used once: they index the base's embedding."""
     tokens: dict[int, str] = {}
     for token, token_id in tokenizer.get_vocab().items():
         if tokens.setdefault(token_id, token) != token:
@@ -150,26 +154,26 @@ def _check_ids(tokenizer: Tokenizer, path: Path) -> None:
             return
         absent = next(i for i in range(len(tokens)) if i not in tokens)
         found = f"an id {max(tokens)} among {len(tokens)} tokens, and none with the id {absent}"
-    expected = "the ids from 0 on, one for each token"
+    expected = "the ids 0, 1, 2, ..., one per token"
     raise _refusal(path, "numbers its tokens with gaps or twice", found=found, expected=expected)
 
 
 def _check_specials(tokenizer: Tokenizer, path: Path) -> None:
-    """The special tokens are no text, and no text is one of them."""
+    """Check that special tokens decode to no text, and that no text encodes to one of them."""
     ids = [special_id(tokenizer, token) for token in SPECIAL_TOKENS]
     text = "".join(SPECIAL_TOKENS)
     as_text, as_tokens = tokenizer.decode(ids), encode(tokenizer, text)
     if as_text or set(ids) & set(as_tokens):
         raise _refusal(
             path,
-            "does not tell its special tokens from text",
-            found=f"decoded they are {as_text!r}; the text {text!r} has the ids {as_tokens}",
+            "confuses its special tokens with text",
+            found=f"they decode to {as_text!r}; the text {text!r} has the ids {as_tokens}",
             expected='"special": true for each of them under "added_tokens"',
         )
 
 
 def _check_probes(tokenizer: Tokenizer, path: Path) -> None:
-    """Text comes back as it was."""
+    """Check that texts are unchanged by encoding and decoding."""
     for text in PROBES:
         check_kept(tokenizer, text, encode(tokenizer, text), path, str(path))
 
@@ -177,13 +181,16 @@ def _check_probes(tokenizer: Tokenizer, path: Path) -> None:
 def check_kept(
     tokenizer: Tokenizer, text: str, ids: list[int], where: str | Path, name: str
 ) -> None:
-    """Refuse a tokenizer from whose tokens a text does not come back: the model would read, and a
-    reader of its answers see, another text.
+    """Check that decoding the tokens of a text gives the text. Otherwise the model would read
+    another text, and so would a reader of its answers.
 
     Args:
         ids: The tokens of ``text``.
-        where: Where the text stands.
-        name: What to call the tokenizer.
+        where: The location of the text, for messages.
+        name: The tokenizer's name in messages.
+
+    Raises:
+        UserError: It does not.
     """
     decoded = tokenizer.decode(ids)
     if decoded != text:
@@ -197,12 +204,19 @@ def check_kept(
 
 
 def _refusal(path: Path, what: str, *, found: str, expected: str) -> UserError:
-    fix = f"name the tokenizer.json that belongs to the base: {in_config('base.tokenizer')}"
-    return UserError(path, what, found=found, expected=expected, fix=fix)
+    return UserError(path, what, found=found, expected=expected, fix=_fix())
+
+
+def _fix() -> str:
+    return f"name the tokenizer.json that belongs to the base: {in_config('base.tokenizer')}"
 
 
 def special_id(tokenizer: Tokenizer, token: str) -> int:
-    """The id of one of SPECIAL_TOKENS, all of which :func:`load_tokenizer` has found there."""
+    """The id of one of SPECIAL_TOKENS.
+
+    Raises:
+        ValueError: The tokenizer lacks it, which :func:`load_tokenizer` would have refused.
+    """
     token_id = tokenizer.token_to_id(token)
     if token_id is None:
         raise ValueError(f"the tokenizer has no {token}")
@@ -210,6 +224,6 @@ def special_id(tokenizer: Tokenizer, token: str) -> int:
 
 
 def encode(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Token ids of ``text`` alone, without specials."""
+    """The token ids of ``text``, without special tokens around it."""
     ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
     return ids

@@ -19,8 +19,7 @@ from minituner.batches import (
 )
 from minituner.causal_lm import CausalLM
 from minituner.commands import in_config
-from minituner.data.pairs import TokenizedPair
-from minituner.data.tokenize import read_pairs
+from minituner.data.pairs import TokenizedPair, read_tokenized_pairs
 from minituner.errors import UserError, number_of
 from minituner.lora import lora_layers, reset_adapters, wrap
 from minituner.lora_config import LoRAConfig
@@ -203,7 +202,7 @@ def train_setting(
     """
     model = load_base(inputs["base"], inputs["tokenizer"])
     pad_id = special_id(load_tokenizer(inputs["tokenizer"], model.vocab_size), PAD)
-    pairs = {name: read_pairs(inputs[name]) for name in ("train", "val", "control")}
+    pairs = {name: read_tokenized_pairs(inputs[name]) for name in ("train", "val", "control")}
     train_config, seeds = LoRATrainConfig(**config["train"]), config["seeds"]
     out_dir = Path(summary_path).parent
     summary: TrainingSummary

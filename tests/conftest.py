@@ -13,8 +13,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from minituner.causal_lm import CausalLM
-from minituner.data.filter import Pair
-from minituner.data.pairs import TokenizedPair
+from minituner.data.pairs import Pair, TokenizedPair
 from minituner.data.tokenize import tokenize_pair
 from minituner.fast.minigpt import new_minigpt
 from minituner.lora import lora_layers, wrap_minigpt_with_lora

@@ -18,9 +18,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from minituner import evaluate
-from minituner.data.filter import Pair
-from minituner.data.pairs import TokenizedPair
-from minituner.data.tokenize import read_pairs, tokenize_pair, tokenized_rows
+from minituner.data.pairs import Pair, TokenizedPair, pair_rows, read_tokenized_pairs
+from minituner.data.tokenize import tokenize_pair
 from minituner.errors import UserError
 from minituner.evaluate import (
     Judgment,
@@ -165,9 +164,9 @@ def test_prompt_and_answer_concatenate_to_the_whole_texts_tokens(
 
 
 def test_tokenized_pairs_survive_their_file(pairs: list[TokenizedPair], tmp_path: Path) -> None:
-    lines = [json.dumps(row) for row in tokenized_rows(pairs)]
+    lines = [json.dumps(row) for row in pair_rows(pairs)]
     (tmp_path / "test.jsonl").write_text("\n".join(lines) + "\n")
-    assert read_pairs(tmp_path / "test.jsonl") == pairs
+    assert read_tokenized_pairs(tmp_path / "test.jsonl") == pairs
 
 
 def judge_pairs(model: MiniGPT, pairs: Sequence[TokenizedPair]) -> list[Judgment]:

@@ -27,10 +27,9 @@ from minituner.adapter_tensors import (
     lora_parameters,
     lora_state_dict,
 )
-from minituner.data.corpus import COLUMNS, Row
-from minituner.data.filter import Pair, pair_of_row
-from minituner.data.pairs import TokenizedPair
-from minituner.data.prompts import base_text
+from minituner.data.filter import pair_of_row
+from minituner.data.pairs import Pair, TokenizedPair
+from minituner.data.rows import COLUMNS, Row, base_text
 from minituner.data.tokenize import tokenize_pair
 from minituner.data.verbs import load_verbs
 from minituner.errors import UserError

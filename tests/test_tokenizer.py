@@ -13,7 +13,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from minituner.data.filter import Pair
+from minituner.data.pairs import Pair
 from minituner.data.tokenize import tokenize_pair
 from minituner.errors import UserError
 from minituner.model import MiniGPT
@@ -78,7 +78,7 @@ def adding_specials(content: dict[str, Any]) -> None:
     "change",
     [truncating, padding, adding_specials, lambda content: content["model"].update(dropout=0.5)],
 )
-def test_settings_of_another_use_are_turned_off(
+def test_load_tokenizer_turns_off_truncation_padding_and_dropout(
     tokenizer: Tokenizer, changed: Callable[[Change], Path], change: Change
 ) -> None:
     loaded = load_tokenizer(changed(change))
@@ -133,10 +133,13 @@ def own_token(content: dict[str, Any], text: str, **flags: bool) -> None:
         (without_bytes, "changes text"),
         (share_an_id, "'<bos>' and '<eos>' share the id 0"),
         (leave_a_gap, "and none with the id "),
-        (lambda c: c["added_tokens"][1].update(special=False), "its special tokens from text"),
+        (
+            lambda c: c["added_tokens"][1].update(special=False),
+            "confuses its special tokens with text",
+        ),
     ],
 )
-def test_a_tokenizer_that_does_not_keep_text_is_refused_by_what_it_does(
+def test_load_tokenizer_refuses_one_that_changes_text(
     changed: Callable[[Change], Path], change: Change, words: str
 ) -> None:
     path = changed(change)
@@ -147,7 +150,7 @@ def test_a_tokenizer_that_does_not_keep_text_is_refused_by_what_it_does(
     assert words in message.replace("'<eos>' and '<bos>'", "'<bos>' and '<eos>'")
 
 
-def test_all_that_is_wrong_with_a_tokenizer_is_told_at_once(
+def test_load_tokenizer_reports_all_mistakes(
     changed: Callable[[Change], Path],
 ) -> None:
     def change(content: dict[str, Any]) -> None:
@@ -179,10 +182,10 @@ def without_unknown(kind: str) -> Change:
         without_unknown("WordLevel"),
     ],
 )
-def test_a_tokenizer_that_the_library_fails_on_is_refused_without_a_trace(
+def test_load_tokenizer_refuses_what_the_library_fails_on(
     changed: Callable[[Change], Path], change: Change, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The first makes it panic, which is no Exception, and print a page of its own."""
+    """The first makes it panic, which is not an Exception, and print a page of its own."""
     path = changed(change)
     with pytest.raises(UserError, match="is not a tokenizer"):
         load_tokenizer(path)
@@ -190,7 +193,7 @@ def test_a_tokenizer_that_the_library_fails_on_is_refused_without_a_trace(
     assert capfd.readouterr().err == "still open"
 
 
-def test_who_stops_the_program_while_a_tokenizer_is_read_stops_it(
+def test_load_tokenizer_can_be_interrupted(
     changed: Callable[[Change], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:
@@ -202,7 +205,7 @@ def test_who_stops_the_program_while_a_tokenizer_is_read_stops_it(
         load_tokenizer(path)
 
 
-def test_a_tokenizer_that_was_saved_once_more_is_not_called_another_bases(
+def test_load_base_with_a_tokenizer_that_was_saved_again(
     base: MiniGPT, changed: Callable[[Change], Path], tmp_path: Path
 ) -> None:
     path = changed(dict.copy)
@@ -216,19 +219,19 @@ def test_a_tokenizer_that_was_saved_once_more_is_not_called_another_bases(
     load_base(tmp_path / "base.pt", path)
 
 
-RUNS_OVER = "a token runs over the end of the prompt or of the verb form"
+EXTENDS_OVER = "a token extends over the end of the prompt or of the verb form"
 
 
 @pytest.mark.parametrize(
     ("own", "place", "words"),
     [
-        ({"text": " => went"}, "t.jsonl:1", [RUNS_OVER, "' => went'"]),
-        ({"text": " went /"}, "t.jsonl:1", [RUNS_OVER, "' went /'"]),
-        ({"text": "ed /"}, "t.jsonl:1", [RUNS_OVER, "'ed /'"]),  # goed, the wrong form
+        ({"text": " => went"}, "t.jsonl:1", [EXTENDS_OVER, "' => went'"]),
+        ({"text": " went /"}, "t.jsonl:1", [EXTENDS_OVER, "' went /'"]),
+        ({"text": "ed /"}, "t.jsonl:1", [EXTENDS_OVER, "'ed /'"]),  # goed, the wrong form
         ({"text": "soup", "lstrip": True}, "t.jsonl:4", ["changes text", "We __ thesoup last"]),
     ],
 )
-def test_a_token_of_ones_own_that_spoils_a_sentence_is_refused_at_the_sentence(
+def test_tokenize_pair_refuses_tokens_that_spoil_a_sentence(
     changed: Callable[[Change], Path],
     raw_pairs: list[Pair],
     own: dict[str, Any],
@@ -246,7 +249,7 @@ def test_a_token_of_ones_own_that_spoils_a_sentence_is_refused_at_the_sentence(
         assert word in message
 
 
-def test_a_sentence_with_a_character_that_has_no_token_is_refused(
+def test_tokenize_pair_refuses_a_character_without_a_token(
     changed: Callable[[Change], Path], raw_pairs: list[Pair]
 ) -> None:
     """A byte of Cyrillic, which no probe has."""
@@ -266,13 +269,13 @@ def test_a_sentence_with_a_character_that_has_no_token_is_refused(
         tokenize_pair(pair, loaded)
 
 
-def test_a_special_token_that_is_not_there_has_no_id(tokenizer: Tokenizer) -> None:
+def test_special_id(tokenizer: Tokenizer) -> None:
     assert special_id(tokenizer, "<eos>") == 1
     with pytest.raises(ValueError, match="no <sep>"):
         special_id(tokenizer, "<sep>")
 
 
-def test_a_base_whose_tokenizer_is_not_there_says_so(base: MiniGPT, tmp_path: Path) -> None:
+def test_load_base_without_its_tokenizer(base: MiniGPT, tmp_path: Path) -> None:
     save_base(tmp_path / "base.pt", base)
     with pytest.raises(UserError, match=r"none\.json: cannot be read"):
         load_base(tmp_path / "base.pt", tmp_path / "none.json")

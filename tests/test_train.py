@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from minituner.adapter_tensors import base_state_dict, lora_parameters
 from minituner.batches import IGNORE_INDEX, Batch, Example, Loader, pad, text_examples
-from minituner.data.corpus import COLUMNS, Row
 from minituner.data.pairs import TokenizedPair
+from minituner.data.rows import COLUMNS, Row
 from minituner.errors import UserError
 from minituner.loop import LogRow, mean_loss, perplexity, token_losses, train_loop, write_log
 from minituner.lora import wrap_minigpt_with_lora

@@ -1,17 +1,11 @@
-from minituner.data.corpus import iter_files
-from minituner.data.filter import filter_rows, pair_rows
-from minituner.data.verbs import load_verbs
+from minituner.data.filter import filter_corpus
+from minituner.data.pairs import write_pairs
 from minituner.pipeline.stage import run_stage
-from minituner.storage.files import write_json, write_jsonl
+from minituner.storage.files import write_json
 
 with run_stage(snakemake) as job:
-    verbs = load_verbs(job.input.verbs)
-    irregular, regular, summary = filter_rows(
-        iter_files(job.input.corpus, verbs),
-        verbs,
-        job.params.config["data"]["irregular_verbs"],
-        job.params.config["data"]["regular_verbs"],
-    )
-    write_jsonl(job.output.irregular, pair_rows(irregular))
-    write_jsonl(job.output.regular, pair_rows(regular))
-    write_json(job.output.summary, summary)
+    data = job.params.config["data"]
+    filtered = filter_corpus(job.input.corpus, job.input.verbs, **data)
+    write_pairs(job.output.irregular, filtered.irregular)
+    write_pairs(job.output.regular, filtered.regular)
+    write_json(job.output.summary, filtered.summary)

@@ -1,17 +1,12 @@
-from minituner.data.checks import check_splits
-from minituner.data.corpus import iter_files
-from minituner.data.filter import iter_pair_rows, pair_rows
-from minituner.data.split import SplitSettings, split_pairs
-from minituner.data.verbs import load_verbs
+from minituner.data.leakage import check_leakage
+from minituner.data.pairs import write_splits
+from minituner.data.split import SplitSettings, split_files
 from minituner.pipeline.stage import run_stage
-from minituner.storage.files import write_json, write_jsonl
+from minituner.storage.files import write_json
 
 with run_stage(snakemake) as job:
     settings = SplitSettings(**job.params.config["data"]["split"])
-    pairs = {name: list(iter_pair_rows(job.input[name])) for name in ("irregular", "regular")}
-    splits = split_pairs(pairs["irregular"], pairs["regular"], settings, job.params.seed)
-    base_rows = iter_files(job.input.base_corpus, load_verbs(job.input.verbs))
-    unseen = check_splits(splits, base_rows)
-    for name, pairs in splits.items():
-        write_jsonl(job.output[name], pair_rows(pairs))
+    splits = split_files(job.input.irregular, job.input.regular, settings, job.params.seed)
+    unseen = check_leakage(splits, job.input.base_corpus, job.input.verbs)
     write_json(job.output.unseen_words, unseen)
+    write_splits(job.output, splits)

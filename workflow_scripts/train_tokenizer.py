@@ -1,5 +1,5 @@
 from minituner.data.corpus import read_rows
-from minituner.data.prompts import base_text
+from minituner.data.rows import base_text
 from minituner.data.verbs import load_verbs
 from minituner.pipeline.stage import run_stage
 from minituner.tokenizer import save_tokenizer, train_tokenizer

@@ -45,7 +45,7 @@ def run(options: Options) -> int:
     """Convert the table; returns 1 if none of its sentences can be used."""
     path = _new_corpus(options.corpus)
 
-    from minituner.convert.rows import convert, report
+    from minituner.convert.conversion import convert, report
     from minituner.convert.table import read_table
     from minituner.data.verbs import load_verbs
     from minituner.storage.files import write_jsonl

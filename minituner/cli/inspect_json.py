@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from minituner.cli.explanation import Explanation
-from minituner.data.corpus import COLUMNS
+from minituner.data.rows import COLUMNS
 from minituner.errors import UserError, first_of, number_of, shortened
 from minituner.pipeline.manifest import SCHEMA_VERSION
 from minituner.storage.files import iter_jsonl, read_json

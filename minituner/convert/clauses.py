@@ -1,4 +1,4 @@
-"""A sentence's clauses and their words, each with its place in the sentence."""
+"""The clauses of a sentence and their words, each with its position in the sentence."""
 
 from __future__ import annotations
 
@@ -16,24 +16,21 @@ _WORD = re.compile(rf"{_APOSTROPHE}?{_LETTER}+(?:(?:{_APOSTROPHE}|[-\u2010\u2011
 _CONTRACTION = re.compile(
     rf"(.*?)(n{_APOSTROPHE}t|{_APOSTROPHE}(?:ve|s|d|ll|re|m))", re.IGNORECASE | re.DOTALL
 )
-# A time (9:30) and an abbreviation end no clause: after "." comes a capital letter, as after "...".
+# Neither a time (9:30) nor an abbreviation ends a clause: a "." does before a capital letter only,
+# and so does "...".
 _ENDS_CLAUSE = re.compile(r"[!?]|[;:]\W*\s|[.\u2026]\W*\s")
 _TITLES = frozenset(["mr", "mrs", "ms", "dr", "st", "prof"])
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word, or one half of a contraction: "hasn't" is "has" and "n't".
+    """A word, or one half of a contraction: "hasn't" is "has" and "n't"."""
 
-    ``text`` is as ``minituner.data.spelling.comparable`` makes it. ``marked`` says that something
-    other than spaces stands between it and the word before it, or that it is its clause's first.
-    """
-
-    text: str
+    text: str  # in the spelling of minituner.data.spelling.comparable
     written: str
-    start: int
+    start: int  # in the sentence
     end: int
-    marked: bool
+    marked: bool  # first in its clause, or not separated from the word before by spaces alone
 
     @property
     def capital(self) -> bool:
@@ -42,31 +39,31 @@ class Word:
 
     @property
     def looks_plural(self) -> bool:
-        """Whether it ends as a plural noun does, or a verb after *she*."""
+        """Whether it ends like a plural noun (or a verb after *she*)."""
         return self.text.endswith("s") and not self.text.endswith(("ss", "us", "is", "'s"))
 
 
 @dataclass(frozen=True)
 class Clause:
-    """What stands between two of ``. ! ? ; :``."""
+    """The words between two of ``. ! ? ; :``."""
 
-    sentence: str  # the whole, in which the words have their places
+    sentence: str  # the whole sentence, to which the words' positions refer
     words: tuple[Word, ...]
     question: bool
 
     def text(self, at: int | None) -> str:
-        """The word at a place; nothing for None."""
+        """The text of the word at an index; empty for None."""
         return "" if at is None else self.words[at].text
 
     def quotes(self, at: int) -> bool:
-        """Whether something other than spaces, a comma or a dash stands right before a word."""
+        """Whether a mark other than a comma or a dash is right before a word."""
         if at == 0 or not self.words[at].marked:
             return False
         between = self.sentence[self.words[at - 1].end : self.words[at].start]
         return between.strip() not in (",", "-", "\u2013", "\u2014")
 
     def before(self, at: int | None) -> int | None:
-        """The place of the nearest word before that is no adverb; None if a mark is between."""
+        """The index of the nearest word before that is not an adverb; None if a mark is between."""
         while at is not None and at > 0 and not self.words[at].marked:
             at -= 1
             if self.words[at].text not in ADVERBS:
@@ -74,7 +71,7 @@ class Clause:
         return None
 
     def after(self, at: int) -> int | None:
-        """The place of the nearest word after that is no adverb; None if a mark is between."""
+        """The index of the nearest word after that is not an adverb; None if a mark is between."""
         while at + 1 < len(self.words) and not self.words[at + 1].marked:
             at += 1
             if self.words[at].text not in ADVERBS:
@@ -83,7 +80,7 @@ class Clause:
 
 
 def clauses_of(sentence: str) -> list[Clause]:
-    """The clauses of a sentence, with the positions of their words in it."""
+    """The clauses of a sentence, in order."""
     clauses: list[Clause] = []
     words: list[Word] = []
     end = 0
@@ -100,6 +97,7 @@ def clauses_of(sentence: str) -> list[Clause]:
 
 
 def _ends_clause(last: Word, between: str, following: str) -> bool:
+    """Whether the text between two words ends a clause."""
     if not _ENDS_CLAUSE.search(between):
         return False
     if re.search("[!?;:]", between):
@@ -108,8 +106,8 @@ def _ends_clause(last: Word, between: str, following: str) -> bool:
 
 
 def _parts(written: str, start: int, marked: bool) -> list[Word]:
-    """A word with its contractions split off; those are never marked."""
-    # A quotation mark before a word is no part of it, unless a contraction stands alone: "I 've".
+    """A word with its contractions split off; the latter are never marked."""
+    # A quotation mark before a word is not part of it, but a contraction may be by itself: "I 've".
     if written[0] in APOSTROPHES and not _CONTRACTION.fullmatch(written):
         written, start, marked = written[1:], start + 1, True
     cuts = [0, len(written)]

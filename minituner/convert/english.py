@@ -1,6 +1,6 @@
-"""The English that settles a tense: the known verbs' forms, and lists of function words.
+"""The English that decides a tense: the known verbs' forms, and lists of function words.
 
-All are as ``minituner.storage.text.comparable`` makes them: small letters, plain apostrophes.
+All are in the spelling of ``minituner.data.spelling.comparable``: lower case, plain apostrophes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Vocabulary:
 
     @cached_property
     def other_words(self) -> dict[str, str]:
-        """Forms that are other words too, and what those mean."""
+        """Forms that are also other words, and the meanings of those."""
         return {
             comparable(form): meaning
             for verb in self._verbs
@@ -68,7 +68,7 @@ class Vocabulary:
 
     @cached_property
     def forms(self) -> frozenset[str]:
-        """All of these."""
+        """All forms of the known verbs."""
         return self.past | self.participles | self.bases
 
 
@@ -76,13 +76,13 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# What makes a perfect, and the two contractions that only may: 's is "is" or a possessive too.
+# Forms of have. 's and 'd are not among them: they may be "is", "would" or a possessive too.
 HAVE = _set("have has had having 've")
 BE = _set("am is are was were be been being 'm 're")
 DO = _set("do does did")
 MODALS = _set("will would shall should can could may might must 'll wo ca sha") | DO
 
-# The closed list of what may stand between a verb and its subject or its auxiliary.
+# The closed list of words that may come between a verb and its subject or auxiliary.
 ADVERBS = _set(
     "not n't never ever already always just also often sometimes usually normally generally seldom "
     "rarely hardly scarcely barely really actually probably possibly certainly definitely clearly "
@@ -101,7 +101,7 @@ SUPERLATIVES = _set("most least best worst")  # "the film liked the most"
 NUMBERS = _set("one two three four five six seven eight nine ten")
 QUANTIFIERS = _set("some any no all both each many much more few several enough lots another")
 DETERMINERS = ARTICLES | DEMONSTRATIVES | QUANTIFIERS | NUMBERS
-# Without "by", which may name the doer: "watched by millions".
+# Without "by", which may name the agent: "watched by millions".
 PREPOSITIONS = _set(
     "about above across after against along among around at before behind below beneath beside "
     "between beyond down during for from in inside into near of off on onto out outside over past "
@@ -115,8 +115,8 @@ TIMES = _set(
     "first later how long often times earlier afterwards "
     "upstairs downstairs indoors outdoors overseas minute minutes hour hours moment moments time"
 )
-# What a clause with a finite verb begins with.
-FINITE_AFTER = _set("after before until since")  # prepositions with which a clause begins, too
+# The words that begin a clause with a finite verb.
+FINITE_AFTER = _set("after before until since")  # prepositions that also begin a clause
 OPENERS = _set("because when while although though if until where why how what who whom whose that")
 RELATIVES = _set("that which who whom whose as than")
 LINKING = _set(
@@ -124,22 +124,22 @@ LINKING = _set(
     "become becomes became remain remains appear appears sound sounds go goes went lie lies lay "
     "stand stands stood leave make makes have has had let lets let's need want like"
 )
-# Contractions without their apostrophe, which would pass for names: "Ive worked here".
+# Contractions without their apostrophe, which would look like names: "Ive worked here".
 CARELESS = _set(
     "ive youve weve theyve hes shes thats whos whats whys hows hed youd theyd hasnt havent hadnt "
     "isnt wasnt werent arent didnt dont doesnt im youre theyre whyre"
 )
-# Participles that never stand before their noun, as "broken" does in "broken windows".
+# Participles that never precede a noun, unlike "broken" in "broken windows".
 NO_ADJECTIVES = _set("been had gone come done")
-HELPERS = _set("had did used")  # past forms that may only help another verb
+AUXILIARIES = _set("had did used")  # past forms that may be only an auxiliary
 CONJUNCTIONS = _set("and or but nor")
-# What may follow a verb but never an adjective that stands before its noun ("a finished book").
+# Words that may follow a verb, but not an adjective before its noun ("a finished book").
 FOLLOWERS = DETERMINERS | PREPOSITIONS | OBJECTS | TIMES | ADVERBS | OPENERS
 FUNCTION_WORDS = (
     FOLLOWERS | HAVE | BE | MODALS | SUBJECTS | EITHER | RELATIVES | CARELESS | CONJUNCTIONS
     | _set("by 's 'd")
 ) - TIMES  # fmt: skip
-# The participles that do not end in -ed; a closed class.
+# The participles that do not end in -ed, a closed class.
 IRREGULAR_PARTICIPLES = _set(
     "arisen awoken beaten become been begun bent bet bitten bled blown bound bought bred broken "
     "brought built burnt burst caught chosen clung come cost crept cut dealt done drawn dreamt "
@@ -161,8 +161,8 @@ _PARTICIPLE = re.compile(
 )
 FINITE = (HAVE | BE | MODALS | CARELESS | _set("ai ain aint")) - _set("having be been being")
 PRONOUNS = SUBJECTS | EITHER | DEMONSTRATIVES | INDEFINITES
-JOINERS = CONJUNCTIONS | OPENERS | RELATIVES | SUBJECTS  # after them comes another clause
-# After these, a had may help another verb, which stands later or is left out: "as he had before".
+JOINERS = CONJUNCTIONS | OPENERS | RELATIVES | SUBJECTS  # these begin another clause
+# Before these, "had" may be an auxiliary of a later or omitted verb: "as he had before".
 AFTER_HAD = (
     (PREPOSITIONS - {"to"}) | TIMES | ADVERBS | CONJUNCTIONS | OPENERS | RELATIVES | FINITE
     | _set("all both each much myself yourself himself herself itself ourselves themselves "
@@ -172,7 +172,7 @@ IN_TIMES = TIMES | PREPOSITIONS | NUMBERS | ADVERBS | CONJUNCTIONS | _set("the b
 
 
 def may_be_participle(text: str) -> bool:
-    """Whether a word can be some verb's past participle, as far as its form tells."""
+    """Whether a word can be the past participle of some verb, going by its form alone."""
     if text in FUNCTION_WORDS | TIMES | NUMBERS:
         return text in HAVE | BE
     return text in IRREGULAR_PARTICIPLES or _PARTICIPLE.fullmatch(text) is not None

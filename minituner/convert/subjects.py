@@ -1,4 +1,4 @@
-"""Subjects: whether what stands right before a verb form is one, and nothing else."""
+"""Subjects: whether the words right before a verb form are its subject and nothing else."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from minituner.convert.english import Vocabulary
 
 
 def has_subject(clause: Clause, at: int, vocabulary: Vocabulary) -> bool:
-    """Whether a subject stands right before the word at ``at``: a pronoun, or a name or short noun
-    phrase with which the clause begins."""
+    """Whether a subject is right before the word at index ``at``: a pronoun, or a name or short
+    noun phrase that begins the clause."""
     end = clause.before(at)
     if end is None:
         return False
@@ -24,12 +24,12 @@ def has_subject(clause: Clause, at: int, vocabulary: Vocabulary) -> bool:
     start = _phrase_start(clause, end, vocabulary)
     if start is None or not opens_clause(clause, start):
         return False
-    return clause.text(end) in ("you", "it") or _verb_goes_on(clause, at)
+    return clause.text(end) in ("you", "it") or _can_follow_verb(clause, at)
 
 
 def person_of(clause: Clause, at: int, vocabulary: Vocabulary) -> str | None:
-    """The person of the subject of the verb at ``at``, from what stands before the verb and what
-    helps it; None if nothing does."""
+    """The person of the subject of the verb at index ``at``, from the words before it and its
+    auxiliaries; None if there are none."""
     end: int | None = clause.before(at)
     while clause.text(end) in english.FINITE | english.BE | {"'s", "'d"}:
         end = clause.before(end)
@@ -44,7 +44,7 @@ def person_of(clause: Clause, at: int, vocabulary: Vocabulary) -> str | None:
     return english.PERSON_OF.get(clause.text(end), "3pl" if plural else "3sg")
 
 
-def owns(clause: Clause, have: int | None, vocabulary: Vocabulary) -> bool:
+def ends_relative_clause(clause: Clause, have: int | None, vocabulary: Vocabulary) -> bool:
     """Whether a form of have may end a relative clause: "Everything I have started with a dream",
     "The friends Tom had worked hard"."""
     end = clause.before(have)
@@ -56,7 +56,7 @@ def owns(clause: Clause, have: int | None, vocabulary: Vocabulary) -> bool:
 
 
 def begins(clause: Clause, start: int) -> bool:
-    """Whether nothing stands before ``start`` but words that begin a clause, and times."""
+    """Whether there is nothing before ``start`` except words that begin a clause, and times."""
     before = (word.text for word in clause.words[:start])
     return all(text in english.OPENERS | english.IN_TIMES or text.isdigit() for text in before)
 
@@ -70,7 +70,8 @@ def opens_clause(clause: Clause, start: int) -> bool:
 
 
 def _phrase_start(clause: Clause, end: int, vocabulary: Vocabulary) -> int | None:
-    """Where the subject that ends at ``end`` begins: "Maria and my brother"; None if it is none."""
+    """Where the subject that ends at ``end`` begins ("Maria and my brother"); None if it is not a
+    subject."""
     start = _simple_phrase_start(clause, end, vocabulary)
     while start is not None and start > 1 and clause.text(start - 1) in ("and", "or"):
         if clause.words[start].marked or clause.words[start - 1].marked:
@@ -103,7 +104,7 @@ def _simple_phrase_start(clause: Clause, end: int, vocabulary: Vocabulary) -> in
 
 
 def _adjective_and_noun(adjective: Word, noun: Word, vocabulary: Vocabulary) -> bool:
-    """Whether two words after "the" can be such, and not a noun and its verb ("shop stays")."""
+    """Whether two words after "the" can be these, and not a noun and its verb ("shop stays")."""
     verbs = english.LINKING | english.IRREGULAR_PARTICIPLES | vocabulary.forms
     return (
         adjective.text not in english.FUNCTION_WORDS | english.LINKING
@@ -115,25 +116,26 @@ def _adjective_and_noun(adjective: Word, noun: Word, vocabulary: Vocabulary) -> 
 
 
 def _may_be_name(word: Word, vocabulary: Vocabulary) -> bool:
+    """Whether a word is capitalized and nothing else that is known."""
     others = english.FUNCTION_WORDS | english.LINKING | vocabulary.forms
     return word.capital and word.text not in others
 
 
-def _verb_goes_on(clause: Clause, at: int) -> bool:
-    """Whether what follows the word at ``at`` can follow a verb but no adjective ("the old used
-    car"), and leaves no other verb for the subject ("The man wanted for murder lives here")."""
+def _can_follow_verb(clause: Clause, at: int) -> bool:
+    """Whether the words after index ``at`` can follow a verb but not an adjective ("the old used
+    car"), and include no other verb of the subject ("The man wanted for murder lives here")."""
     rest = clause.words[at + 1 :]
     if not rest:
         return True
-    return not rest[0].marked and rest[0].text in english.FOLLOWERS - {"for"} and plain(rest)
+    return not rest[0].marked and rest[0].text in english.FOLLOWERS - {"for"} and has_no_verb(rest)
 
 
-def plain(words: Sequence[Word]) -> bool:
+def has_no_verb(words: Sequence[Word]) -> bool:
     """Whether the words up to a mark or another clause are function words and short noun phrases,
-    among which no other verb can stand.
+    so that none of them can be another verb.
 
-    What is not known is a noun right after a determiner, or a name after a preposition; two such
-    words can stand in an object right after the verb.
+    An unknown word counts as a noun right after a determiner, and as a name after a preposition;
+    an object right after the verb may have two unknown words.
     """
     unknown = 0
     for place, word in enumerate(words):

@@ -1,12 +1,12 @@
-"""Which words of a sentence are past forms, and of which tense: only where the words around say so.
+"""Finds the past forms in a sentence, and decides their tense where the context makes it certain.
 
-A form that can be a past participle is one right after a form of *have*, with nothing but adverbs
-between, or a pronoun or a name in a question ("Has she ever gone?"). A form that is nothing else
-("went") is the past simple. One that is a participle too ("worked", "had") is the past simple right
-after its subject: a pronoun, or a name or noun phrase with which the clause begins. In a clause
-with an auxiliary before the form, or another verb after it that may have its subject, it is neither
-for sure. Whatever these do not settle is a doubt with its reason, and so are participles after *be*
-(passives), which the corpus has none of.
+A form that can be a past participle is one right after a form of *have*, with only adverbs in
+between, or a pronoun or a name in a question ("Has she ever gone?"). A form that can only be the
+past simple ("went") is that. One that can be both ("worked", "had") is the past simple right after
+its subject: a pronoun, or a name or noun phrase that begins the clause. If an auxiliary precedes
+the form in its clause, or another verb that may belong to its subject follows, it is uncertain.
+Everything else is reported as doubtful with the reason, and so are participles after *be*
+(passives), since the corpus has no passives.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ from itertools import pairwise
 from minituner.convert import english
 from minituner.convert.clauses import Clause, Word, clauses_of
 from minituner.convert.english import Vocabulary
-from minituner.convert.subjects import begins, has_subject, owns, person_of, plain
+from minituner.convert.subjects import (
+    begins,
+    ends_relative_clause,
+    has_no_verb,
+    has_subject,
+    person_of,
+)
 from minituner.data.verbs import PAST_TENSES
 
 PAST, PARTICIPLE = PAST_TENSES
@@ -27,28 +33,25 @@ PAST, PARTICIPLE = PAST_TENSES
 
 @dataclass(frozen=True)
 class Finding:
-    """A word that is, or may be, a past form.
-
-    ``tense`` is None in doubt; ``why`` then has the reason, and ``possible`` the tenses it may be.
-    """
+    """A word that is, or may be, a past form."""
 
     word: Word
-    tense: str | None
-    possible: tuple[str, ...]
-    why: str = ""
-    person: str | None = None  # of its subject, as far as that tells
+    tense: str | None  # None if it is in doubt
+    possible: tuple[str, ...]  # the tenses that the form can have
+    why: str = ""  # the reason for the doubt
+    person: str | None = None  # of its subject, if known
 
 
 def past_forms(sentence: str, vocabulary: Vocabulary) -> Iterator[Finding]:
-    """The past forms of the known verbs in a sentence, in their order.
+    """The past forms of the known verbs in a sentence, in order.
 
-    A *had* or *did* that only helps another verb, and an infinitive, are none.
+    An infinitive is not one, nor is a *had* or *did* that is only an auxiliary.
     """
     for clause in clauses_of(sentence):
         for at, word in enumerate(clause.words):
             if word.text not in vocabulary.past and word.text not in vocabulary.participles:
                 continue
-            finding = _Place(clause, at, vocabulary).judged()
+            finding = _Candidate(clause, at, vocabulary).classify()
             if finding is not None and word.capital:
                 yield Finding(word, None, (), "has a capital letter, which the answer would lose")
             elif finding is not None:
@@ -56,8 +59,8 @@ def past_forms(sentence: str, vocabulary: Vocabulary) -> Iterator[Finding]:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """A word that may be a past form, among the words of its clause."""
+class _Candidate:
+    """A word that may be a past form, in the context of its clause."""
 
     clause: Clause
     at: int
@@ -75,33 +78,35 @@ class _Place:
             tense for tense, of in zip(PAST_TENSES, forms, strict=True) if self.word.text in of
         )
 
-    def judged(self) -> Finding | None:
-        """The form's tense or the doubt; None if it is no past form here."""
+    def classify(self) -> Finding | None:
+        """The form's tense or the doubt about it; None if it is not a past form here."""
         is_base = self.word.text in self.vocabulary.bases
         perfect = self.in_perfect(is_base)
-        helps = self.helps()
-        if PARTICIPLE in self.possible and perfect and not helps:
+        auxiliary = self.is_auxiliary()
+        if PARTICIPLE in self.possible and perfect and not auxiliary:
             if self.may_describe():
                 return self.doubt(f"may describe `{self.clause.words[self.at + 1].written}`")
             have = self.clause.before(self.at)
-            if PAST in self.possible and owns(self.clause, have, self.vocabulary):
+            if PAST in self.possible and ends_relative_clause(self.clause, have, self.vocabulary):
                 return self.doubt("may be the past simple after a relative clause")
-            return self.sure(PARTICIPLE)
+            return self.certain(PARTICIPLE)
         if is_base:
-            return self.judged_base(perfect)
-        if helps:
+            return self.classify_base(perfect)
+        if auxiliary:
             return None
         if perfect:
             return self.doubt("is not a past participle" + self.context)
         if perfect is None and PARTICIPLE in self.possible:
-            return self.doubt(self.unsettled)
+            return self.doubt(self.uncertainty)
         if self.possible == (PARTICIPLE,):
-            return self.doubt("is a participle, and no form of have goes with it for sure")
-        return self.judged_past(helps)
+            return self.doubt(
+                "is a participle, and it is not certain that a form of have goes with it"
+            )
+        return self.classify_past(auxiliary)
 
-    def judged_base(self, perfect: bool | None) -> Finding | None:
-        """Of a form that is an infinitive and present too: "come", "put"."""
-        if perfect is False and self.after_helper():
+    def classify_base(self, perfect: bool | None) -> Finding | None:
+        """``classify`` for a form that can also be an infinitive or present: "come", "put"."""
+        if perfect is False and self.after_modal():
             return None
         if PAST in self.possible:
             return self.doubt("may be the present or the past")
@@ -110,31 +115,31 @@ class _Place:
             return self.doubt("may be the present or a past participle")
         return None
 
-    def judged_past(self, helps: bool | None) -> Finding:
-        """Of a form that no form of have stands before."""
+    def classify_past(self, auxiliary: bool | None) -> Finding:
+        """``classify`` for a form without a form of have before it."""
         before = self.clause.text(self.clause.before(self.at))
-        if before in english.ARTICLES | english.BE | {"to", "'s", "'d"} or self.after_helper():
-            return self.doubt("is not the past simple for sure" + self.context)
+        if before in english.ARTICLES | english.BE | {"to", "'s", "'d"} or self.after_modal():
+            return self.doubt("may not be the past simple" + self.context)
         if not self.agrees():
             return self.doubt("does not agree" + self.context)
         if self.clause.quotes(self.at):
             return self.doubt("begins a quotation")
-        settled = PARTICIPLE not in self.possible and self.word.text != "did"
-        settled = settled and self.word.text not in self.vocabulary.other_words
-        if other := self.other_verb(settled):
-            return self.doubt(f"stands beside another verb, `{other.written}`")
-        if settled:
-            return self.sure(PAST)
+        unambiguous = PARTICIPLE not in self.possible and self.word.text != "did"
+        unambiguous = unambiguous and self.word.text not in self.vocabulary.other_words
+        if other := self.other_verb(unambiguous):
+            return self.doubt(f"is in one clause with another verb, `{other.written}`")
+        if unambiguous:
+            return self.certain(PAST)
         if not has_subject(self.clause, self.at, self.vocabulary):
-            return self.doubt(self.unsettled)
-        if helps is None:
-            return self.doubt("may only help another verb")
-        return self.sure(PAST)
+            return self.doubt(self.uncertainty)
+        if auxiliary is None:
+            return self.doubt("may only be an auxiliary")
+        return self.certain(PAST)
 
-    def other_verb(self, settled: bool) -> Word | None:
-        """An auxiliary that may belong to the form, anywhere before it, or a finite verb after it
-        that may have its subject: "Why are they liked?", "The word went is past"."""
-        auxiliaries = english.FINITE | (frozenset() if settled else {"'s", "'d"})
+    def other_verb(self, unambiguous: bool) -> Word | None:
+        """An auxiliary before the form that may belong to it ("Why are they liked?"), or a finite
+        verb after it that may belong to its subject ("The word went is past"); None if neither."""
+        auxiliaries = english.FINITE | (frozenset() if unambiguous else {"'s", "'d"})
         words = self.clause.words
         if before := [word for word in words[: self.at] if word.text in auxiliaries]:
             return before[-1]
@@ -145,28 +150,30 @@ class _Place:
                 return word
         return None
 
-    def sure(self, tense: str) -> Finding:
+    def certain(self, tense: str) -> Finding:
+        """The finding that the form has this tense."""
         person = person_of(self.clause, self.at, self.vocabulary)
         return Finding(self.word, tense, self.possible, person=person)
 
     def doubt(self, why: str) -> Finding:
-        return replace(self.sure(PAST), tense=None, why=why)
+        """The finding that the form's tense is not certain."""
+        return replace(self.certain(PAST), tense=None, why=why)
 
     @property
-    def unsettled(self) -> str:
-        """Why the form's tense is not settled."""
+    def uncertainty(self) -> str:
+        """The reason why the form's tense is not certain."""
         other = self.vocabulary.other_words.get(self.word.text)
         if self.possible == (PARTICIPLE,):
             what = "may be a past participle after has or had, or something else"
         elif PARTICIPLE in self.possible:
             what = "may be the past simple or a past participle"
         else:
-            what = f"may be another word ({other})" if other else "may only help another verb"
+            what = f"may be another word ({other})" if other else "may only be an auxiliary"
         return what + self.context
 
     @property
     def context(self) -> str:
-        """The few words before, up to a mark, as they are written."""
+        """Up to four words before the form, back to a mark, as written."""
         words, first = self.clause.words, self.at
         while first > 0 and not words[first].marked and self.at - first < 4:
             first -= 1
@@ -178,7 +185,7 @@ class _Place:
         return f" after `{written}`"
 
     def in_perfect(self, is_base: bool) -> bool | None:
-        """Whether a form of have takes the word as its participle; None if it may."""
+        """Whether the word is the participle of a form of have; None if that is uncertain."""
         near = self.clause.before(self.at)
         text = self.clause.text(near)
         if near is None or text in english.HAVE:
@@ -203,7 +210,7 @@ class _Place:
         return True if asks and begins(self.clause, far) else None  # "What we have we started"
 
     def may_describe(self) -> bool:
-        """Whether it can be an adjective of a plural right after it: "has broken ribs"."""
+        """Whether it can be an adjective of a plural noun right after it: "has broken ribs"."""
         near, following = self.clause.before(self.at), self.at + 1
         if (
             near != self.at - 1
@@ -219,8 +226,8 @@ class _Place:
             and noun.text not in english.FOLLOWERS | english.FUNCTION_WORDS
         )
 
-    def after_helper(self) -> bool:
-        """Whether "to" or a modal verb stands before, perhaps with a pronoun between."""
+    def after_modal(self) -> bool:
+        """Whether "to" or a modal verb precedes it, perhaps with a pronoun in between."""
         near = self.clause.before(self.at)
         if self.clause.text(near) in english.MODALS | {"to"}:
             return True
@@ -228,7 +235,7 @@ class _Place:
         return between and self.clause.text(self.clause.before(near)) in english.MODALS
 
     def agrees(self) -> bool:
-        """Whether a pronoun right before has this form: not in "If I were rich"."""
+        """Whether it agrees with a pronoun right before it, as it does not in "If I were rich"."""
         near = self.clause.before(self.at)
         person = english.PERSON_OF.get(self.clause.text(near))
         if near is None or person is None or PAST not in self.possible:
@@ -236,48 +243,48 @@ class _Place:
         joined = near > 0 and self.clause.words[near - 1].text in english.CONJUNCTIONS
         return joined or person in self.vocabulary.persons[self.word.text]
 
-    def helps(self) -> bool | None:
-        """Whether it only helps another verb, as had, did and used can; None if it may."""
-        if self.word.text not in english.HELPERS:
+    def is_auxiliary(self) -> bool | None:
+        """Whether it is only an auxiliary, as had, did and used can be; None if uncertain."""
+        if self.word.text not in english.AUXILIARIES:
             return False
         if self.word.text == "used":
             return None if "to" in self.later else False
         following = self.clause.after(self.at)
-        turned = following is not None and self.turned(following)
-        if self.word.text == "did" and (turned or self.later[:1] in (["not"], ["n't"])):
+        inverted = following is not None and self.inverted(following)
+        if self.word.text == "did" and (inverted or self.later[:1] in (["not"], ["n't"])):
             return True
-        if turned and following is not None:
+        if inverted and following is not None:
             following = self.clause.after(following)
         helped = self.vocabulary.bases if self.word.text == "did" else self.vocabulary.participles
         if self.clause.text(following) in helped:
             return True
-        if turned or following != self.at + 1:
+        if inverted or following != self.at + 1:
             return None
         return False if self.has_object() else None
 
     @property
     def later(self) -> list[str]:
-        """The words after it in its clause."""
+        """The texts of the words after it in its clause."""
         return [word.text for word in self.clause.words[self.at + 1 :]]
 
     def has_object(self) -> bool:
         """Whether the word right after a had or did can only begin its object, and no verb follows
-        that it may help: not in "They had at last gone", "She did in fact leave"."""
+        of which it may be the auxiliary, unlike in "They had at last gone"."""
         following, rest = self.later[0], self.clause.words[self.at + 1 :]
-        # "had to come" is an obligation, not a perfect.
+        # "had to come" is an obligation and not a perfect.
         verbs = [text for last, text in pairwise(["", *self.later]) if last != "to"]
         if self.word.text == "did":
             objects = following in english.OBJECTS and not following.endswith(("self", "selves"))
             determined = following in english.ARTICLES or self.later[:2] == ["all", "the"]
             helped = not self.vocabulary.bases.isdisjoint(verbs)
             timed = bool(english.TIMES & set(self.later[1:3]))
-            return (objects or (determined and not timed)) and not helped and plain(rest)
+            return (objects or (determined and not timed)) and not helped and has_no_verb(rest)
         if following in english.AFTER_HAD or following.endswith("ly"):
             return False
         return not any(map(english.may_be_participle, verbs))
 
-    def turned(self, following: int) -> bool:
-        """Whether the subject follows, as in "What had she" and "When did it"."""
+    def inverted(self, following: int) -> bool:
+        """Whether the subject follows it, as in "What had she" and "When did it"."""
         text = self.clause.text(following)
         if text in english.SUBJECTS:
             return True

@@ -1,50 +1,47 @@
-"""Fill-in pairs: what they are, how corpus rows become them, and their files."""
+"""Stage ``filter``: corpus rows of the study's verbs become fill-in pairs, without duplicates."""
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from minituner.commands import in_config
-from minituner.data.corpus import BLANK, Row
+from minituner.data.corpus import iter_rows
+from minituner.data.pairs import Pair
+from minituner.data.rows import Row
 from minituner.data.spelling import comparable, plainness
-from minituner.data.verbs import Verb
+from minituner.data.verbs import PAST_TENSES, Verb, load_verbs
 from minituner.errors import Mistakes, UserError
-from minituner.storage.files import iter_jsonl
 from minituner.storage.sections import nearest
 
-FORMS = ("past_simple", "past_participle")
-SPLITS = ("train", "val", "test", "control", "probe")
+
+class Filtered(NamedTuple):
+    """The pairs that were kept, each list sorted by content: the order of rows does not matter."""
+
+    irregular: list[Pair]
+    regular: list[Pair]
+    summary: dict[str, dict[str, int]]  # rows kept by list, and dropped by reason
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A prompt with one blank, the form that fills it and the wrong form it is weighed against."""
+def filter_corpus(
+    corpus: Iterable[str | Path],
+    verbs: str | Path,
+    irregular_verbs: Sequence[str],
+    regular_verbs: Sequence[str],
+) -> Filtered:
+    """``filter_rows`` of a corpus's files.
 
-    id: str
-    verb: str
-    form: str  # one of FORMS
-    frame: str
-    complement: str
-    prompt: str
-    english: str
-    spanish: str  # "" where the corpus gives none
-    wrong: str
-    source: str  # file:line, for messages
+    Args:
+        corpus: The corpus's files.
+        verbs: The file of the verbs' forms.
 
-    def __post_init__(self) -> None:
-        # Few words in many pairs: kept once each, a million pairs take a third less memory.
-        for name in ("verb", "form", "frame", "english", "spanish", "wrong"):
-            object.__setattr__(self, name, sys.intern(getattr(self, name)))
-
-    @property
-    def sentence(self) -> str:
-        """The prompt with its blank filled in."""
-        return self.prompt.replace(BLANK, self.english)
+    Raises:
+        UserError: A file cannot be used, or a verb is unknown.
+    """
+    known = load_verbs(verbs)
+    return filter_rows(iter_rows(corpus, known), known, irregular_verbs, regular_verbs)
 
 
 def filter_rows(
@@ -52,47 +49,47 @@ def filter_rows(
     verbs: Mapping[str, Verb],
     irregular_verbs: Sequence[str],
     regular_verbs: Sequence[str],
-) -> tuple[list[Pair], list[Pair], dict[str, Any]]:
-    """Keep the past simple and participle rows of the study's verbs.
-
-    Returns:
-        The irregular pairs, the regular pairs, and how many rows were kept and dropped, by reason.
-        Pairs come sorted by content: the order of the rows means nothing.
+) -> Filtered:
+    """Keep the past simple and participle rows of the study's verbs, as pairs.
 
     Raises:
         UserError: A verb is not among ``verbs``.
     """
     check_known(verbs, irregular_verbs=irregular_verbs, regular_verbs=regular_verbs)
-    group = dict.fromkeys(irregular_verbs, "irregular") | dict.fromkeys(regular_verbs, "regular")
-    kept: dict[str, list[Pair]] = {"irregular": [], "regular": []}
+    irregular: list[Pair] = []
+    regular: list[Pair] = []
+    pairs_of = dict.fromkeys(irregular_verbs, irregular) | dict.fromkeys(regular_verbs, regular)
     dropped: Counter[str] = Counter()
     for row in rows:
-        if row.tense not in FORMS:
+        if row.tense not in PAST_TENSES:
             dropped[f"tense {row.tense}"] += 1
-        elif row.verb_lemma not in group:
+        elif row.verb_lemma not in pairs_of:
             dropped["verb outside the study"] += 1
         elif row.prompt is None:
             dropped["no prompt to fill in"] += 1
         else:
-            kept[group[row.verb_lemma]].append(pair_of_row(row, verbs))
-    for name, pairs in kept.items():
-        kept[name] = sorted(without_duplicates(pairs), key=content)
-        dropped[f"duplicate {name}"] = len(pairs) - len(kept[name])
+            pairs_of[row.verb_lemma].append(pair_of_row(row, verbs))
+    kept = {
+        name: sorted(without_duplicates(pairs), key=content)
+        for name, pairs in (("irregular", irregular), ("regular", regular))
+    }
+    dropped["duplicate irregular"] = len(irregular) - len(kept["irregular"])
+    dropped["duplicate regular"] = len(regular) - len(kept["regular"])
     summary = {
         "kept": {name: len(pairs) for name, pairs in kept.items()},
         "dropped": dict(sorted(dropped.items())),
     }
-    return kept["irregular"], kept["regular"], summary
+    return Filtered(kept["irregular"], kept["regular"], summary)
 
 
 def check_known(verbs: Mapping[str, Verb], **lemmas: Sequence[str]) -> None:
-    """Every verb that the config names has its forms in data.verbs.
+    """Check that the forms of every verb that the config names are known.
 
     Args:
-        lemmas: The names, by their key under ``data``.
+        lemmas: The verbs, by their key under ``data`` in the config.
 
     Raises:
-        UserError: Naming each that has not.
+        UserError: It names every verb that is not among ``verbs``.
     """
     mistakes = Mistakes()
     for key, names in lemmas.items():
@@ -112,12 +109,14 @@ def check_known(verbs: Mapping[str, Verb], **lemmas: Sequence[str]) -> None:
 
 
 def pair_of_row(row: Row, verbs: Mapping[str, Verb]) -> Pair:
-    """The fill-in pair of one row: the target is the correct form, whichever side was written.
+    """The pair of a fill-in row. Its target is the correct form, whichever one the text has, so
+    the two rows of a correction give the same pair.
 
-    A mis-conjugated row (the wrong half of a correction pair) thus gives the same pair as its
-    correct half.
+    Raises:
+        ValueError: It is a plain row.
     """
-    assert row.prompt is not None
+    if row.prompt is None:
+        raise ValueError(f"{row.place}: a plain row makes no pair")
     return Pair(
         id=row.id,
         verb=row.verb_lemma,
@@ -128,13 +127,16 @@ def pair_of_row(row: Row, verbs: Mapping[str, Verb]) -> Pair:
         english=row.correct_english,
         spanish=row.target_spanish or "",
         wrong=verbs[row.verb_lemma].wrong(row.tense),
-        source=f"{row.path}:{row.line}",
+        source=row.place,
     )
 
 
 def without_duplicates(pairs: Iterable[Pair]) -> list[Pair]:
-    """One of all pairs with the same form in :func:`comparable` prompts, whatever their order: one
-    with Spanish rather than one without, and of those the one with the plainest spelling."""
+    """One of all pairs with the same form in the same prompt, up to :func:`comparable` spelling.
+
+    Which one is kept does not depend on their order: one with Spanish before one without, then the
+    one with the plainest spelling.
+    """
     kept: dict[tuple[str, str], Pair] = {}
 
     def rank(pair: Pair) -> tuple[object, ...]:
@@ -149,16 +151,5 @@ def without_duplicates(pairs: Iterable[Pair]) -> list[Pair]:
 
 
 def content(pair: Pair) -> tuple[str, ...]:
-    """What pairs are sorted by."""
+    """The key that pairs are sorted by."""
     return pair.verb, pair.form, pair.prompt, pair.english, pair.id
-
-
-def iter_pair_rows(path: str | Path) -> Iterator[Pair]:
-    """The pairs of a file that ``filter`` or ``split`` wrote, one at a time."""
-    return (Pair(**row) for row in iter_jsonl(path))
-
-
-def pair_rows(pairs: Iterable[Pair]) -> Iterator[dict[str, str]]:
-    """Pairs as JSON objects."""
-    names = [field.name for field in fields(Pair)]
-    return ({name: getattr(pair, name) for name in names} for pair in pairs)

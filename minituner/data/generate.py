@@ -22,7 +22,7 @@ from itertools import accumulate, cycle, pairwise, product
 from pathlib import Path
 from typing import Any
 
-from minituner.data.corpus import BLANK, SLASH
+from minituner.data.prompts import BLANK, target_text
 from minituner.data.spelling import comparable
 from minituner.data.verbs import PAST_TENSES, PERSONS, TENSES, Verb, load_verbs
 from minituner.errors import Mistakes, UserError, number_of
@@ -348,7 +348,7 @@ def make_row(verb: Verb, frame: Frame, card: Card, *, fill_in: bool, wrong: bool
         "mis_conjugation_type": "over_regularized" if wrong else None,
         "correct_form": correct if wrong else None,
         "prompt": prompt if fill_in else None,
-        "target": correct + SLASH + verb.spanish(tense, person) if fill_in else None,
+        "target": target_text(correct, verb.spanish(tense, person)) if fill_in else None,
         "frame": frame.name,
         "complement": card.complement[0],
     }

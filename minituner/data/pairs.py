@@ -1,22 +1,66 @@
-"""Tokenized pairs: how a fill-in pair is written for the model, and which tokens are scored.
+"""Fill-in pairs, before and after tokenization: their types, their files, and the splits' names.
+
+Row -> Pair -> TokenizedPair -> Example: ``filter`` makes pairs of corpus rows, ``split`` divides
+them, ``tokenize`` encodes them, and ``batches`` turns the ids into inputs and shifted labels.
 
     <bos> He __ to school yesterday. => went / fue <eos>
     |---------- prompt_ids ----------| |- target_ids --|
-                                        went /            correct_ids: the form and what ends it
+                                        went /            correct_ids: the form and its end
                                         goed /            wrong_ids
 
-The token that ends the form is scored with it: otherwise ``come`` would beat ``comed`` for free,
-being its prefix. The Spanish after the slash never enters a comparison of forms.
+The token that ends the form is scored with it: otherwise ``come``, a prefix of ``comed``, would
+always win. The Spanish after the slash never enters a comparison of forms.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from minituner.data.prompts import BLANK
+from minituner.storage.files import iter_jsonl, write_jsonl
+
+IRREGULAR_SPLITS = ("train", "val", "test")
+SPLITS = (*IRREGULAR_SPLITS, "control", "probe")
+EVALUATED_SPLITS = ("val", "test", "control", "probe")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A prompt with one blank, the correct form, and the wrong form that it is compared with."""
+
+    id: str
+    verb: str
+    form: str  # its tense, one of verbs.PAST_TENSES
+    frame: str
+    complement: str
+    prompt: str
+    english: str
+    spanish: str  # empty if the corpus gives none
+    wrong: str
+    source: str  # file:line, for messages
+
+    def __post_init__(self) -> None:
+        # A few words occur in many pairs: interned, a million pairs take a third less memory.
+        for name in ("verb", "form", "frame", "english", "spanish", "wrong"):
+            object.__setattr__(self, name, sys.intern(getattr(self, name)))
+
+    @property
+    def sentence(self) -> str:
+        """The prompt with the correct form in its blank."""
+        return self.prompt.replace(BLANK, self.english)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizedPair:
-    """A pair and its token ids; concatenated, ``prompt_ids + target_ids`` are the whole text."""
+    """A pair and its token ids; ``prompt_ids + target_ids`` is the whole text that is trained on.
+
+    ``prompt_ids + correct_ids`` and ``prompt_ids + wrong_ids`` are the two texts that evaluation
+    compares.
+    """
 
     id: str
     verb: str
@@ -34,5 +78,34 @@ class TokenizedPair:
 
     @property
     def tokens(self) -> int:
-        """The length of the longer of its two texts, with the right and with the wrong form."""
+        """The length of the longer of its texts, with the right and with the wrong form."""
         return len(self.prompt_ids) + max(len(self.target_ids), len(self.wrong_ids))
+
+
+def iter_pairs(path: str | Path) -> Iterator[Pair]:
+    """The pairs of a file that ``filter`` or ``split`` wrote, one at a time."""
+    return (Pair(**row) for row in iter_jsonl(path))
+
+
+def read_tokenized_pairs(path: str | Path) -> list[TokenizedPair]:
+    """The pairs of one split's file, as ``tokenize`` wrote it."""
+    return [TokenizedPair(**row) for row in iter_jsonl(path)]
+
+
+def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
+    """Write pairs as JSON lines, all of them or nothing."""
+    write_jsonl(path, pair_rows(pairs))
+
+
+def write_splits(paths: Mapping[str, str], splits: Mapping[str, Iterable[Pair]]) -> None:
+    """Write the pairs of every split to the file of its name."""
+    for name, pairs in splits.items():
+        write_pairs(paths[name], pairs)
+
+
+def pair_rows(pairs: Iterable[Pair] | Iterable[TokenizedPair]) -> Iterator[dict[str, Any]]:
+    """Pairs as JSON objects, one at a time; all are of one type."""
+    names: list[str] = []
+    for pair in pairs:
+        names = names or [field.name for field in fields(pair)]
+        yield {name: getattr(pair, name) for name in names}

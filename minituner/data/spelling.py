@@ -1,4 +1,4 @@
-"""Which texts a reader takes for the same, however they are typed."""
+"""Spelling: comparable forms of texts, the same however a sentence is typed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 from functools import lru_cache
 from itertools import pairwise
 
-# What people and programs type for an apostrophe and for a quotation mark; some are letters to
+# The characters that are typed as apostrophes and as quotation marks; some of them are letters in
 # Unicode.
 APOSTROPHES = (
     "'\u2019\u2018\u201a\u201b\u2032\u2035\u2039\u203a\u02b9\u02bb\u02bc\u02bd\u02be\u02bf\u02c8\u02ca"
@@ -19,8 +19,8 @@ QUOTES = (
     "\u275d\u275e\u2760\u2e42\u300c\u300d\u300e\u300f\u301d\u301e\u301f\ufe41\ufe42\ufe43\ufe44\uff02"
     "\uff62\uff63\U0001f676\U0001f677\U0001f678"
 )
-# What is not seen, as it stands between the brackets of a regular expression: all format characters
-# (Unicode's category Cf), and what else it calls default-ignorable. The first make an emoji.
+# Invisible characters, as they are written between the brackets of a regular expression: all format
+# characters (category Cf) and everything else that is default-ignorable. The first join emojis.
 _JOINING = "\u200c\u200d\ufe00-\ufe0f\U000e0020-\U000e007f"
 _NEVER_SEEN = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e"
@@ -31,21 +31,21 @@ _NEVER_SEEN = (
 INVISIBLE = _JOINING + _NEVER_SEEN
 _NO_WIDTH = re.compile(f"[{_NEVER_SEEN}]")
 _UNSEEN = re.compile(f"[{INVISIBLE}]")
-# Regular expressions, as str.translate takes five times as long.
+# Regular expressions, because str.translate takes five times as long.
 _ANY_QUOTE = re.compile(f"[{re.escape(APOSTROPHES + QUOTES)}]")
 _HYPHENS = re.compile("[\u2010\u2011]")
 _MARK = "".join(
     re.escape(character)
-    for character in map(chr, range(0x3040))  # NFKC has none of the wide and vertical ones above
+    for character in map(chr, range(0x3040))  # NFKC maps the wide and vertical ones above to these
     if unicodedata.category(character).startswith("P") and character != "_"
 )
-_SPACE_BESIDE_MARK = re.compile(f" (?:(?=[{_MARK}])|(?<=[{_MARK}] ))")
+_SPACE_AT_MARK = re.compile(f" (?:(?=[{_MARK}])|(?<=[{_MARK}] ))")
 _QUOTES_IN_A_ROW = re.compile("''+")
 
 
 def single_spaced(text: str) -> str:
-    """``text`` with what no reader can see taken out: one space between words and none at the
-    ends, composed accents (NFC), nothing without width."""
+    """``text`` without invisible differences: single spaces between words and none at the ends,
+    composed accents (NFC), no characters of zero width."""
     return " ".join(unicodedata.normalize("NFC", _NO_WIDTH.sub("", text)).split())
 
 
@@ -64,8 +64,8 @@ _CONTROLS = {
 
 
 def first_control(text: str) -> str | None:
-    """The name of the first character in ``text`` that ends a line or controls a device; None if
-    there is none. A tab is not one of them: it is a space."""
+    """The name of the first line break or control character in ``text``; None if there is none.
+    A tab counts as a space."""
     for character in text:
         if unicodedata.category(character) in ("Cc", "Zl", "Zp") and character != "\t":
             name = _CONTROLS.get(character, "a control character")
@@ -74,32 +74,33 @@ def first_control(text: str) -> str | None:
 
 
 def folded(text: str) -> str:
-    """``text`` with one character for all that mean the same: small letters, composed accents, no
-    compatibility forms (NFKC), ``'`` for apostrophes and quotation marks of any kind, and nothing
-    invisible. Its spaces are as they were."""
+    """``text`` with one character for all equivalent ones: lower case, composed accents, no
+    compatibility forms (NFKC), ``'`` for apostrophes and quotation marks of any kind, and no
+    invisible characters. Spaces are unchanged."""
     if text.isascii():
         return text.casefold().replace("`", "'").replace('"', "'")
-    # Quotation marks before NFKC, which would make a space and a combining accent of a typed acute,
-    # and after it, since it makes some; and NFKC again, since small letters may be decomposed.
-    text = unicodedata.normalize("NFKC", _seen(text)).casefold()
-    return _seen(unicodedata.normalize("NFKC", text))
+    # Quotation marks before NFKC, which would turn a typed acute into a space and a combining
+    # accent, and after it, since it creates some; and NFKC again, since case folding may
+    # decompose letters.
+    text = unicodedata.normalize("NFKC", _visible(text)).casefold()
+    return _visible(unicodedata.normalize("NFKC", text))
 
 
-def _seen(text: str) -> str:
-    """Without invisible characters, and with one kind of quotation mark and hyphen."""
+def _visible(text: str) -> str:
+    """``text`` without invisible characters, with one kind of quotation mark and of hyphen."""
     return _HYPHENS.sub("-", _ANY_QUOTE.sub("'", _UNSEEN.sub("", text)))
 
 
 def comparable(text: str) -> str:
-    """``text`` as it is compared with others: the same for all spellings of one sentence.
+    """``text`` in a form for comparisons, the same for all spellings of one sentence.
 
-    What makes no difference: what is the same when :func:`folded`, the number and kind of spaces,
-    any space beside punctuation and at the blank ``__``, and quotation marks around the whole.
-    Letters, accents, digits and other punctuation do. For comparing only: what is shown keeps its
-    spelling.
+    Ignored are the differences that :func:`folded` removes, the number and kind of spaces, spaces
+    next to punctuation and at the blank ``__``, and quotation marks around the whole. Letters,
+    accents, digits and other punctuation count. For comparison only: text that is shown or stored
+    keeps its spelling.
     """
     text = " ".join(folded(text).replace("__", " __ ").split())
-    text = _SPACE_BESIDE_MARK.sub("", text)
+    text = _SPACE_AT_MARK.sub("", text)
     if "'" in text:
         text = _QUOTES_IN_A_ROW.sub("'", text)
         if len(text) > 2 and text[0] == text[-1] == "'":
@@ -108,8 +109,8 @@ def comparable(text: str) -> str:
 
 
 def where_they_part(text: str, other: str, around: int = 60) -> str:
-    """``text`` as a message shows it that differs from ``other``: of a long text the part around
-    the first difference, and where a reader might see none, the character there by its name."""
+    """``text`` for a message about how it differs from ``other``: a long text is cut to the part
+    around the first difference, and if that is hard to see, the character there is named."""
     pairs = enumerate(zip(text, other, strict=False))
     place = next((i for i, (a, b) in pairs if a != b), min(len(text), len(other)))
     start = max(place - around, 0)
@@ -131,25 +132,25 @@ def _named(character: str) -> str:
 
 @lru_cache(2**16)
 def comparable_word(text: str) -> str:
-    """:func:`comparable` of a text that comes again and again, remembered."""
+    """:func:`comparable` with a cache, for words that occur again and again."""
     return comparable(text)
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, :func:`folded`, with the apostrophes and hyphens inside them."""
+    """The words of a text, :func:`folded`, including apostrophes and hyphens inside them."""
     return re.findall(r"\w+(?:['-]\w+)*", folded(text))
 
 
 _TYPOGRAPHIC = re.escape((APOSTROPHES + QUOTES).replace("'", "").replace('"', ""))
-# What a plain writer would not have typed; each place counts as one.
+# Unusual typing; each occurrence counts once.
 _ODD = re.compile(
     "|".join(
         (
-            r"[^\S ]|^ | (?= )| $",  # any space but the one between two words
+            r"[^\S ]|^ | (?= )| $",  # any space except a single one between words
             r" (?=[,.;:!?%)\]}])|(?<=[(\[{¿¡]) ",  # a space on the inner side of a mark
             r"[,.;:!?](?=[^\W\d_])|(?<=\w)\"(?=\w)",  # none on the outer side
             r"(?<=[^\W_])__|__(?=[^\W_])",  # none at the blank
-            r"(?:^|(?<= ))[\"'](?= |$)|'(?=')",  # a quotation mark that stands alone, or is two
+            r"(?:^|(?<= ))[\"'](?= |$)|'(?=')",  # a lone quotation mark, or two in a row
             r"^[\"'](?=.*[\"']$)",  # quotation marks around the whole
             f"[{INVISIBLE}]|[{_TYPOGRAPHIC}]",
         )
@@ -158,13 +159,12 @@ _ODD = re.compile(
 
 
 def plainness(text: str, begins: bool = True) -> tuple[int, int, bool, int, str]:
-    """What puts the spellings of one sentence in order, the plainest first; it depends on nothing
-    but the text.
+    """A sort key for the spellings of one sentence, plainest first. It depends only on the text.
 
-    First comes the number of odd characters (spaces too many or too few, typographic quotation
-    marks, invisible characters and whatever else comparing takes no notice of); then that of
-    capitals inside words, whether the first letter is as it should be, and that of all capitals:
-    "Ana and I" is plainer than "Ana And I", "ana and i" and "ANA AND I".
+    Compared in turn are the number of unusual characters (extra or missing spaces, typographic
+    quotation marks, invisible characters and everything else that comparisons ignore), the number
+    of capitals inside words, whether the first letter has the wrong case, and the number of
+    capitals: "Ana and I" is plainer than "Ana And I", "ana and i" and "ANA AND I".
 
     Args:
         begins: Whether ``text`` begins a sentence, so that its first letter should be a capital.

@@ -1,25 +1,29 @@
-"""Train, val and test of the irregular pairs; control and probe of the regular ones."""
+"""Stage ``split``: train, val and test of the irregular pairs, control and probe of the regular."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import TypeVar
 
 from minituner.commands import in_config
-from minituner.data.filter import Pair
+from minituner.data.pairs import Pair, iter_pairs
 from minituner.data.spelling import comparable, comparable_word
 from minituner.errors import UserError, number_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """How the pairs are divided.
+    """The sizes of the splits.
 
-    The shares are of the irregular pairs and sum to 1; the counts are of the regular ones.
-    ``held_out_complements`` of every irregular verb are kept out of train.
+    The shares are of the irregular pairs and sum to 1; the counts are of the regular ones. Of every
+    irregular verb, ``held_out_complements`` complements occur in val and test only.
     """
 
     train_share: float = 0.8
@@ -28,6 +32,13 @@ class SplitSettings:
     held_out_complements: int = 1
     control_pairs: int = 100
     probe_sentences: int = 20
+
+
+def split_files(
+    irregular: str | Path, regular: str | Path, settings: SplitSettings, seed: int
+) -> dict[str, list[Pair]]:
+    """``split_pairs`` of the two files that ``filter`` wrote."""
+    return split_pairs(list(iter_pairs(irregular)), list(iter_pairs(regular)), settings, seed)
 
 
 def split_pairs(
@@ -48,56 +59,36 @@ def split_pairs(
     return splits
 
 
-def without_prompts(pairs: Iterable[Pair], taken: Iterable[Pair]) -> list[Pair]:
-    """The pairs whose prompt is none of those taken, however it is spelled."""
-    prompts = {comparable(pair.prompt) for pair in taken}
-    return [pair for pair in pairs if comparable(pair.prompt) not in prompts]
+# --- train, val and test ------------------------------------------------------------------------
 
 
 def split_irregular(
     pairs: Sequence[Pair], settings: SplitSettings, seed: int
 ) -> dict[str, list[Pair]]:
-    """A seeded shuffle within each verb and form; each pair goes where most is owing to its share.
+    """Divide the pairs into train, val and test so that the totals are exact and every verb and
+    form is near its share.
 
-    Pairs whose prompts are :func:`comparable` form a group and stay together. The strata are laid
-    end to end and the accounts run on through them, so the totals are exact and every stratum is
-    near its share. Groups with a held-out complement go to val and test alone.
+    Pairs that share a prompt stay together, and groups with a held-out complement never go to
+    train.
+
+    Raises:
+        UserError: The shares do not sum to 1, or a split would be empty.
     """
     shares = shares_of(settings)
-    groups = prompt_groups(pairs)
-    strata = defaultdict(list)
-    for group in groups.values():
-        strata[group[0].verb, group[0].form].append(group[0])
     held_out = held_out_complements(pairs, settings, seed)
-    new = {
-        prompt
-        for prompt, group in groups.items()
-        for pair in group
-        if (pair.verb, comparable_word(pair.complement)) in held_out
-    }
 
-    def is_new(first: Pair) -> bool:
-        return first.prompt in new
+    def is_held_out(group: Sequence[Pair]) -> bool:
+        return any((pair.verb, comparable_word(pair.complement)) in held_out for pair in group)
 
-    # New ones first: a stable sort, so both kinds stay shuffled.
-    ordered = [
-        pair
-        for key in sorted(strata)
-        for pair in sorted(seeded_shuffle(strata[key], seed), key=is_new, reverse=True)
-    ]
-    splits: dict[str, list[Pair]] = {name: [] for name in shares}
-    groups_in = dict.fromkeys(shares, 0)
-    for position, first in enumerate(ordered, start=1):
-        name = max(
-            ("val", "test") if is_new(first) else shares,
-            key=lambda split: shares[split] * position - groups_in[split],
-        )
-        groups_in[name] += 1
-        splits[name] += groups[first.prompt]
-    for name, members in splits.items():
+    groups = group_by_prompt(pairs)
+    ordered = order_by_stratum(groups, seed, first=is_held_out)
+    assigned = assign_by_deficit(
+        ordered, shares, lambda group: ("val", "test") if is_held_out(group) else shares
+    )
+    for name, members in assigned.items():
         if not members:
             raise _too_few(name, 0, 1, "irregular")
-    return splits
+    return {name: list(chain.from_iterable(members)) for name, members in assigned.items()}
 
 
 def shares_of(settings: SplitSettings) -> dict[str, float]:
@@ -106,36 +97,29 @@ def shares_of(settings: SplitSettings) -> dict[str, float]:
     Raises:
         UserError: They do not sum to 1.
     """
-    if abs(settings.train_share + settings.val_share + settings.test_share - 1) > 1e-9:
-        raise UserError(
-            in_config("data.split"),
-            "the shares do not sum to 1",
-            found=settings.train_share + settings.val_share + settings.test_share,
-            expected="train_share + val_share + test_share = 1",
-            fix="e.g. 0.8, 0.1 and 0.1",
-        )
-    return {
+    shares = {
         "train": settings.train_share,
         "val": settings.val_share,
         "test": settings.test_share,
     }
-
-
-def prompt_groups(pairs: Iterable[Pair]) -> dict[str, list[Pair]]:
-    """Pairs whose prompts are :func:`comparable`, under the prompt of the first of them."""
-    groups = defaultdict(list)
-    for pair in pairs:
-        groups[comparable(pair.prompt)].append(pair)
-    return {group[0].prompt: group for group in groups.values()}
+    if abs(sum(shares.values()) - 1) > 1e-9:
+        raise UserError(
+            in_config("data.split"),
+            "the shares do not sum to 1",
+            found=sum(shares.values()),
+            expected="train_share + val_share + test_share = 1",
+            fix="e.g. 0.8, 0.1 and 0.1",
+        )
+    return shares
 
 
 def held_out_complements(
     pairs: Iterable[Pair], settings: SplitSettings, seed: int
 ) -> set[tuple[str, str]]:
-    """The complements that train does not see, drawn for every verb, as (verb, complement); they
-    are written as :func:`comparable` has them.
+    """The complements that train must not see, drawn for every verb: (verb, complement), the
+    latter in its :func:`comparable` spelling.
 
-    One that has more of its verb's pairs than val and test have room for is passed over.
+    A complement with more of its verb's pairs than val and test have room for is skipped.
     """
     by_verb: dict[str, Counter[str]] = defaultdict(Counter)
     for pair in pairs:
@@ -152,18 +136,49 @@ def held_out_complements(
     return held_out
 
 
-def seeded_hash(seed: int, text: str) -> str:
-    """A hash that decides an order."""
-    return hashlib.sha256(f"{seed}/{text}".encode()).hexdigest()
+def group_by_prompt(pairs: Iterable[Pair]) -> list[list[Pair]]:
+    """Groups of pairs with the same prompt, up to :func:`comparable` spelling, in order of their
+    first pairs."""
+    groups = defaultdict(list)
+    for pair in pairs:
+        groups[comparable(pair.prompt)].append(pair)
+    return list(groups.values())
 
 
-def seeded_shuffle(pairs: Iterable[Pair], seed: int) -> list[Pair]:
-    """A shuffle by a seeded hash of each prompt: editing one pair moves no other."""
+def order_by_stratum(
+    groups: Iterable[list[Pair]], seed: int, first: Callable[[Sequence[Pair]], bool]
+) -> list[list[Pair]]:
+    """The groups by verb and form of their first pair, shuffled by ``seed`` within each.
 
-    def key(pair: Pair) -> tuple[str, str]:
-        return seeded_hash(seed, pair.prompt), pair.english
+    Args:
+        first: Selects the groups that come before the others of their stratum.
+    """
 
-    return sorted(pairs, key=key)
+    def key(group: list[Pair]) -> tuple[str, str, bool, tuple[str, str]]:
+        return group[0].verb, group[0].form, not first(group), _shuffle_key(group[0], seed)
+
+    return sorted(groups, key=key)
+
+
+def assign_by_deficit(
+    items: Iterable[T], shares: Mapping[str, float], allowed: Callable[[T], Iterable[str]]
+) -> dict[str, list[T]]:
+    """Assign every item in turn to the split that is furthest below its quota.
+
+    After n items a split's quota is its share of n. The quotas carry over from stratum to stratum
+    of the items, so the totals are exact too.
+
+    Args:
+        allowed: The splits that an item may go to; of equal ones the first is taken.
+    """
+    splits: dict[str, list[T]] = {name: [] for name in shares}
+    for count, item in enumerate(items, start=1):
+        deficits = {name: shares[name] * count - len(splits[name]) for name in allowed(item)}
+        splits[max(deficits, key=deficits.__getitem__)].append(item)
+    return splits
+
+
+# --- control and probe --------------------------------------------------------------------------
 
 
 def draw_control(
@@ -171,8 +186,14 @@ def draw_control(
 ) -> list[Pair]:
     """``count`` regular pairs with the irregular pairs' mix of frame types, verbs in turn.
 
+    Where a frame type runs short, pairs of others fill up; ``tokenize`` checks whether the result
+    is still similar enough.
+
     Args:
         frames: How many irregular pairs have each frame type.
+
+    Raises:
+        UserError: There are fewer than ``count`` pairs.
     """
     by_frame = defaultdict(list)
     for pair in seeded_shuffle(regular, seed):
@@ -180,14 +201,18 @@ def draw_control(
     chosen: list[Pair] = []
     for frame, quota in _apportion(frames, count).items():
         chosen += round_robin_by_verb(by_frame[frame])[:quota]
-    if (
-        len(chosen) < count
-    ):  # a frame type ran short: fill up; `tokenize` has the last word on likeness
+    if len(chosen) < count:
         left = without_prompts(seeded_shuffle(regular, seed), chosen)
         chosen += round_robin_by_verb(left)[: count - len(chosen)]
     if len(chosen) < count:
         raise _too_few("control", len(chosen), count, "regular")
     return chosen
+
+
+def without_prompts(pairs: Iterable[Pair], taken: Iterable[Pair]) -> list[Pair]:
+    """The pairs whose prompt none of ``taken`` has, up to :func:`comparable` spelling."""
+    prompts = {comparable(pair.prompt) for pair in taken}
+    return [pair for pair in pairs if comparable(pair.prompt) not in prompts]
 
 
 def _apportion(weights: Mapping[str, int], total: int) -> dict[str, int]:
@@ -201,12 +226,30 @@ def _apportion(weights: Mapping[str, int], total: int) -> dict[str, int]:
 
 
 def round_robin_by_verb(pairs: Iterable[Pair]) -> list[Pair]:
-    """One pair of every verb, then a second of every verb, and so on; order within a verb stays."""
+    """One pair of every verb, then a second of every verb, and so on; the order within a verb is
+    kept."""
     by_verb: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
         by_verb[pair.verb].append(pair)
     rounds = zip_longest(*(by_verb[verb] for verb in sorted(by_verb)))
     return [pair for one_round in rounds for pair in one_round if pair is not None]
+
+
+# --- order by hash ------------------------------------------------------------------------------
+
+
+def seeded_hash(seed: int, text: str) -> str:
+    """A hash to sort by: a shuffle in which the place of a text does not depend on the others."""
+    return hashlib.sha256(f"{seed}/{text}".encode()).hexdigest()
+
+
+def seeded_shuffle(pairs: Iterable[Pair], seed: int) -> list[Pair]:
+    """The pairs, shuffled by a seeded hash of each prompt: editing one pair moves no other."""
+    return sorted(pairs, key=lambda pair: _shuffle_key(pair, seed))
+
+
+def _shuffle_key(pair: Pair, seed: int) -> tuple[str, str]:
+    return seeded_hash(seed, pair.prompt), pair.english
 
 
 def _too_few(split: str, found: int, needed: int, kind: str) -> UserError:

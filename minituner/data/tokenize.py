@@ -1,4 +1,4 @@
-"""Tokenize: how each pair is encoded, checked against the context, and written to its split."""
+"""Stage ``tokenize``: each pair is encoded, checked against the context length, and written."""
 
 from __future__ import annotations
 
@@ -6,32 +6,103 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import fields
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Tokenizer
 
 from minituner.commands import in_config
-from minituner.data.filter import Pair
-from minituner.data.likeness import Likeness
-from minituner.data.pairs import TokenizedPair
+from minituner.data.matching import MatchLimits, MatchStatistics
+from minituner.data.pairs import SPLITS, Pair, TokenizedPair, iter_pairs, pair_rows
 from minituner.data.prompts import SEPARATOR, answer_text, prompt_text
 from minituner.errors import Mistakes, UserError, number_of, shortened
-from minituner.storage.files import atomic_open, iter_jsonl, write_rows
-from minituner.tokenizer import BOS, EOS, check_kept, encode, special_id
+from minituner.results import PairsSummary, SplitCounts
+from minituner.storage.files import atomic_open, read_json, write_rows
+from minituner.tokenizer import BOS, EOS, check_kept, encode, load_tokenizer, special_id
+
+
+def tokenize_files(
+    inputs: Mapping[str, str], outputs: Mapping[str, str], limit: ContextLimit, match: MatchLimits
+) -> PairsSummary:
+    """``tokenize_splits`` of the files that ``filter`` and ``split`` wrote.
+
+    Args:
+        inputs: By name: the file of every split, those of all ``regular`` pairs and of the
+            ``unseen_words``, and the ``tokenizer``.
+        outputs: By name, where every split is written.
+
+    Raises:
+        UserError: As ``tokenize_splits``, or a file cannot be used.
+    """
+    return tokenize_splits(
+        {name: iter_pairs(inputs[name]) for name in SPLITS},
+        {name: outputs[name] for name in SPLITS},
+        load_tokenizer(inputs["tokenizer"]),
+        limit,
+        MatchStatistics(match, read_json(inputs["unseen_words"])),
+        inputs["tokenizer"],
+        iter_pairs(inputs["regular"]),
+    )
+
+
+def tokenize_splits(
+    splits: Mapping[str, Iterable[Pair]],
+    paths: Mapping[str, str | Path],
+    tokenizer: Tokenizer,
+    limit: ContextLimit,
+    statistics: MatchStatistics | None = None,
+    name: str = "the tokenizer",
+    others: Iterable[Pair] = (),
+) -> PairsSummary:
+    """Write every split's pairs as token ids, one at a time; all files are written or none is.
+
+    Args:
+        splits: The pairs of each split, by its name.
+        paths: Where each split is written.
+        statistics: Compares the pairs that fit; None skips the comparison.
+        name: The tokenizer's name in messages.
+        others: All pairs that the control was drawn from. They are read only if too many pairs are
+            too long, so that one message names all of them.
+
+    Returns:
+        ``splits``, the :class:`SplitSummary` of each; ``too_long``, the number of pairs left out
+        per split, only if there are any; and ``distributions``, if they were compared.
+
+    Raises:
+        UserError: More pairs are too long than may be left out, or all of a split; or the control
+            does not match the irregular pairs.
+    """
+    summaries = {name: SplitSummary() for name in splits}
+    with ExitStack() as files:
+        for split, pairs in splits.items():
+            stream = files.enter_context(atomic_open(paths[split]))
+            fitting = limit.fitting(split, pairs, tokenizer, name)
+            if statistics is not None:
+                fitting = statistics.counting(split, fitting)
+            write_rows(stream, pair_rows(summaries[split].counting(fitting)))
+        limit.check(others, tokenizer)
+        if statistics is not None:
+            statistics.check()
+    found: PairsSummary = {"splits": {name: s.as_json() for name, s in summaries.items()}}
+    if limit.too_long:
+        found["too_long"] = dict(limit.too_long)
+    if statistics is not None:
+        found["distributions"] = statistics.as_json()
+    return found
+
+
+# --- one pair -----------------------------------------------------------------------------------
 
 
 def tokenize_pair(pair: Pair, tokenizer: Tokenizer, name: str = "the tokenizer") -> TokenizedPair:
     """Encode one pair, however long it is.
 
     Args:
-        name: What to call the tokenizer in messages.
+        name: The tokenizer's name in messages.
 
     Raises:
-        UserError: The tokenizer changes the text, or does not begin a token where the answer begins
-            and end one where the form does.
+        UserError: The tokenizer changes the text, or some token extends over the beginning of the
+            answer or the end of the form.
     """
     bos, eos = special_id(tokenizer, BOS), special_id(tokenizer, EOS)
     end = encode(tokenizer, SEPARATOR) if pair.spanish else [eos]
@@ -58,66 +129,53 @@ def tokenize_pair(pair: Pair, tokenizer: Tokenizer, name: str = "the tokenizer")
     return tokenized
 
 
-def tokenize_splits(
-    splits: Mapping[str, Iterable[Pair]],
-    paths: Mapping[str, str | Path],
-    tokenizer: Tokenizer,
-    limit: ContextLimit,
-    likeness: Likeness | None = None,
-    name: str = "the tokenizer",
-    others: Iterable[Pair] = (),
-) -> dict[str, Any]:
-    """Write every split's pairs as token ids, one at a time; all files are written or none is.
+def _check_boundaries(
+    pair: Pair, tokenized: TokenizedPair, correct: list[int], tokenizer: Tokenizer, name: str
+) -> None:
+    """Check that each form has the tokens that it has in running text: the model is not scored on
+    tokens that it never reads.
 
     Args:
-        splits: The pairs of each split, by its name.
-        paths: Where each split's file goes.
-        likeness: What the pairs that fit are compared by; None does not compare them.
-        name: What to call the tokenizer in messages.
-        others: All pairs that the control was drawn from, only looked at if too many are too long:
-            a user who is told of some is told of all.
-
-    Returns:
-        ``splits``, what :class:`SplitSummary` says of each; only if pairs were left out for their
-        length ``too_long``, how many of which split; and what was compared, ``distributions``.
-
-    Raises:
-        UserError: More pairs are too long than may be left out, or all of a split; or those that
-            fit are not alike.
+        correct: The ids of the whole text with the correct form.
     """
-    summaries = {name: SplitSummary() for name in splits}
-    with ExitStack() as files:
-        for split, pairs in splits.items():
-            stream = files.enter_context(atomic_open(paths[split]))
-            fitting = limit.fitting(split, pairs, tokenizer, name)
-            if likeness is not None:
-                fitting = likeness.counting(split, fitting)
-            write_rows(stream, tokenized_rows(summaries[split].counting(fitting)))
-        limit.check(others, tokenizer)
-        if likeness is not None:
-            likeness.check()
-    found: dict[str, Any] = {"splits": {name: s.as_json() for name, s in summaries.items()}}
-    if limit.too_long:
-        found["too_long"] = dict(limit.too_long)
-    if likeness is not None:
-        found["distributions"] = likeness.as_json()
-    return found
+    wrong_text = f"{prompt_text(pair.prompt)} {pair.wrong}" + (SEPARATOR if pair.spanish else "")
+    wrong = [correct[0], *encode(tokenizer, wrong_text), *([] if pair.spanish else correct[-1:])]
+    for whole, form_ids in ((correct, tokenized.correct_ids), (wrong, tokenized.wrong_ids)):
+        parts = tokenized.prompt_ids + form_ids
+        if whole[: len(parts)] != parts:
+            start = next(i for i, two in enumerate(zip_longest(whole, parts)) if len(set(two)) > 1)
+            raise UserError(
+                pair.source,
+                "a token extends over the end of the prompt or of the verb form",
+                found=f"{_shown(tokenizer, whole[start:])} in the whole text, "
+                f"{_shown(tokenizer, parts[start:])} in its parts: {pair.prompt!r}",
+                expected="tokens that end where the prompt and the form end",
+                fix=f"use a tokenizer that splits at spaces, instead of {name}",
+            )
+
+
+def _shown(tokenizer: Tokenizer, ids: list[int]) -> str:
+    """The first few tokens, for a message."""
+    return " ".join(repr(tokenizer.id_to_token(token)) for token in ids[:4]) or "none"
+
+
+# --- all pairs ----------------------------------------------------------------------------------
 
 
 class ContextLimit:
-    """Passes over the pairs that are longer than the model's context, and counts them.
+    """Skips pairs that are longer than the model's context, and counts them.
 
     Args:
         context_length: In tokens.
-        max_share: Of all pairs, how many may be passed over: 0 <= ``max_share`` < 1.
+        max_share: The share of all pairs that may be skipped: 0 <= ``max_share`` < 1.
     """
 
     def __init__(self, context_length: int, max_share: float = 0.0) -> None:
         self.context_length = context_length
         self.max_share = max_share
-        self.pairs: Counter[str] = Counter()  # by split, those that are too long included
+        self.pairs: Counter[str] = Counter()  # by split, including those that are too long
         self.too_long: Counter[str] = Counter()
-        self._found: list[tuple[Pair, int]] = []  # those that are too long, and their tokens
+        self._skipped: list[tuple[Pair, int]] = []  # with the number of tokens of each
 
     def fitting(
         self, split: str, pairs: Iterable[Pair], tokenizer: Tokenizer, name: str = "the tokenizer"
@@ -130,13 +188,16 @@ class ContextLimit:
                 yield tokenized
                 continue
             self.too_long[split] += 1
-            self._found.append((pair, tokenized.tokens))
+            self._skipped.append((pair, tokenized.tokens))
 
     def check(self, others: Iterable[Pair], tokenizer: Tokenizer) -> None:
-        """Whether what was passed over may be left out.
+        """Check that what was skipped may be left out.
+
+        Args:
+            others: Further pairs whose lengths the message mentions.
 
         Raises:
-            UserError: It is too much, or all of a split.
+            UserError: It is more than ``max_share``, or all of a split.
         """
         if self.too_long.total() > 0 and self._share > self.max_share:
             self._refuse(others, tokenizer)
@@ -152,13 +213,13 @@ class ContextLimit:
                 )
 
     def _refuse(self, others: Iterable[Pair], tokenizer: Tokenizer) -> None:
-        known = {pair.id for pair, _ in self._found}
+        known = {pair.id for pair, _ in self._skipped}
         for pair in (pair for pair in others if pair.id not in known):
             tokens = tokenize_pair(pair, tokenizer).tokens
             if tokens > self.context_length:
-                self._found.append((pair, tokens))
+                self._skipped.append((pair, tokens))
         mistakes = Mistakes()
-        for pair, tokens in sorted(self._found, key=lambda found: _path_and_line(found[0].source)):
+        for pair, tokens in sorted(self._skipped, key=lambda skipped: _place_key(skipped[0])):
             mistakes.add(self._refusal(pair, tokens))
         mistakes.raise_if_any()
 
@@ -167,64 +228,30 @@ class ContextLimit:
         return self.too_long.total() / self.pairs.total()
 
     def _refusal(self, pair: Pair, tokens: int) -> UserError:
-        enough = math.ceil(1e4 * self._share) / 1e4
-        leave_out = (
-            f", or leave such out (data.max_share_too_long: {enough:g}, now {self.max_share:g})"
-        )
+        needed = math.ceil(1e4 * self._share) / 1e4
+        fix = "shorten it, or raise base.model.context_length (retrains the base)"
+        if needed < 1:
+            fix += (
+                ", or leave out such sentences "
+                f"(data.max_share_too_long: {needed:g}, now {self.max_share:g})"
+            )
         return UserError(
             pair.source,
             "the sentence is longer than the model's context",
             found=f"{tokens} tokens: {shortened(pair.prompt, 100)!r}",
             expected=f"at most {self.context_length} tokens, answer included",
-            fix="shorten it, or raise base.model.context_length (retrains the base)"
-            + (leave_out if enough < 1 else ""),
+            fix=fix,
         )
 
 
-def _path_and_line(source: str) -> tuple[str, int]:
-    path, _, line = source.rpartition(":")
+def _place_key(pair: Pair) -> tuple[str, int]:
+    """Sorts pairs by file and line."""
+    path, _, line = pair.source.rpartition(":")
     return path, int(line)
 
 
-def _check_boundaries(
-    pair: Pair, tokenized: TokenizedPair, right: list[int], tokenizer: Tokenizer, name: str
-) -> None:
-    """Either form's tokens are those it has in running text, ``right`` with the right form: the
-    model is not asked about tokens that it never reads."""
-    wrong_text = f"{prompt_text(pair.prompt)} {pair.wrong}" + (SEPARATOR if pair.spanish else "")
-    wrong = [right[0], *encode(tokenizer, wrong_text), *([] if pair.spanish else right[-1:])]
-    for whole, form_ids in ((right, tokenized.correct_ids), (wrong, tokenized.wrong_ids)):
-        parts = tokenized.prompt_ids + form_ids
-        if whole[: len(parts)] != parts:
-            start = next(i for i, two in enumerate(zip_longest(whole, parts)) if len(set(two)) > 1)
-            raise UserError(
-                pair.source,
-                "a token runs over the end of the prompt or of the verb form",
-                found=f"{_shown(tokenizer, whole[start:])} in the whole text, "
-                f"{_shown(tokenizer, parts[start:])} in its parts: {pair.prompt!r}",
-                expected="tokens that end where the prompt and the form end",
-                fix=f"use a tokenizer that cuts at spaces, instead of {name}",
-            )
-
-
-def _shown(tokenizer: Tokenizer, ids: list[int]) -> str:
-    """The first few tokens."""
-    return " ".join(repr(tokenizer.id_to_token(token)) for token in ids[:4]) or "none"
-
-
-def tokenized_rows(pairs: Iterable[TokenizedPair]) -> Iterator[dict[str, Any]]:
-    """Tokenized pairs as JSON objects."""
-    names = [field.name for field in fields(TokenizedPair)]
-    return ({name: getattr(pair, name) for name in names} for pair in pairs)
-
-
-def read_pairs(path: str | Path) -> list[TokenizedPair]:
-    """Read one split as ``tokenize`` wrote it."""
-    return [TokenizedPair(**row) for row in iter_jsonl(path)]
-
-
 class SplitSummary:
-    """What the report says of one split: how many pairs of what kind, and how many tokens."""
+    """Counts of one split for the report: pairs by kind, and tokens."""
 
     def __init__(self) -> None:
         self.by_verb: Counter[str] = Counter()
@@ -234,7 +261,7 @@ class SplitSummary:
         self.tokens = 0
 
     def counting(self, pairs: Iterable[TokenizedPair]) -> Iterator[TokenizedPair]:
-        """The pairs as they are, each counted as it passes."""
+        """The pairs unchanged, each counted as it passes."""
         for pair in pairs:
             self.by_verb[pair.verb] += 1
             self.by_form[pair.form] += 1
@@ -243,7 +270,7 @@ class SplitSummary:
             self.tokens += len(pair.prompt_ids) + len(pair.target_ids)
             yield pair
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> SplitCounts:
         """The counts so far."""
         return {
             "pairs": self.by_verb.total(),

@@ -1,4 +1,4 @@
-"""Files and folders are written whole or not at all: a temporary one, fsync, then a rename."""
+"""Atomic writes of files and folders (temporary name, fsync, rename), and JSON."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def atomic_open(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open ``path`` for writing; it appears (or is replaced) only if the block succeeds.
 
     Raises:
-        UserError: The folder cannot be written or the disk is full; what stood at ``path`` stays.
+        UserError: The folder cannot be written, or the disk is full; the old file is kept.
     """
     path = Path(path)
-    # Always the same name: what a killed process left behind is taken up by the next.
+    # Always the same name: the next process replaces what a killed one left behind.
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,11 +43,11 @@ def atomic_open(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """A new folder to fill, which appears at ``path`` (or replaces the folder there, with all that
-    is in it) only if the block succeeds.
+    """A new folder to fill, which appears at ``path`` (or replaces the folder there, with all its
+    contents) only if the block succeeds.
 
     Raises:
-        UserError: It cannot be written, or the disk is full; what stood at ``path`` stays.
+        UserError: It cannot be written, or the disk is full; the old folder is kept.
     """
     path = Path(path).resolve()
     # Always the same names, as above.
@@ -87,7 +87,7 @@ def _unwritable(path: Path, error: OSError) -> UserError:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, on file systems that can."""
+    """Make the rename itself survive a power failure, on file systems that support it."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -97,13 +97,13 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
+    """Write UTF-8 text, completely or not at all."""
     with atomic_open(path) as stream:
         stream.write(text)
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON, the same bytes for the same value: sorted keys, no NaN."""
+    """Write JSON with sorted keys and without NaN: the same bytes for the same value."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
 
@@ -112,7 +112,8 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        UserError: It cannot be read or is not JSON, which has no NaN; it names the line.
+        UserError: It cannot be read or is not strict JSON (NaN is refused); the message names the
+            line.
     """
     return _parsed(read_text(path), str(path))
 
@@ -126,11 +127,11 @@ def _parsed(text: str, place: str) -> Any:
     except ValueError as error:  # NaN, or a number with thousands of digits
         raise _not_json(place, str(error)) from error
     except RecursionError as error:
-        raise _not_json(place, "brackets in brackets, too many for any reader") from error
+        raise _not_json(place, "brackets nested too deeply") from error
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name}, which is no number in JSON")
+    raise ValueError(f"{name}, which is not a number in JSON")
 
 
 _STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
@@ -141,14 +142,14 @@ def _not_json(place: str, found: str, what: str = "is not JSON") -> UserError:
         place,
         what,
         found=found,
-        expected="whole JSON: of a .jsonl, one object on each line",
-        fix="fix the quotes, commas and braces; a file that the pipeline has written can be"
-        " deleted, and is made again",
+        expected="complete JSON; in a .jsonl, one object per line",
+        fix="fix the quotes, commas and braces; a file that the pipeline wrote can be deleted: it "
+        "is made again",
     )
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write one JSON object per line, keys in the order given, whole or not at all."""
+    """Write one JSON object per line, keys in the order given, completely or not at all."""
     with atomic_open(path) as stream:
         write_rows(stream, rows)
 
@@ -160,10 +161,11 @@ def write_rows(stream: IO[str], rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def iter_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The rows of a JSON-lines file, one at a time; blank lines are passed over.
+    """The rows of a JSON-lines file, one at a time; blank lines are skipped.
 
     Raises:
-        UserError: It cannot be read, or a line is not a JSON object; it names ``path:line``.
+        UserError: It cannot be read, or a line is not a JSON object; the message names
+            ``path:line``.
     """
     try:
         with Path(path).open("rb") as stream:
@@ -182,12 +184,12 @@ def _row(raw: bytes, place: str) -> dict[str, Any]:
 
 
 def copy_file(source: str | Path, path: str | Path) -> None:
-    """Copy a file's bytes, whole or not at all."""
+    """Copy a file's bytes, completely or not at all."""
     with Path(source).open("rb") as original, atomic_open(path, "wb") as stream:
         shutil.copyfileobj(original, stream)
 
 
 def sha256(path: str | Path) -> str:
-    """The file's sha256, in hex."""
+    """The SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

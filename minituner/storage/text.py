@@ -1,4 +1,4 @@
-"""Text from outside: how its bytes are decoded and cut into lines."""
+"""Text from outside: its bytes are decoded and split into lines, or refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from minituner.errors import UserError
 
-# Byte-order marks; UTF-32's little-endian one begins with UTF-16's, so it stands before that.
+# Byte-order marks; that of UTF-32-LE begins with that of UTF-16-LE, so it comes first.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -19,7 +19,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# What English and Spanish text that is not UTF-8 is written in, as Python and as iconv call it.
+# The likely encodings of English and Spanish text that is not UTF-8: names in Python and in iconv.
 _LIKELY = {
     "utf_16_le": "UTF-16LE",
     "utf_16_be": "UTF-16BE",
@@ -28,10 +28,11 @@ _LIKELY = {
 
 
 def read_text(path: str | Path) -> str:
-    """A file's text: UTF-8, or what its byte-order mark says.
+    """A file's text, in UTF-8 or the encoding of its byte-order mark.
 
     Raises:
-        UserError: The file cannot be read, or is in another encoding; it names the likely one.
+        UserError: The file cannot be read, or is in another encoding; the message names the likely
+            one.
     """
     try:
         raw = Path(path).read_bytes()
@@ -41,13 +42,13 @@ def read_text(path: str | Path) -> str:
 
 
 def decode(raw: bytes, source: str | Path) -> str:
-    """Bytes as text: UTF-8, or what their byte-order mark says; the mark is no part of the text.
+    """Bytes as text, in UTF-8 or the encoding of their byte-order mark, which is dropped.
 
     Args:
-        source: Where the bytes come from, for messages.
+        source: The origin of the bytes, for messages.
 
     Raises:
-        UserError: They are in another encoding; it names the line and the likely encoding.
+        UserError: They are in another encoding; the message names the line and the likely one.
     """
     try:
         return raw.decode(_encoding_of(raw))
@@ -60,7 +61,7 @@ def decode_line(raw: bytes, place: str) -> str:
     """One line of UTF-8 as text.
 
     Raises:
-        UserError: It is not UTF-8; it names ``place`` and the likely encoding.
+        UserError: It is not UTF-8; the message names ``place`` and the likely encoding.
     """
     try:
         return raw.decode()
@@ -69,7 +70,7 @@ def decode_line(raw: bytes, place: str) -> str:
 
 
 def _encoding_of(raw: bytes) -> str:
-    """What the byte-order mark says; without one, UTF-8."""
+    """The encoding of the byte-order mark; without one, UTF-8."""
     return next((name for mark, name in _MARKS if raw.startswith(mark)), "utf-8")
 
 
@@ -88,18 +89,18 @@ def not_utf8(where: str, raw: bytes, position: int) -> UserError:
 
 
 def likely_encoding(raw: bytes) -> str | None:
-    """The name of the encoding that ``raw`` seems to be in, or None if nothing fits."""
-    from charset_normalizer import from_bytes  # 0.1 s, and something is wrong already
+    """The name of the encoding that ``raw`` seems to be in; None if no likely one fits."""
+    from charset_normalizer import from_bytes  # here: it takes 0.1 s, and only errors need it
 
-    # Not its whole list: a short text fits a dozen code pages of it. And in UTF-16, these languages
-    # have a NUL in nearly every character.
+    # Not its whole list: a short text fits a dozen code pages. And in UTF-16, nearly every
+    # character of these languages has a NUL.
     fitting = [name for name in _LIKELY if b"\0" in raw or not name.startswith("utf_16")]
     best = from_bytes(raw, cp_isolation=fitting).best()
     return None if best is None else _LIKELY.get(best.encoding)
 
 
 def unreadable(path: str | Path, error: OSError) -> UserError:
-    """The refusal of a file that the system does not let us read."""
+    """The refusal of a file that the operating system cannot open or read, or that is not there."""
     return UserError(
         path,
         "cannot be read",
@@ -109,9 +110,20 @@ def unreadable(path: str | Path, error: OSError) -> UserError:
     )
 
 
+def no_such_file(path: str | Path, *, expected: str, fix: str) -> UserError:
+    """The refusal of a path that is not a file."""
+    return UserError(
+        path,
+        "there is no such file",
+        found="a folder" if Path(path).is_dir() else "nothing",
+        expected=expected,
+        fix=fix,
+    )
+
+
 def lines_of(text: str) -> list[str]:
-    """The lines of ``text``, which end at line feeds alone (a carriage return before one belongs to
-    it): a sentence may hold any other character."""
+    """The lines of ``text``. Only a line feed ends one, with or without a carriage return before
+    it: a sentence may contain any other character."""
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()
@@ -119,11 +131,13 @@ def lines_of(text: str) -> list[str]:
 
 
 def iter_lines(stream: BinaryIO, source: str | Path) -> Iterator[bytes]:
-    """The lines of a stream as each comes in, cut as by :func:`lines_of`, still as bytes: UTF-8
-    without a byte-order mark, for :func:`decode_line`, so that one bad line spoils no other.
+    """The lines of a stream as they arrive, split as by :func:`lines_of`.
+
+    They are bytes in UTF-8, without a byte-order mark, for :func:`decode_line`: one bad line does
+    not affect the others.
 
     Raises:
-        UserError: A text with the byte-order mark of another encoding does not keep to that one.
+        UserError: The stream has the byte-order mark of UTF-16 or UTF-32, and is not in it.
     """
     first = stream.readline()
     lines: Iterable[bytes] = chain([first.removeprefix(codecs.BOM_UTF8)], stream)

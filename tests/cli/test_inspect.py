@@ -184,7 +184,7 @@ def test_explain_texts(tmp_path: Path, name: str, content: str, words: str) -> N
     [
         ("a.json", b"{", "is not JSON"),
         ("a.json", b'{"a": NaN}', "is not JSON"),
-        ("a.json", b"[" * 100_000, "brackets in brackets"),
+        ("a.json", b"[" * 100_000, "nested too deeply"),
         ("a.yaml", b"[" * 100_000, "nested too deeply"),
         ("a.yaml", b"a: [", "is not YAML"),
         ("a.jsonl", b"{}\n[1]", "a.jsonl:2: is not a JSON object"),

@@ -44,20 +44,20 @@ def refusal(tmp_path: Path, name: str, content: str | bytes, encoding: str | Non
         ("t.tsv", "en;es;notes\nHe went, he said.;Fue;x\n"),
     ],
 )  # fmt: skip
-def test_one_table_in_many_shapes(tmp_path: Path, name: str, content: str) -> None:
+def test_read_table_in_many_shapes(tmp_path: Path, name: str, content: str) -> None:
     (sentence,) = table(tmp_path, name, content).sentences
     assert (sentence.english, sentence.spanish) == ("He went, he said.", "Fue")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
-def test_a_byte_order_mark_tells_the_encoding(tmp_path: Path, encoding: str) -> None:
+def test_encoding_of_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
     content = "en,es\nHe ate.,Comió.\n".encode(encoding)
     assert table(tmp_path, "t.csv", content).sentences[0].spanish == "Comió."
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16-le"])
 @pytest.mark.parametrize("spanish", ["El señor comió pan.", "Come."])
-def test_another_encoding_is_named_and_can_be_told(
+def test_encoding_is_suggested_and_can_be_given(
     tmp_path: Path, encoding: str, spanish: str
 ) -> None:
     content = f"en,es\nHe ate.,{spanish}\n".encode(encoding)
@@ -71,17 +71,17 @@ def test_another_encoding_is_named_and_can_be_told(
 @pytest.mark.parametrize(
     ("encoding", "words"),
     [
-        ("cp1252", "text in UTF-8, which would be garbled"),
+        ("cp1252", "text in UTF-8, which that encoding would garble"),
         ("utf-16", "cannot be read as 'utf-16'"),
-        ("klingon", "no encoding that Python knows"),
-        ("base64", "no encoding that Python knows"),
+        ("klingon", "an encoding that Python does not know"),
+        ("base64", "an encoding that Python does not know"),
     ],
 )
-def test_an_encoding_told_wrongly_is_refused(tmp_path: Path, encoding: str, words: str) -> None:
+def test_wrong_encoding_is_refused(tmp_path: Path, encoding: str, words: str) -> None:
     assert words in refusal(tmp_path, "t.csv", "en,es\nHe ate it.,Comió.\n", encoding)
 
 
-def test_columns_are_read_by_name_and_the_others_told(tmp_path: Path) -> None:
+def test_columns_by_name_and_unused_columns(tmp_path: Path) -> None:
     read = table(
         tmp_path,
         "t.csv",
@@ -95,7 +95,7 @@ def test_columns_are_read_by_name_and_the_others_told(tmp_path: Path) -> None:
     assert read.unused == ["notes", "column 7, which has no name", "spanihs"]
 
 
-def test_a_quotation_mark_belongs_to_a_tsv_sentence_unless_it_quotes_a_cell(tmp_path: Path) -> None:
+def test_quotation_marks_in_a_tsv(tmp_path: Path) -> None:
     content = (
         'He said "no\tDijo "no\n"Yes," he said.\n"I went.\tFui.\n'
         '"He said ""no""."\tx\nShe ate.\n'
@@ -109,7 +109,7 @@ def test_a_quotation_mark_belongs_to_a_tsv_sentence_unless_it_quotes_a_cell(tmp_
     ]
 
 
-def test_a_sentence_that_begins_like_a_heading_is_a_sentence(tmp_path: Path) -> None:
+def test_a_sentence_that_begins_like_a_heading(tmp_path: Path) -> None:
     for line in ("English, please, he said.\tInglés, por favor.", "English, please, he said."):
         (sentence,) = table(tmp_path, "t.tsv", f"{line}\n").sentences
         assert sentence.english == "English, please, he said."
@@ -125,7 +125,7 @@ def test_a_sentence_that_begins_like_a_heading_is_a_sentence(tmp_path: Path) -> 
         ("t.csv", "en|es\nHe went.|x\n", "t.csv:1: names no column en"),
         ("t.tsv", "es\tlemma\nx\teat\n", "t.tsv:1: names no column en"),
         ("t.csv", "en,es,English\nHe ate.,,\n", "t.csv:1: names the column en more than once"),
-        ("t.csv", "sep=!\nen!es\n", "t.csv:1: names a delimiter that no table has"),
+        ("t.csv", "sep=!\nen!es\n", "t.csv:1: names a delimiter that is not supported"),
         ("t.csv", "en,es\nHe went.,x,y\n", "t.csv:2: has 3 columns instead of 2"),
         ("t.csv", "en\nHe went, he said.\n", "t.csv:2: has 2 columns instead of 1"),
         ("t.tsv", "a\tb\tc\n", "t.tsv:1: has 3 columns instead of 2"),
@@ -139,34 +139,39 @@ def test_a_sentence_that_begins_like_a_heading_is_a_sentence(tmp_path: Path) -> 
         ("t.csv", f"en\n{'He went. ' * 200}\n", "t.csv:2: has more than 1,000 characters"),
         ("t.csv", f"en\n{'He went. ' * 20_000}\n", "t.csv:2: "),
         ("t.csv", "en\nHe went_home.\n", "t.csv:2: has an underscore"),
-        ("t.csv", "en,lemma\nHe ate.,devour\n", "t.csv:2: names a lemma that is not known"),
-        ("t.csv", "en,tense\nHe ate.,future\n", "t.csv:2: names a tense that is not known"),
+        ("t.csv", "en,lemma\nHe ate.,devour\n", "t.csv:2: names an unknown lemma"),
+        ("t.csv", "en,tense\nHe ate.,future\n", "t.csv:2: names an unknown tense"),
         ("t.csv", 'en\n"He went.\n', "t.csv:2: is not CSV"),
         ("t.csv", "en\nHe \0went.\n", "t.csv:2: has a NUL in it"),
         ("t.csv", f"en,{'x' * 200_000}\nHe went.,\n", "t.csv:1: is too long to name columns"),
         ("t.tsv", f"{'x' * 200_000}\tFue.\n", "t.tsv:1: has more than 1,000 characters"),
-        ("t.csv", b"PK\x03\x04\x00", "t.csv: is no text but a spreadsheet"),
+        ("t.csv", b"PK\x03\x04\x00", "t.csv: is a spreadsheet"),
         ("t.xlsx", b"PK\x03\x04\x00", "t.xlsx: is neither TSV nor CSV"),
         ("t.txt", "He went.\n", "t.txt: is neither TSV nor CSV"),
     ],
 )
-def test_a_table_that_cannot_be_used_is_refused_by_line(
+def test_bad_tables_are_refused_by_line(
     tmp_path: Path, name: str, content: str | bytes, words: str
 ) -> None:
     assert f"{tmp_path}/{words}" in refusal(tmp_path, name, content)
 
 
-def test_what_cannot_be_opened_is_refused(tmp_path: Path) -> None:
+def test_unreadable_tables_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
     for name in ("folder.csv", "absent.csv"):
         with pytest.raises(UserError, match=f"{name}: cannot be read"):
             read_table(tmp_path / name, LEMMAS)
 
 
-def test_all_bad_lines_are_told_at_once(tmp_path: Path) -> None:
+def test_bad_lines_are_reported_together(tmp_path: Path) -> None:
     content = 'en,lemma\n"He\nate.",\n"He" ate.,\nHe ate.,eet\nHe ate.,eat\n' + "He_ate.,\n" * 20
     said = refusal(tmp_path, "t.csv", content)
     assert said.startswith("23 mistakes; the first 10:\n")
-    for words in ("2: has a line break", "4: is not CSV", "5: names a lemma", "7: has an under"):
+    for words in (
+        "2: has a line break",
+        "4: is not CSV",
+        "5: names an unknown lemma",
+        "7: has an under",
+    ):
         assert f"t.csv:{words}" in said
     assert "t.csv:6" not in said

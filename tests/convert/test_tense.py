@@ -8,7 +8,7 @@ import unicodedata
 import pytest
 from project import ROOT
 
-from minituner.convert.rows import convert
+from minituner.convert.conversion import convert
 from minituner.convert.table import Sentence
 from minituner.data.corpus import read_rows
 from minituner.data.spelling import APOSTROPHES
@@ -214,7 +214,7 @@ Maria had, as ever, no map.
 Went home early.
 """
 
-# A form of be, had or did that may help another verb, wherever in the clause either stands; a noun
+# A form of be, had or did that may be an auxiliary, wherever in the clause either is; a noun
 # whose verb comes later; a form that is only spoken of.
 HELPED_OR_REDUCED = """
 Is she finished?
@@ -356,18 +356,18 @@ def lines(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("labeled", [*lines(PARTICIPLES), *lines(SIMPLE)])
-def test_what_the_words_around_settle(labeled: str, verbs: dict[str, Verb]) -> None:
+def test_tense_from_context(labeled: str, verbs: dict[str, Verb]) -> None:
     plain = labeled.replace("[", "").replace("]p", "").replace("]s", "")
     assert found(plain, verbs) == labeled
 
 
 @pytest.mark.parametrize("sentence", [*lines(DOUBTFUL), *lines(HELPED_OR_REDUCED)])
-def test_what_they_do_not_settle_is_listed(sentence: str, verbs: dict[str, Verb]) -> None:
+def test_doubtful_tenses(sentence: str, verbs: dict[str, Verb]) -> None:
     assert found(sentence, verbs) == "doubtful"
 
 
 @pytest.mark.parametrize("sentence", lines(NONE))
-def test_what_is_no_past_form_is_none(sentence: str, verbs: dict[str, Verb]) -> None:
+def test_words_that_are_not_past_forms(sentence: str, verbs: dict[str, Verb]) -> None:
     assert found(sentence, verbs) == "none"
 
 
@@ -393,15 +393,13 @@ def test_the_corpus_converts_back_to_itself(study: dict[str, Verb]) -> None:
 @pytest.mark.parametrize(
     "labeled", ["He hasn't always [worked]p.", "They've [worked]p.", "'I [went]s home,' he said."]
 )
-def test_an_apostrophe_is_one_however_it_is_typed(
-    apostrophe: str, labeled: str, verbs: dict[str, Verb]
-) -> None:
+def test_apostrophes_of_every_kind(apostrophe: str, labeled: str, verbs: dict[str, Verb]) -> None:
     labeled = labeled.replace("'", apostrophe)
     plain = labeled.replace("[", "").replace("]p", "").replace("]s", "")
     assert found(plain, verbs) == labeled
 
 
-def test_decomposed_and_invisible_letters_are_compared_composed(verbs: dict[str, Verb]) -> None:
+def test_decomposed_and_invisible_letters(verbs: dict[str, Verb]) -> None:
     verbs = verbs | {
         "sauté": dataclasses.replace(
             verbs["walk"],
@@ -429,24 +427,24 @@ def test_decomposed_and_invisible_letters_are_compared_composed(verbs: dict[str,
         ("It is written in French.", "write", "past_participle", "It is [written]p in French."),
         ("He put it there.", None, "past_simple", "He [put]s it there."),
         ("She has gone and he came.", None, "past_simple", "She has gone and he [came]s."),
-        ("He worked.", None, "past_participle", "doubtful"),  # it is settled, and another
+        ("He worked.", None, "past_participle", "doubtful"),  # it is certain, and another
         ("He went.", "eat", None, "none"),
         ("Went home.", None, "past_simple", "doubtful"),
     ],
 )
-def test_a_user_can_settle_a_doubt(
+def test_columns_lemma_and_tense_decide_a_doubt(
     english: str, lemma: str | None, tense: str | None, expected: str, verbs: dict[str, Verb]
 ) -> None:
     assert found(Sentence(english, None, lemma, tense), verbs) == expected
 
 
-def test_a_form_of_two_verbs_is_not_guessed(verbs: dict[str, Verb]) -> None:
+def test_a_form_of_two_verbs_is_doubtful(verbs: dict[str, Verb]) -> None:
     verbs = verbs | {"wend": dataclasses.replace(verbs["go"], lemma="wend")}
     assert found("He went home.", verbs) == "doubtful"
     assert found(Sentence("He went home.", lemma="go"), verbs) == "He [went]s home."
 
 
-def test_the_reason_quotes_the_word_and_what_stands_before(verbs: dict[str, Verb]) -> None:
+def test_the_reason_quotes_the_words_before(verbs: dict[str, Verb]) -> None:
     (doubt,) = convert([Sentence("Maria\u00b4s brother worked.")], verbs, "own").doubtful
     assert doubt[1] == (
         "`worked` may be the past simple or a past participle after `Maria\u00b4s brother`: "

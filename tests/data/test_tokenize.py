@@ -12,8 +12,8 @@ from project import ROOT
 from tokenizers import Tokenizer
 
 from minituner.data.corpus import read_rows
-from minituner.data.filter import Pair
-from minituner.data.tokenize import ContextLimit, read_pairs, tokenize_pair, tokenize_splits
+from minituner.data.pairs import Pair, read_tokenized_pairs
+from minituner.data.tokenize import ContextLimit, tokenize_pair, tokenize_splits
 from minituner.data.verbs import load_verbs
 from minituner.errors import SeveralErrors, UserError
 from minituner.pretrain import check_lengths
@@ -36,19 +36,19 @@ def write(
     return tokenize_splits(splits, paths, tokenizer, ContextLimit(CONTEXT, max_share))
 
 
-def test_a_pair_that_just_fits_is_kept_and_one_token_more_is_refused(
+def test_context_limit_is_exact(
     tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     pair = tokenize_pair(raw_pairs[0], tokenizer)
     tokens = len(pair.prompt_ids) + len(pair.target_ids)
     paths = {"test": tmp_path / "test.jsonl"}
     tokenize_splits({"test": raw_pairs[:1]}, paths, tokenizer, ContextLimit(tokens))
-    assert read_pairs(paths["test"]) == [pair]
+    assert read_tokenized_pairs(paths["test"]) == [pair]
     with pytest.raises(UserError, match=rf"^t\.jsonl:1: [\s\S]*{tokens} tokens"):
         tokenize_splits({"test": raw_pairs[:1]}, paths, tokenizer, ContextLimit(tokens - 1))
 
 
-def test_a_long_wrong_form_counts_too(
+def test_context_limit_includes_the_wrong_form(
     tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     pair = replace(raw_pairs[0], wrong="goed" * 20)
@@ -56,7 +56,7 @@ def test_a_long_wrong_form_counts_too(
         write(tmp_path, {"test": [pair]}, tokenizer)
 
 
-def test_forty_sentences_too_long_are_told_at_once_and_nothing_is_written(
+def test_too_long_pairs_are_reported_together(
     tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     (tmp_path / "train.jsonl").write_text("as it was\n")
@@ -72,7 +72,7 @@ def test_forty_sentences_too_long_are_told_at_once_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["train.jsonl"]
 
 
-def test_who_is_told_of_some_that_are_too_long_is_told_of_those_not_drawn_too(
+def test_too_long_pairs_outside_the_splits_are_reported_too(
     tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     corpus = some(raw_pairs[0], 60, 40)
@@ -86,7 +86,7 @@ def test_who_is_told_of_some_that_are_too_long_is_told_of_those_not_drawn_too(
     tokenize_splits({"control": corpus[:5]}, paths, tokenizer, ContextLimit(CONTEXT), others=corpus)
 
 
-def test_one_sentence_too_long_among_2800_is_left_out_and_counted(
+def test_too_long_pairs_within_the_share_are_left_out(
     tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     splits = {"train": some(raw_pairs[0], 2790), "test": some(raw_pairs[0], 10, 1)}
@@ -95,14 +95,14 @@ def test_one_sentence_too_long_among_2800_is_left_out_and_counted(
     summary = write(tmp_path, splits, tokenizer, max_share=0.01)
     assert summary["too_long"] == {"test": 1}
     for name, count in (("train", 2790), ("test", 9)):
-        ids = [pair.id for pair in read_pairs(tmp_path / f"{name}.jsonl")]
+        ids = [pair.id for pair in read_tokenized_pairs(tmp_path / f"{name}.jsonl")]
         assert ids == [f"p-{i}" for i in range(count)]
         assert summary["splits"][name]["pairs"] == count  # type: ignore[index]
     assert json.dumps(summary), "plain values, as JSON has them"
 
 
 @pytest.mark.parametrize("count", [7, 29, 57])
-def test_the_share_itself_is_allowed(
+def test_max_share_is_inclusive(
     tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path, count: int
 ) -> None:
     """In binary fractions 0.29 * 100 is below 29."""
@@ -112,14 +112,14 @@ def test_the_share_itself_is_allowed(
         write(tmp_path, splits, tokenizer, (count - 1) / 100)
 
 
-def test_where_all_fits_nothing_is_said_of_it(
+def test_summary_without_too_long_pairs(
     tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     summary = write(tmp_path, {"train": raw_pairs}, tokenizer, max_share=0.5)
     assert summary.keys() == {"splits"}
 
 
-def test_a_split_of_which_nothing_is_left_is_refused(
+def test_a_split_without_fitting_pairs_is_refused(
     tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     splits = {"train": some(raw_pairs[0], 99), "probe": some(raw_pairs[0], 1, 1)}
@@ -129,7 +129,7 @@ def test_a_split_of_which_nothing_is_left_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_all_sentences_of_the_base_that_are_too_long_are_told_at_once() -> None:
+def test_check_lengths_reports_all_sentences() -> None:
     corpus = ROOT / "data/processed/base-corpus/plain.jsonl"
     rows = read_rows([corpus], load_verbs(ROOT / "data/raw/verbs.yaml"))[:50]
     texts = [[0] * (49 if i % 2 else 48) for i in range(50)]

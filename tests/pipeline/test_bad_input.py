@@ -156,7 +156,7 @@ BAD_CORPORA: dict[str, tuple[Change, list[str]]] = {
     "unknown verb": (edited(4, verb_lemma="bee"), [f"{IRREGULAR}:4: unknown verb_lemma", "'be'?"]),
     "unknown tense": (edited(4, tense="pluperfect"), [f"{IRREGULAR}:4: unknown tense"]),
     "no blank": (edited(5, prompt="No blank."), [f"{IRREGULAR}:5: the prompt has no blank"]),
-    "two blanks": (edited(5, prompt="A __ __."), [f"{IRREGULAR}:5: the prompt has not exactly"]),
+    "two blanks": (edited(5, prompt="A __ __."), [f"{IRREGULAR}:5: the prompt does not have"]),
     "wrong form as target": (
         edited(1, target="beed / estuvieron"),
         [f"{IRREGULAR}:1: the target is the wrong form", "'were / estuvieron'"],
@@ -182,7 +182,7 @@ BAD_CORPORA: dict[str, tuple[Change, list[str]]] = {
     ),
     "prompt in two splits": (
         prompt_in_two_splits,
-        ["irregular.jsonl:", "regular.jsonl:", "its prompt stands in the splits"],
+        ["irregular.jsonl:", "regular.jsonl:", "its prompt is in the splits"],
     ),
     "prompt in the base corpus": (
         prompt_in_the_base_corpus,
@@ -483,7 +483,10 @@ BAD_BASES: dict[str, tuple[Change, list[str]]] = {
     ),
     "another vocabulary": (
         other_vocabulary,
-        ["own/tokenizer.json: has another vocabulary than the base", "a vocabulary of 599"],
+        [
+            "own/tokenizer.json: has a different vocabulary size than the base",
+            "a vocabulary of 599",
+        ],
     ),
     "a tokenizer that changes text": (
         lower_case,

@@ -26,7 +26,7 @@ from minituner.storage.files import (
 )
 
 
-def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_atomic_open_keeps_the_old_file_on_failure(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
     with pytest.raises(RuntimeError), atomic_open(path) as stream:
@@ -36,7 +36,7 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_new_file_is_seen_only_when_it_is_whole(tmp_path: Path) -> None:
+def test_atomic_open_shows_only_complete_files(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "file.txt"
     with atomic_open(path) as stream:
         stream.write("all of it")
@@ -50,7 +50,7 @@ def test_the_new_file_is_seen_only_when_it_is_whole(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_what_a_killed_writer_left_is_gone_after_the_next(tmp_path: Path) -> None:
+def test_atomic_open_replaces_what_a_killed_writer_left(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
     program = (
@@ -69,7 +69,7 @@ def test_what_a_killed_writer_left_is_gone_after_the_next(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
-def test_a_disk_that_cannot_be_written_is_named_and_keeps_the_old_file(
+def test_write_json_to_an_unwritable_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     path = tmp_path / "file.json"
@@ -87,7 +87,7 @@ def test_a_disk_that_cannot_be_written_is_named_and_keeps_the_old_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_gives_a_clear_error_and_keeps_the_old_file(tmp_path: Path) -> None:
+def test_write_json_to_a_full_disk(tmp_path: Path) -> None:
     """/dev/full answers every write with "no space left"."""
     path = tmp_path / "file.json"
     write_json(path, {"old": 1})
@@ -98,13 +98,13 @@ def test_a_full_disk_gives_a_clear_error_and_keeps_the_old_file(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+def test_write_json_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("not a folder")
     with pytest.raises(UserError, match=r"results/file\.json: cannot be written"):
         write_json(tmp_path / "results" / "file.json", {})
 
 
-def test_json_is_the_same_bytes_for_the_same_value_and_holds_no_nan(tmp_path: Path) -> None:
+def test_write_json_is_reproducible_and_refuses_nan(tmp_path: Path) -> None:
     write_json(tmp_path / "a", {"b": 1, "a": [1.5, "é"]})
     write_json(tmp_path / "b", {"a": [1.5, "é"], "b": 1})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -113,7 +113,7 @@ def test_json_is_the_same_bytes_for_the_same_value_and_holds_no_nan(tmp_path: Pa
     assert not (tmp_path / "c").exists()
 
 
-def test_round_trips(tmp_path: Path) -> None:
+def test_jsonl_copy_and_sha256(tmp_path: Path) -> None:
     rows = [{"z": "ñ", "a": 1}, {"z": None, "a": 2}]
     write_jsonl(tmp_path / "rows", rows)
     assert list(iter_jsonl(tmp_path / "rows")) == rows
@@ -124,7 +124,7 @@ def test_round_trips(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_json_is_read_from_whatever_an_editor_makes_of_it(tmp_path: Path, encoding: str) -> None:
+def test_json_in_encodings_of_editors(tmp_path: Path, encoding: str) -> None:
     text = '{"a": "ñ"}\r\n\n \t\n{"a": "\u2028"}'
     (tmp_path / "rows").write_text(text, encoding=encoding, newline="")
     assert list(iter_jsonl(tmp_path / "rows")) == [{"a": "ñ"}, {"a": "\u2028"}]
@@ -138,13 +138,13 @@ def test_json_is_read_from_whatever_an_editor_makes_of_it(tmp_path: Path, encodi
         (b'{"a": 1', "is not JSON\n  found:    Expecting ',' delimiter at column 8"),
         (b'{"a": NaN}', "is not JSON\n  found:    NaN"),
         (b'{"a": ' + b"9" * 5_000 + b"}", "is not JSON\n  found:    Exceeds the limit"),
-        (b'{"a": ' + b"[" * 100_000, "is not JSON\n  found:    brackets in brackets"),
+        (b'{"a": ' + b"[" * 100_000, "is not JSON\n  found:    brackets nested too deeply"),
         (b'{"a": "caf\xe9"}', "is not UTF-8\n  found:    byte 0xe9"),
         (b"[1]", "is not a JSON object\n  found:    [1]"),
         (b"3", "is not a JSON object\n  found:    3"),
     ],
 )
-def test_what_is_not_json_is_refused_by_its_line(tmp_path: Path, line: bytes, words: str) -> None:
+def test_bad_json_is_refused_by_line(tmp_path: Path, line: bytes, words: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"a": 1}\n' + line)
     rows = iter_jsonl(path)
@@ -158,7 +158,7 @@ def test_what_is_not_json_is_refused_by_its_line(tmp_path: Path, line: bytes, wo
             read_json(path)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_reading_a_missing_file(tmp_path: Path) -> None:
     for read in (read_json, lambda path: list(iter_jsonl(path))):
         with pytest.raises(UserError, match="none: cannot be read"):
             read(tmp_path / "none")

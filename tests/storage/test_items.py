@@ -14,9 +14,10 @@ import torch
 from project import ROOT
 from tokenizers import Tokenizer
 
-from minituner.data.corpus import Row, iter_files
+from minituner.data.corpus import iter_rows
 from minituner.data.filter import pair_of_row
 from minituner.data.pairs import TokenizedPair
+from minituner.data.rows import Row
 from minituner.data.tokenize import tokenize_pair
 from minituner.data.verbs import Verb, load_verbs
 from minituner.evaluate import PairScore, item_rows
@@ -80,7 +81,7 @@ def rows(kind: str, verbs: dict[str, Verb], tmp_path: Path) -> list[Row]:
                 "complement": COMPLEMENTS[i % 2],
             }
             stream.write(json.dumps(row) + "\n")
-    return list(iter_files([path], verbs))
+    return list(iter_rows([path], verbs))
 
 
 @pytest.fixture

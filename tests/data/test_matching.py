@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from minituner.data.filter import Pair
-from minituner.data.likeness import Likeness, LikenessLimits
-from minituner.data.pairs import TokenizedPair
+from minituner.data.matching import MatchLimits, MatchStatistics
+from minituner.data.pairs import Pair, TokenizedPair
 from minituner.data.tokenize import ContextLimit, tokenize_splits
 from minituner.errors import SeveralErrors, UserError
 
@@ -29,13 +28,13 @@ def counted(
     control: list[TokenizedPair],
     train: list[TokenizedPair],
     unseen: list[str] | None = None,
-    limits: LikenessLimits | None = None,
-) -> Likeness:
-    likeness = Likeness(limits or LikenessLimits(), unseen)
+    limits: MatchLimits | None = None,
+) -> MatchStatistics:
+    statistics = MatchStatistics(limits or MatchLimits(), unseen)
     splits = {"train": train[:-1], "val": train[-1:], "test": [], "control": control, "probe": []}
     for name, pairs in splits.items():
-        assert list(likeness.counting(name, pairs)) == pairs
-    return likeness
+        assert list(statistics.counting(name, pairs)) == pairs
+    return statistics
 
 
 def test_distributions_by_hand() -> None:
@@ -54,7 +53,7 @@ def test_distributions_by_hand() -> None:
     assert found["unseen_words"] is None
 
 
-def test_unseen_words_are_counted_by_split_the_most_frequent_first() -> None:
+def test_unseen_words_by_split() -> None:
     train = [pair("He __ to the zoo."), pair("Zoo, zoo: he __ to the well-known caf\u00c9.")]
     found = counted([pair("A __ b.")], train, ["zoo", "well-known", "nowhere"]).as_json()
     assert found["unseen_words"] == {
@@ -66,7 +65,7 @@ def test_unseen_words_are_counted_by_split_the_most_frequent_first() -> None:
     }
 
 
-def test_a_control_set_of_another_length_is_refused_in_words() -> None:
+def test_check_refuses_other_lengths() -> None:
     irregular = [pair(), pair()]
     for control, train, words in (
         (
@@ -84,11 +83,11 @@ def test_a_control_set_of_another_length_is_refused_in_words() -> None:
         limit = "config.yaml: data.split.max_length_difference_words"
         assert f"raise the limit to 3 in {limit}" in message
         assert "{" not in message
-    counted([pair(LONG)], irregular, limits=LikenessLimits(0.0, 3.0)).check()
-    counted(irregular, irregular, limits=LikenessLimits(0.0, 0.0)).check()
+    counted([pair(LONG)], irregular, limits=MatchLimits(0.0, 3.0)).check()
+    counted(irregular, irregular, limits=MatchLimits(0.0, 0.0)).check()
 
 
-def test_a_control_set_of_other_frames_is_refused_with_those_that_differ_most() -> None:
+def test_check_refuses_other_frames() -> None:
     irregular = [pair(frame=frame) for frame in "aaabbbcccd"]
     control = [pair(frame=frame) for frame in "aaaaaaaabc"]
     with pytest.raises(UserError) as refusal:
@@ -101,16 +100,16 @@ def test_a_control_set_of_other_frames_is_refused_with_those_that_differ_most() 
     assert "b in 10% of the control and 30% of the irregular pairs, c in 10%" in message
     assert "d in" not in message
     assert "raise the limit to 0.5 in config.yaml: data.split.max_frame_distance" in message
-    counted(control, irregular, limits=LikenessLimits(0.5)).check()
+    counted(control, irregular, limits=MatchLimits(0.5)).check()
 
 
-def test_both_differences_are_told_at_once() -> None:
+def test_check_reports_both_differences() -> None:
     with pytest.raises(SeveralErrors, match="2 mistakes"):
         counted([pair(LONG, frame="b")], [pair(), pair()]).check()
 
 
 def splits_with(pair: Pair, too_long: dict[str, int]) -> dict[str, list[Pair]]:
-    """A hundred pairs of each split, but for a number of ones that are too long."""
+    """A hundred pairs per split, some of them too long."""
     longer = replace(pair, prompt="He __ to school" + " again" * 79 + ".")
     return {
         name: [pair] * (100 - too_long.get(name, 0)) + [longer] * too_long.get(name, 0)
@@ -122,11 +121,11 @@ def tokenized(
     folder: Path, splits: dict[str, list[Pair]], tokenizer: Tokenizer, max_share: float
 ) -> dict[str, Any]:
     paths = {name: folder / f"{name}.jsonl" for name in splits}
-    limit, likeness = ContextLimit(32, max_share), Likeness(LikenessLimits())
-    return tokenize_splits(splits, paths, tokenizer, limit, likeness)
+    limit, statistics = ContextLimit(32, max_share), MatchStatistics(MatchLimits())
+    return tokenize_splits(splits, paths, tokenizer, limit, statistics)
 
 
-def test_pairs_that_are_left_out_for_their_length_are_not_compared(
+def test_pairs_that_are_too_long_are_not_compared(
     tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     splits = splits_with(raw_pairs[0], {"control": 1, "test": 2})
@@ -137,7 +136,7 @@ def test_pairs_that_are_left_out_for_their_length_are_not_compared(
     assert found["length_difference_words"] == 0
 
 
-def test_forty_too_long_are_told_before_that_they_are_unlike(
+def test_too_long_is_reported_before_mismatch(
     tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     splits = splits_with(raw_pairs[0], {"control": 40})

@@ -1,4 +1,4 @@
-"""convert: sentences of one's own, in every shape they come in."""
+"""convert: a user's sentences as corpus rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from project import ROOT
 
 from minituner.__main__ import main
 from minituner.cli.inspect import explain
-from minituner.convert.rows import convert, report
+from minituner.convert.conversion import convert, report
 from minituner.convert.table import Sentence, Table
 from minituner.data.corpus import read_rows
 from minituner.data.filter import filter_rows
@@ -35,13 +35,13 @@ def prompt_and_target(
     ("english", "prompt", "target"),
     [
         ("She went home and ate.", "She __ home and ate.", "went"),  # the first form, one blank
-        ("She's gone, and he ate.", "She's gone, and he __.", "ate"),  # the first that is settled
+        ("She's gone, and he ate.", "She's gone, and he __.", "ate"),  # the first that is certain
         ("At the café she wrote: ¡olé! 😀", "At the café she __: ¡olé! 😀", "wrote"),
         ("It was a long, long way, and they had, as ever, no map.",
          "It __ a long, long way, and they had, as ever, no map.", "was"),
     ],
 )  # fmt: skip
-def test_the_blank_stands_at_the_first_settled_form(
+def test_convert_blanks_the_first_certain_form(
     verbs: dict[str, Verb], english: str, prompt: str, target: str
 ) -> None:
     assert prompt_and_target(english, verbs) == (prompt, target)
@@ -60,7 +60,7 @@ def test_the_blank_stands_at_the_first_settled_form(
         ("He went home.", None, "went"),
     ],
 )
-def test_the_spanish_form_is_taken_where_it_stands(
+def test_convert_finds_the_spanish_form(
     verbs: dict[str, Verb], english: str, spanish: str | None, target: str
 ) -> None:
     assert prompt_and_target(english, verbs, spanish)[1] == target
@@ -90,9 +90,7 @@ def test_the_spanish_form_is_taken_where_it_stands(
         ("went home", "3sg"),
     ],
 )
-def test_the_person_is_that_of_the_subject(
-    verbs: dict[str, Verb], english: str, person: str
-) -> None:
+def test_convert_finds_the_person(verbs: dict[str, Verb], english: str, person: str) -> None:
     assert convert([Sentence(english)], verbs, "own").rows[0]["person"] == person
 
 
@@ -100,13 +98,11 @@ def test_the_person_is_that_of_the_subject(
     ("prefix", "first"),
     [("own", "own-000001"), ("año 2 (b)_c", "año-2-b-c-000001"), ("\udcff", "own-000001")],
 )
-def test_ids_are_made_of_letters_and_digits(
-    verbs: dict[str, Verb], prefix: str, first: str
-) -> None:
+def test_ids_begin_with_the_prefix(verbs: dict[str, Verb], prefix: str, first: str) -> None:
     assert convert([Sentence("He went.")], verbs, prefix).rows[0]["id"] == first
 
 
-def test_the_report_counts_and_lists_what_was_lost(verbs: dict[str, Verb]) -> None:
+def test_report(verbs: dict[str, Verb]) -> None:
     sentences = [
         Sentence("He went.", "Se marchó.", place="t.csv:2"),
         Sentence("She's gone.", place="t.csv:3"),
@@ -117,9 +113,9 @@ def test_the_report_counts_and_lists_what_was_lost(verbs: dict[str, Verb]) -> No
     assert lines[:6] == [
         "1 row in own.jsonl",
         "columns not used: notes, id",
-        "1 sentence in the Spanish of which the verb was not found:",
+        "1 sentence whose Spanish does not contain the verb:",
         "  t.csv:2: went: no fui or fuiste or fue or fuimos or fueron in 'Se marchó.'",
-        "1 sentence in doubt; columns lemma and tense can settle them:",
+        "1 sentence in doubt; the columns lemma and tense can decide them:",
         "  t.csv:3: `gone` may be a past participle after has or had, or something else after "
         "`She's`: \"She's gone.\"",
     ]
@@ -128,7 +124,7 @@ def test_the_report_counts_and_lists_what_was_lost(verbs: dict[str, Verb]) -> No
     assert lines[17:] == ["  and 1,190 more"]
 
 
-def test_what_is_converted_is_a_corpus(
+def test_convert_command_writes_a_corpus(
     verbs: dict[str, Verb], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table, corpus = tmp_path / "own.csv", tmp_path / "own.jsonl"
@@ -167,7 +163,7 @@ def test_what_is_converted_is_a_corpus(
         ("own.csv", "an ending '.csv'"),
     ],
 )
-def test_a_name_that_the_pipeline_would_not_read_is_refused_first(
+def test_convert_command_refuses_a_name_that_is_not_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, found: str
 ) -> None:
     table = tmp_path / "own.csv"
@@ -179,7 +175,7 @@ def test_a_name_that_the_pipeline_would_not_read_is_refused_first(
     assert list(tmp_path.iterdir()) == [table]
 
 
-def test_a_report_of_thousands_of_columns_is_short() -> None:
+def test_report_of_many_columns_is_short() -> None:
     sentences = [Sentence("I like it.", place="t.csv:2")]
     names = [f"column{number}" for number in range(5_000)]
     said = report(convert(sentences, {}, "own"), Table(sentences, names), "own.jsonl")
@@ -188,7 +184,7 @@ def test_a_report_of_thousands_of_columns_is_short() -> None:
     assert len(long) < 1_000
 
 
-def test_nothing_is_written_when_a_table_is_refused_or_gives_no_row(
+def test_convert_command_writes_nothing_without_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table, corpus = tmp_path / "own.csv", tmp_path / "new/folder/own.jsonl"

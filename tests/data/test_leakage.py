@@ -1,0 +1,112 @@
+"""Leakage checks, on the committed corpora and on planted leaks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from handmade import RESPELLED, pair
+from project import ROOT
+
+from minituner.data.corpus import corpus_files
+from minituner.data.leakage import (
+    check_base_apart,
+    check_leakage,
+    check_prompts_apart,
+    check_splits,
+    check_verbs_apart,
+    unseen_words,
+)
+from minituner.data.pairs import Pair
+from minituner.data.rows import Row
+from minituner.data.spelling import words_of
+from minituner.errors import SeveralErrors, UserError
+
+
+def test_check_leakage_passes_the_committed_corpora(
+    splits: dict[str, list[Pair]],
+) -> None:
+    base = corpus_files(ROOT / "data/processed/base-corpus")
+    unseen = check_leakage(splits, base, ROOT / "data/raw/verbs.yaml")
+    assert unseen is not None
+    assert unseen == sorted(set(unseen))
+
+
+def test_unseen_words() -> None:
+    read = set(words_of("She hasn't gone to the café, you see. HE WENT!"))
+    assert read == {"she", "hasn't", "gone", "to", "the", "café", "you", "see", "he", "went"}
+    pairs = [
+        replace(pair(1, "go"), prompt="He __ to the well-known café.", english="went"),
+        replace(pair(2, "go"), prompt="The café, the zoo: she __ to the zoo 😀.", english="went"),
+    ]
+    assert unseen_words(pairs, read) == {"zoo", "well-known"}
+
+
+def test_unseen_words_ignores_spelling() -> None:
+    read = set(words_of("Don\u2019t go to the cafe\u0301, STRASSE."))
+    new = replace(pair(1), prompt="don't __ to the café, Straße.", english="go")
+    assert unseen_words([new], read) == set()
+
+
+def test_check_splits_without_a_base_corpus(
+    splits: dict[str, list[Pair]],
+) -> None:
+    assert check_splits(splits, []) is None
+
+
+@pytest.mark.parametrize("fault", ["prompt", "verb", "base"])
+def test_check_splits_makes_every_check(
+    splits: dict[str, list[Pair]], rows: list[Row], fault: str
+) -> None:
+    good = next(p for p in splits["control"] if p.frame == "time_last")
+    planted, base = {name: list(pairs) for name, pairs in splits.items()}, rows[:0]
+    if fault == "prompt":
+        planted["test"].append(replace(splits["train"][0], source="edited.jsonl:1"))
+    elif fault == "verb":
+        planted["control"].append(replace(good, verb="go", prompt="x __", source="edited.jsonl:1"))
+    else:
+        base = [replace(rows[0], prompt=good.prompt, path="edited.jsonl", line=1)]
+    with pytest.raises(UserError, match=r"edited\.jsonl:1: "):
+        check_splits(planted, base)
+
+
+def test_check_prompts_apart() -> None:
+    with pytest.raises(UserError, match=r"c\.jsonl:2: its prompt is in the splits train and"):
+        check_prompts_apart({"train": [pair(1)], "test": [replace(pair(2), prompt="P1 __ x.")]})
+
+
+@pytest.mark.parametrize("how", RESPELLED)
+def test_check_prompts_apart_in_every_spelling(rows: list[Row], how: str) -> None:
+    one = replace(pair(1), prompt='Yes, "José\'s" they __ x.')
+    other = replace(pair(2), prompt=RESPELLED[how](one.prompt))
+    assert one.prompt != other.prompt
+    with pytest.raises(UserError, match=r"c\.jsonl:2: its prompt is in the splits train and"):
+        check_prompts_apart({"train": [one], "test": [other]})
+    for text in (other.prompt, other.sentence):
+        planted = replace(rows[0], text=text, prompt=None, path="base.jsonl", line=12)
+        with pytest.raises(UserError, match=r"base\.jsonl:12: the base corpus holds"):
+            check_base_apart({"test": [one]}, [rows[1], planted])
+
+
+def test_leaks_are_reported_together(rows: list[Row]) -> None:
+    train, test = [pair(i) for i in range(40)], [replace(pair(i), id=f"{i}") for i in range(40)]
+    with pytest.raises(SeveralErrors, match=r"^40 mistakes; the first 10:"):
+        check_prompts_apart({"train": train, "test": test})
+    base = [replace(rows[0], prompt=p.prompt, text=p.sentence) for p in train]
+    with pytest.raises(SeveralErrors, match=r"^40 mistakes; the first 10:"):
+        check_base_apart({"train": train}, base)
+
+
+def test_check_verbs_apart() -> None:
+    with pytest.raises(UserError, match=r"c\.jsonl:2: a verb is both trained on"):
+        check_verbs_apart([pair(1)], [pair(2)])
+
+
+@pytest.mark.parametrize("kind", ["prompt", "sentence", "wrong sentence"])
+def test_check_base_apart(rows: list[Row], kind: str) -> None:
+    study = pair(7)
+    text = study.sentence if kind == "sentence" else "P7 goed x."
+    prompt = study.prompt if kind == "prompt" else None
+    planted = replace(rows[0], text=text, prompt=prompt, path="base.jsonl", line=12)
+    with pytest.raises(UserError, match=r"base\.jsonl:12: .*\n.*also at c\.jsonl:7"):
+        check_base_apart({"test": [study]}, [rows[1], planted])
