@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from minituner.data.spelling import first_control, where_they_part
 from minituner.data.verbs import PAST_TENSES, PERSONS, REGULARITIES, TENSES, Verb
 from minituner.errors import Mistakes, UserError, number_of
-from minituner.storage.sections import brief
+from minituner.storage.messages import brief
 from minituner.storage.text import not_utf8, unreadable
 
 LABELS = ("correct", "mis_conjugated")

@@ -15,7 +15,7 @@ from minituner.data.spelling import comparable, plainness
 from minituner.data.verbs import Verb
 from minituner.errors import Mistakes, UserError
 from minituner.storage.files import iter_jsonl
-from minituner.storage.sections import nearest
+from minituner.storage.messages import nearest
 
 FORMS = ("past_simple", "past_participle")
 SPLITS = ("train", "val", "test", "control", "probe")
