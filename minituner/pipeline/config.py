@@ -82,11 +82,12 @@ def _last_written(problem: Problem, config: Config, layers: Mapping[str, Config]
 
 
 def _source(problem: Problem, config: Config, layers: Mapping[str, Config]) -> str:
-    """The last file that holds the problem's value; for a missing key, the first file."""
+    """The last file that holds the value; for a missing key, the first that holds its parent."""
     if not layers:
         return "config.yaml"
     if problem.missing:
-        return next(iter(layers))
+        parents = ((name, _value_at(layer, problem.keys[:-1])) for name, layer in layers.items())
+        return next((name for name, at in parents if isinstance(at, Mapping)), COMMAND_LINE)
     value = _value_at(config, problem.keys)
     for name, layer in reversed(list(layers.items())):
         found = _value_at(layer, problem.keys)

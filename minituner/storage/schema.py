@@ -189,15 +189,17 @@ class _Translator:
 
     def _no_keys(self, error: Any, keys: Keys) -> Problem:
         names = list(error.schema.get("properties", error.schema.get("required", ())))
-        under = f"under {keys[-1]}, indented, " if keys else ""
-        leave_out = f"; an overlay that changes none of them leaves out {keys[-1]} as well"
+        fix = f"as in {self.example} of the repository"
+        if keys:
+            fix = f"under {keys[-1]}, indented, {fix}"
+        if keys and self.overlays:
+            fix += f"; an overlay that changes none of them leaves out {keys[-1]} as well"
         return Problem(
             keys,
             "has no keys",
             found=_with_type(error.instance),
             expected=error.schema.get("description") or f"its keys: {', '.join(names)}",
-            fix=f"write them {under}as in {self.example} of the repository"
-            + (leave_out if self.overlays and keys else ""),
+            fix=f"write them {fix}",
         )
 
     def _bad_value(self, error: Any, keys: Keys, what: str) -> Problem:
