@@ -166,7 +166,7 @@ def drop(path: str) -> Callable[[dict[str, Any]], None]:
         # The type in plain words, and no advice that does not help.
         (put("data", None), "data", "nothing (null)\n  expected: its keys: verbs, corpus, "),
         (put("lora", [8]), "lora", "[8] (a list)\n  expected: its keys: rank, "),
-        (put("lora.config.use_dora", "maybe"), "lora.config.use_dora", "write true or false there"),
+        (put("lora.use_dora", "maybe"), "lora.config.use_dora", "write true or false there"),
         (put("lora.alpha", "nan"), "lora.alpha", "fix:      write a number there"),
         (put("lora.alpha", "1e999"), "lora.alpha", "fix:      write a number there"),
         (put("train.epochs", "3.5"), "train.epochs", "fix:      write a whole number there"),
@@ -384,7 +384,7 @@ def test_duplicate_key_in_an_overlay_names_both_lines(
         lambda: read_config([ROOT / "config.yaml", overlay]),
         lambda: check_config(config, SCHEMA, [ROOT / "config.yaml", overlay]),
     ):
-        with pytest.raises(UserError, match=r"the key 'data' stands twice") as refusal:
+        with pytest.raises(UserError, match=r"the key 'data' is given twice") as refusal:
             call()
         assert str(refusal.value).startswith(f"{overlay}:4: ")
         assert "on line 1 and on line 4" in str(refusal.value)

@@ -233,7 +233,7 @@ def test_all_mistakes_in_verbs_are_reported(tmp_path: Path) -> None:
         text = text.replace(old, new, 1)
     path = tmp_path / "verbs.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=r"clitics\.1pl' stands twice"):
+    with pytest.raises(UserError, match=r"clitics\.1pl' is given twice"):
         load_verbs(path)
 
     path.write_text(text.replace("{1pl: me,", "{9sg: me,"), encoding="utf-8")
