@@ -1,8 +1,8 @@
 """A strict reader of YAML: nothing in a file is silently left out or misread.
 
-In YAML a later key replaces an earlier one, 010 is 8 and 1:30 is 90, and keys need not be text. Each
-of these is refused with its line, and so is what none of the project's files needs: aliases, merge
-keys and tags.
+In YAML a later key replaces an earlier one, 010 is 8 and 1:30 is 90, and keys need not be text.
+Each of these is refused with its line, and so is what none of the project's files needs: aliases,
+merge keys and tags.
 """
 
 from __future__ import annotations
