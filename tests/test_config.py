@@ -28,15 +28,15 @@ def shipped() -> dict[str, Any]:
 
 @pytest.fixture
 def config(shipped: dict[str, Any]) -> dict[str, Any]:
-    """A copy of its own for every test to change."""
+    """A copy for each test to change."""
     return copy.deepcopy(shipped)
 
 
-def test_the_shipped_config_is_accepted(config: dict[str, Any]) -> None:
+def test_shipped_config_is_accepted(config: dict[str, Any]) -> None:
     check_config(config, SCHEMA)
 
 
-def test_config_and_schema_have_the_same_keys_at_every_level(config: dict[str, Any]) -> None:
+def test_schema_has_the_keys_of_the_config(config: dict[str, Any]) -> None:
     root = yaml.safe_load(SCHEMA.read_text())
 
     def compare(values: dict[str, Any], schema: dict[str, Any], where: str) -> None:
@@ -53,7 +53,7 @@ def test_config_and_schema_have_the_same_keys_at_every_level(config: dict[str, A
     compare(config, root, "config")
 
 
-def test_the_config_says_what_the_study_fixes(config: dict[str, Any]) -> None:
+def test_config_has_the_settings_of_the_study(config: dict[str, Any]) -> None:
     assert config["ranks"] == [2, 4, 8, 16, 32]
     assert config["lora"] | {"target_modules": None} == {
         "rank": 8,
@@ -97,25 +97,26 @@ def drop(path: str) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "where", "words"),
     [
-        (put("lora.rnak", 8), "lora", "did you mean 'rank'?"),
-        (put("sedes", [0]), "top level", "did you mean 'seeds'?"),
+        (put("lora.rnak", 8), "lora.rnak", "did you mean 'rank'?"),
+        (put("sedes", [0]), "sedes", "did you mean 'seeds'?"),
         (put("lora.alpha", "16"), "lora.alpha", "'16' (text)\n  expected: a number"),
         (put("train.learning_rate", "1e-4"), "train.learning_rate", "write 0.0001, without quotes"),
-        (put("train.held_out_verb", "eat"), "train", "unknown key 'held_out_verb'"),
+        (put("train.held_out_verb", "eat"), "train.held_out_verb", "unknown key"),
         (put("base.seeds", [0]), "base.seeds", "the seeds of further bases"),
         (put("ablations.rank", ARM), "ablations.rank", "the name is taken"),
-        (put("ablations.Mine", ARM), "ablations", "a name of letters"),
+        (put("ablations.Mine", ARM), "ablations.Mine", "a name of lower-case letters"),
+        (put("ablations.mine\n", ARM), "ablations.mine\n", "a name of lower-case letters"),
         (put("ablations.mine", ARM | {"runs": {}}), "ablations.mine.runs", "at least 1"),
         (put("ablations.mine", ARM | {"ranks": "all"}), "ablations.mine.ranks", "one of sweep"),
         (
             put("ablations.scaling.runs.up/there", {}),
-            "ablations.scaling.runs",
+            "ablations.scaling.runs.up/there",
             "a name of letters",
         ),
         (
             put("ablations.scaling.runs.mine", {"lora": {"rank": 4}}),
-            "ablations.scaling.runs.mine.lora",
-            "unknown key 'rank'",
+            "ablations.scaling.runs.mine.lora.rank",
+            "unknown key",
         ),
         (
             put("ablations.full.runs.mine", {"full": True, "lora": {"alpha": 4}}),
@@ -135,7 +136,7 @@ def drop(path: str) -> Callable[[dict[str, Any]], None]:
         (
             put("ablations.scaling.runs.mine", {"lora": {"alpha": 4, "alpha_over_rank": 2}}),
             "ablations.scaling.runs.mine",
-            "says twice what alpha is",
+            "sets alpha twice",
         ),
         (
             put("ablations.full.runs.mine", {"full": True, "train": {"loraplus_lr_ratio": 4}}),
@@ -143,7 +144,7 @@ def drop(path: str) -> Callable[[dict[str, Any]], None]:
             "it has no adapter",
         ),
         (put("ablations.scaling.runs.Fixed", {}), "ablations.scaling.runs.Fixed", "twice"),
-        (put("ablations.scaling.runs", {1: {}}), "ablations.scaling.runs", "expected: text"),
+        (put("ablations.scaling.runs", {1: {}}), "ablations.scaling.runs.1", "write it in quotes"),
         (put("ranks", "2"), "ranks", "expected: a list"),
         (put("ranks", [0, 8]), "ranks.0", "at least 1"),
         (put("ranks", [8, 8]), "ranks", "no value twice"),
@@ -156,16 +157,16 @@ def drop(path: str) -> Callable[[dict[str, Any]], None]:
         (put("lora.target_modules", ["v_porj"]), "lora.target_modules.0", "did you mean 'v_proj'?"),
         (put("seeds", [-1]), "seeds.0", "at least 0"),
         (put("train.learning_rate", 0), "train.learning_rate", "above 0"),
-        (drop("train.epochs"), "train", "'epochs' as well"),
-        (put("base.checkpoint", "config.yaml"), "base", "both paths"),
+        (drop("train.epochs"), "train.epochs", "'epochs' as well"),
+        (put("base.checkpoint", "config.yaml"), "base.checkpoint", "both paths"),
         (put("base.corpus", None), "base.corpus", "a folder of *.jsonl"),
-        (put("data.regular_verbs", ["go"]), "data", "to share none"),
+        (put("data.regular_verbs", ["go"]), "data.regular_verbs", "no verb in both"),
         (put("base.model.n_heads", 5), "base.model.n_heads", "a divisor of d_model"),
         (put("base.corpus", ""), "base.corpus", "''"),
-        # What stands there, called what people call it; and no advice that does not help.
+        # The type in plain words, and no advice that does not help.
         (put("data", None), "data", "nothing (null)\n  expected: its keys: verbs, corpus, "),
         (put("lora", [8]), "lora", "[8] (a list)\n  expected: its keys: rank, "),
-        (put("lora.config.use_dora", "maybe"), "lora.config.use_dora", "write true or false there"),
+        (put("lora.use_dora", "maybe"), "lora.config.use_dora", "write true or false there"),
         (put("lora.alpha", "nan"), "lora.alpha", "fix:      write a number there"),
         (put("lora.alpha", "1e999"), "lora.alpha", "fix:      write a number there"),
         (put("train.epochs", "3.5"), "train.epochs", "fix:      write a whole number there"),
@@ -173,14 +174,14 @@ def drop(path: str) -> Callable[[dict[str, Any]], None]:
         (put("data.verbs", [1]), "data.verbs", "fix:      write text there"),
         (put("data.verbs", False), "data.verbs", "false (true or false)\n  expected: text"),
         (put("data.verbs", None), "data.verbs", "nothing (null)\n  expected: text"),
-        # YAML's .nan and .inf are floats, and 3.0 is no int: range() would refuse it an hour later.
+        # YAML's .nan and .inf are floats, and 3.0 is not an int: range() would fail an hour later.
         (put("lora.alpha", math.nan), "lora.alpha", "nan"),
         (put("train.learning_rate", math.inf), "train.learning_rate", "inf"),
         (put("train.epochs", 3.0), "train.epochs", "expected: a whole number"),
         (put("ranks", [2, 4, 8.0]), "ranks.2", "8.0 (a number)\n  expected: a whole number"),
     ],
 )
-def test_a_bad_value_is_refused_by_its_key(
+def test_bad_value_is_refused(
     config: dict[str, Any], change: Callable[[dict[str, Any]], None], where: str, words: str
 ) -> None:
     change(config)
@@ -192,7 +193,7 @@ def test_a_bad_value_is_refused_by_its_key(
     assert all(part in message for part in ("found:", "expected:", "fix:"))
 
 
-def test_a_value_of_the_wrong_kind_is_refused_at_every_key(config: dict[str, Any]) -> None:
+def test_wrong_type_is_refused_at_every_key(config: dict[str, Any]) -> None:
     def leaves(values: dict[str, Any], where: str = "") -> list[str]:
         return [
             path
@@ -212,13 +213,13 @@ def test_a_value_of_the_wrong_kind_is_refused_at_every_key(config: dict[str, Any
         assert str(refusal.value).startswith(f"config.yaml: {key}: "), key
 
 
-def test_a_base_of_ones_own_that_is_not_there_is_refused(config: dict[str, Any]) -> None:
+def test_missing_checkpoint_is_refused(config: dict[str, Any]) -> None:
     config["base"] |= {"checkpoint": "no/such.pt", "tokenizer": "config.yaml"}
     with pytest.raises(UserError, match=r"base\.checkpoint: there is no such file"):
         check_config(config, SCHEMA)
 
 
-def test_overlays_replace_only_what_they_name(tmp_path: Path, config: dict[str, Any]) -> None:
+def test_overlay_replaces_only_its_keys(tmp_path: Path, config: dict[str, Any]) -> None:
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("lora: {rank: 4}\nranks: [4]\n")
     expected = copy.deepcopy(config)
@@ -227,7 +228,7 @@ def test_overlays_replace_only_what_they_name(tmp_path: Path, config: dict[str, 
 
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "- 1\n"])
-def test_an_overlay_without_keys_is_refused_by_its_name(tmp_path: Path, text: str) -> None:
+def test_empty_overlay_is_refused(tmp_path: Path, text: str) -> None:
     """As Snakemake does: "must be given as JSON or YAML with keys at top level"."""
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(text)
@@ -235,7 +236,7 @@ def test_an_overlay_without_keys_is_refused_by_its_name(tmp_path: Path, text: st
         read_config([ROOT / "config.yaml", overlay])
 
 
-def test_a_config_is_in_utf_8_as_snakemake_wants_it(tmp_path: Path) -> None:
+def test_config_must_be_utf_8(tmp_path: Path) -> None:
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("seeds: [0]\n", encoding="utf-8-sig")
     assert read_config([overlay]) == {"seeds": [0]}
@@ -244,18 +245,18 @@ def test_a_config_is_in_utf_8_as_snakemake_wants_it(tmp_path: Path) -> None:
         read_config([overlay])
 
 
-def test_a_subset_keeps_its_place(config: dict[str, Any]) -> None:
+def test_config_subset(config: dict[str, Any]) -> None:
     assert config_subset(config, "lora.alpha", "lora.rank", "seeds") == {
         "lora": {"alpha": 16, "rank": 8},
         "seeds": [0, 1, 2, 3, 4],
     }
 
 
-# --- several mistakes, and the file each stands in ------------------------------------------------
+# --- several mistakes, and the file of each ------------------------------------------------------
 
 
-def test_all_mistakes_of_a_config_are_told_at_once(config: dict[str, Any]) -> None:
-    """Those that the schema finds, and those between values that it finds nothing wrong with."""
+def test_all_mistakes_are_reported_at_once(config: dict[str, Any]) -> None:
+    """Both what does not fit the schema, and values that fit it and do not agree."""
     put("lora.rnak", 8)(config)
     put("sedes", [0])(config)
     put("lora.dropout", 1.0)(config)
@@ -271,11 +272,11 @@ def test_all_mistakes_of_a_config_are_told_at_once(config: dict[str, Any]) -> No
     message = str(refusal.value)
     assert message.startswith("10 mistakes:\n")
     for words in (
-        "config.yaml: lora: unknown key 'rnak'",
-        "config.yaml: top level: unknown key 'sedes'",
+        "config.yaml: lora.rnak: unknown key",
+        "config.yaml: sedes: unknown key",
         "config.yaml: lora.dropout: the value cannot be used",
-        "config.yaml: train: the key 'epochs' is missing",
-        "config.yaml: train: the key 'batch_size' is missing",
+        "config.yaml: train.epochs: the key is missing",
+        "config.yaml: train.batch_size: the key is missing",
         "config.yaml: base.model.n_heads: n_heads does not divide d_model",
         "config.yaml: lora.rank: the headline rank is not in the sweep",
         "config.yaml: data.verbs: there is no such file",
@@ -285,29 +286,27 @@ def test_all_mistakes_of_a_config_are_told_at_once(config: dict[str, Any]) -> No
         assert message.count(words) == 1, words
 
 
-def test_what_is_wrong_by_itself_is_not_compared_with_others(config: dict[str, Any]) -> None:
+def test_malformed_values_are_not_compared(config: dict[str, Any]) -> None:
     config["ranks"] = ["two"]
     config["ablations"] = None
     del config["data"]["irregular_verbs"]
     config["base"]["model"] = []
     with pytest.raises(UserError, match="4 mistakes") as refusal:
         check_config(config, SCHEMA)
-    for key in ("ablations", "base.model", "data", "ranks.0"):
+    for key in ("ablations", "base.model", "data.irregular_verbs", "ranks.0"):
         assert f"config.yaml: {key}: " in str(refusal.value)
 
 
-def test_what_is_for_the_command_line_alone_is_refused_in_a_file(
-    config: dict[str, Any], tmp_path: Path
-) -> None:
+def test_overwrite_results_is_refused_in_a_file(config: dict[str, Any], tmp_path: Path) -> None:
     overlay = tmp_path / "own.yaml"
     overlay.write_text("overwrite_results: true\n")
-    with pytest.raises(UserError, match=r"own\.yaml: overwrite_results: is for the command line"):
+    with pytest.raises(
+        UserError, match=r"own\.yaml: overwrite_results: is only for the command line"
+    ):
         check_config(config, SCHEMA, [ROOT / "config.yaml", overlay])
 
 
-def test_a_name_that_snakemake_takes_for_a_pattern_is_refused(
-    config: dict[str, Any], tmp_path: Path
-) -> None:
+def test_braces_in_file_names_are_refused(config: dict[str, Any], tmp_path: Path) -> None:
     for name in ("a.jsonl", "{b}.jsonl", "c}.jsonl"):
         (tmp_path / name).touch()
     put("data.corpus", str(tmp_path))(config)
@@ -317,7 +316,7 @@ def test_a_name_that_snakemake_takes_for_a_pattern_is_refused(
     assert "c}.jsonl: has a brace in its name\n  found:    }\n" in str(refusal.value)
 
 
-def test_what_the_data_would_be_refused_for_is_said_before_anything_runs(
+def test_shares_and_unknown_verbs_are_refused(
     config: dict[str, Any],
 ) -> None:
     put("data.split.train_share", 0.7)(config)
@@ -328,7 +327,7 @@ def test_what_the_data_would_be_refused_for_is_said_before_anything_runs(
         assert str(refusal.value).count(words) == 1
 
 
-def test_files_that_are_not_there_are_told_at_once(config: dict[str, Any]) -> None:
+def test_missing_files_are_reported_at_once(config: dict[str, Any]) -> None:
     config["base"] |= {"checkpoint": "no/base.pt", "tokenizer": "no/tokenizer.json"}
     with pytest.raises(UserError, match="2 mistakes") as refusal:
         check_config(config, SCHEMA)
@@ -336,17 +335,19 @@ def test_files_that_are_not_there_are_told_at_once(config: dict[str, Any]) -> No
         assert f"config.yaml: {key}: there is no such file" in str(refusal.value)
 
 
-def test_a_mistake_is_that_of_the_file_it_stands_in(
+def test_mistakes_name_their_file(
     tmp_path: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last file to hold the value wins, as it does in the config itself."""
+    """It is the last file that holds the value, since that one determines the config."""
     monkeypatch.chdir(tmp_path)
+    use_absolute_paths(config)
     config["lora"]["dropout"] = 2
     del config["gates"]["accuracy_gain_pp"]
     texts = {
         "config.yaml": yaml.safe_dump(config),
         "own/one.yaml": "lora: {rnak: 3, alpha: -1}\nseeds: [0, 1.5]\nstatistics: {seed: -1}\n",
-        "own/two.yaml": "seeds: [1.5]\nlora: {alpha: .nan}\nablations: {mine: {enabled: 1}}\n",
+        "own/two.yaml": "seeds: [1.5]\nlora: {alpha: .nan}\n"
+        "ablations: {mine: {enabled: 1, ranks: headline}}\n",
     }
     paths = []
     for name, text in texts.items():
@@ -356,24 +357,25 @@ def test_a_mistake_is_that_of_the_file_it_stands_in(
     merged = read_config(paths)
     merged["statistics"]["seed"] = "7"  # as --config would
     with pytest.raises(UserError) as refusal:
-        check_config(merged, ROOT / "rules/config.schema.yaml", paths)
+        check_config(merged, SCHEMA, paths)
     message = str(refusal.value)
     for words in (
         "config.yaml: lora.dropout: ",
-        "config.yaml: gates: the key 'accuracy_gain_pp' is missing",
-        "own/one.yaml: lora: unknown key 'rnak'",
+        "config.yaml: gates.accuracy_gain_pp: the key is missing",
+        "own/one.yaml: lora.rnak: unknown key",
         "own/two.yaml: lora.alpha: ",
         "own/two.yaml: seeds.0: ",
         "own/two.yaml: ablations.mine.enabled: ",
+        "own/two.yaml: ablations.mine.runs: the key is missing",
         "--config: statistics.seed: ",
-        "give that with --configfile",
+        "pass that with --configfile",
     ):
         assert f"\n{words}" in message or words in message.partition("\n\n")[2], words
     assert "\nown/one.yaml: seeds" not in message
     assert "\nown/two.yaml: gates" not in message
 
 
-def test_a_key_that_stands_twice_in_an_overlay_is_refused_with_both_lines(
+def test_duplicate_key_in_an_overlay_names_both_lines(
     tmp_path: Path, config: dict[str, Any]
 ) -> None:
     overlay = tmp_path / "own.yaml"
@@ -382,20 +384,26 @@ def test_a_key_that_stands_twice_in_an_overlay_is_refused_with_both_lines(
         lambda: read_config([ROOT / "config.yaml", overlay]),
         lambda: check_config(config, SCHEMA, [ROOT / "config.yaml", overlay]),
     ):
-        with pytest.raises(UserError, match=r"the key 'data' stands twice") as refusal:
+        with pytest.raises(UserError, match=r"the key 'data' is given twice") as refusal:
             call()
         assert str(refusal.value).startswith(f"{overlay}:4: ")
         assert "on line 1 and on line 4" in str(refusal.value)
 
 
-def test_a_seed_is_one_that_every_generator_takes(config: dict[str, Any]) -> None:
+def test_seed_above_32_bits_is_refused(config: dict[str, Any]) -> None:
     config["seeds"] = [2**64]
     with pytest.raises(UserError, match=r"seeds\.0: the value cannot be used"):
         check_config(config, SCHEMA)
 
 
+def use_absolute_paths(config: dict[str, Any]) -> None:
+    """The config's own are relative to the project's folder."""
+    for section, key in (("data", "corpus"), ("base", "corpus"), ("data", "verbs")):
+        config[section][key] = str(ROOT / config[section][key])
+
+
 def checked(tmp_path: Path, text: str, *, base: str | None = None) -> str:
-    """What is said of an overlay on the project's config, or on another."""
+    """The message about an overlay on the project's config, or on another one."""
     path = tmp_path / "config.yaml"
     path.write_text((ROOT / "config.yaml").read_text() if base is None else base)
     (tmp_path / "own.yaml").write_text(text)
@@ -418,28 +426,46 @@ def checked(tmp_path: Path, text: str, *, base: str | None = None) -> str:
             "data: {irregular_verbs: [walk, go, come, see]}",
             "data.irregular_verbs: a verb is both taught and in the control set",
         ),
-        ("data: {regular_verbs: [go]}", "data: a verb is both taught and in the control set"),
+        (
+            "data: {regular_verbs: [go]}",
+            "data.regular_verbs: a verb is both taught and in the control set",
+        ),
         ("base: {pretrain: {seed: 1}}", "base.pretrain.seed: the seed of the study's own base"),
         ("data: {irregular_verbs: [be, have]}", "data.irregular_verbs: a run leaves out a verb"),
     ],
 )
-def test_values_that_do_not_agree_are_a_mistake_of_the_file_that_came_last(
+def test_contradiction_names_the_last_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], text: str, place: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("data", "base"):  # relative to the working folder
-        config[name]["corpus"] = str(ROOT / config[name]["corpus"])
-    config["data"]["verbs"] = str(ROOT / config["data"]["verbs"])
+    use_absolute_paths(config)
     config["base"]["seeds"] = [1, 2]
     for body in config["ablations"].values():
         body["enabled"] = True
     assert f"own.yaml: {place}" in checked(tmp_path, text, base=yaml.safe_dump(config))
 
 
-def test_values_of_the_command_line_that_do_not_agree_are_to_be_mended_there(
-    config: dict[str, Any],
-) -> None:
+def test_contradiction_on_the_command_line(config: dict[str, Any]) -> None:
     config["ranks"] = [2, 4]
     with pytest.raises(UserError, match=r"^--config: ranks: the headline rank") as refusal:
         check_config(config, SCHEMA, [ROOT / "config.yaml"])
     assert "add it to ranks" in str(refusal.value)
+
+
+def test_misspelled_required_key_is_one_mistake(config: dict[str, Any]) -> None:
+    config["train"]["epocs"] = config["train"].pop("epochs")
+    with pytest.raises(UserError) as refusal:
+        check_config(config, SCHEMA)
+    message = str(refusal.value)
+    assert message.startswith("config.yaml: train.epocs: unknown key\n")
+    assert "did you mean 'epochs'?" in message
+
+
+def test_empty_section_is_one_mistake(config: dict[str, Any]) -> None:
+    config["threads"] = {}
+    with pytest.raises(UserError) as refusal:
+        check_config(config, SCHEMA)
+    message = str(refusal.value)
+    assert message.startswith("config.yaml: threads: has no keys\n")
+    assert "expected: its keys: pretrain, train, evaluate\n" in message
+    assert "an overlay that changes none of them leaves out threads" in message

@@ -11,7 +11,7 @@ from minituner.data.rows import MISTAKES, Row
 from minituner.data.spelling import where_they_part
 from minituner.data.verbs import PAST_TENSES, Verb
 from minituner.errors import UserError
-from minituner.storage.sections import unknown_word
+from minituner.storage.messages import unknown_word
 
 
 def check_row(row: Row, verbs: Mapping[str, Verb]) -> None:

@@ -14,7 +14,7 @@ from minituner.data.rows import Row
 from minituner.data.spelling import comparable, plainness
 from minituner.data.verbs import PAST_TENSES, Verb, load_verbs
 from minituner.errors import Mistakes, UserError
-from minituner.storage.sections import nearest
+from minituner.storage.messages import nearest
 
 
 class Filtered(NamedTuple):

@@ -16,7 +16,7 @@ from minituner.data.prompts import BLANK, answer_text, prompt_text, split_target
 from minituner.data.spelling import first_control
 from minituner.data.verbs import PERSONS, REGULARITIES, TENSES
 from minituner.errors import UserError, number_of
-from minituner.storage.sections import brief, unknown_word
+from minituner.storage.messages import brief, unknown_word
 
 LABELS = ("correct", "mis_conjugated")
 MISTAKES = ("over_regularized",)

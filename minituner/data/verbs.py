@@ -1,15 +1,14 @@
-"""The verbs: their forms in both languages, right and wrong, as verbs.yaml says them."""
+"""The verbs: their forms in both languages, right and wrong, as verbs.yaml gives them."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from minituner.data.spelling import comparable
-from minituner.errors import Mistakes, UserError
-from minituner.storage.sections import Section, brief
+from minituner.storage.schema import Problem, are_sound, load_schema, refuse, schema_problems
 from minituner.storage.strict_yaml import read_yaml
 
 PERSONS = ("1sg", "2sg", "3sg", "1pl", "3pl")
@@ -17,31 +16,9 @@ PAST_TENSES = ("past_simple", "past_participle")  # the two a learner over-regul
 TENSES = (*PAST_TENSES, "present", "future")
 REGULARITIES = ("irregular", "regular")
 
-# What verbs.yaml may say of a verb.
-ENGLISH_KEYS = (
-    "regularity",
-    "present",
-    "third_person",
-    "past",
-    "participle",
-    "wrong_past",
-    "wrong_participle",
-    "ambiguous",
-)
-SPANISH_KEYS = (
-    "lemma",
-    "regularity",
-    "present",
-    "preterite",
-    "participle",
-    "future_stem",
-    "clitics",
-)
-
+# An edit of the schema reruns nothing: it decides which files are refused, not what is read.
+SCHEMA = Path(__file__).with_name("verbs.schema.yaml")
 EXAMPLE = "data/raw/verbs.yaml"  # of the repository
-LONGEST_FORM = 60  # characters; a name of a file or the cell of a table may be made of it
-_LETTER = r"[^\W\d_][\u0300-\u036f]*"  # with the accents that stand apart from it
-_FORM = re.compile(rf"{_LETTER}(?:[ '\u2019-]?{_LETTER})*['\u2019]?")
 
 _FUTURE_ENDINGS = {"1sg": "é", "2sg": "ás", "3sg": "á", "1pl": "emos", "3pl": "án"}
 _HABER = {"1sg": "he", "2sg": "has", "3sg": "ha", "1pl": "hemos", "3pl": "han"}
@@ -130,118 +107,73 @@ def load_verbs(path: str | Path) -> dict[str, Verb]:
     """Read the verbs, by lemma, in the file's order.
 
     Raises:
-        UserError: The file cannot be read, or a form is missing or of the wrong kind; it names the
-            file and the key, of every mistake at once.
+        UserError: The file cannot be read, a form is missing or not a form, or forms contradict
+            each other; the message names the file and the key of every such mistake.
     """
     entries = read_yaml(path)
-    if not isinstance(entries, dict) or not entries:
-        raise UserError(
-            path,
-            "holds no verbs",
-            found=brief(entries),
-            expected="a mapping from each English lemma to its forms",
-            fix=f"write the verbs as in {EXAMPLE}",
-        )
-    mistakes = Mistakes()
+    problems = schema_problems(entries, load_schema(SCHEMA), EXAMPLE)
     verbs = {
-        lemma: _verb(lemma, Section(path, lemma, entry, mistakes, EXAMPLE))
-        for lemma, entry in entries.items()
+        lemma: _verb(lemma, entry["english"], entry["spanish"])
+        for lemma, entry in (entries.items() if isinstance(entries, Mapping) else ())
+        if are_sound(problems, (lemma,))
     }
-    mistakes.raise_if_any()
+    for verb in verbs.values():
+        problems += _contradictions(verb)
+    refuse(path, problems)
     return verbs
 
 
-def _verb(lemma: str, entry: Section) -> Verb:
-    """The verb, with empty forms where a mistake was noted."""
-    noted = entry.mistakes.count
-    if not _is_form(lemma):
-        entry.note("", "the lemma is not a word", found=repr(lemma), **_A_FORM)
-    entry.only(("english", "spanish"))
-    english, spanish = entry.section("english"), entry.section("spanish")
-    english.only(ENGLISH_KEYS)
-    spanish.only(SPANISH_KEYS)
-    clitics = _by_person(spanish, "clitics") if "clitics" in spanish else None
-    # What is liked is singular, so the future of gustar, too, is the third person's for everybody.
+def _verb(lemma: str, english: Mapping[str, Any], spanish: Mapping[str, Any]) -> Verb:
+    present = _by_person(english["present"])
+    if not isinstance(english["present"], Mapping):
+        present["3sg"] = english["third_person"]
+    clitics = _by_person(spanish["clitics"]) if "clitics" in spanish else None
+    # The subject of gustar is what is liked, so its future too is always in the third person.
     endings = dict.fromkeys(PERSONS, _FUTURE_ENDINGS["3sg"]) if clitics else _FUTURE_ENDINGS
-    stem = _form(spanish, "future_stem")
-    verb = Verb(
+    return Verb(
         lemma=lemma,
-        english_regularity=english.choice("regularity", "regularity", REGULARITIES),
-        present=_present(english),
-        past=_by_person(english, "past"),
-        participle=_form(english, "participle"),
-        wrong_past=_form(english, "wrong_past"),
-        wrong_participle=_form(english, "wrong_participle"),
-        spanish_lemma=_form(spanish, "lemma"),
-        spanish_regularity=spanish.choice("regularity", "regularity", REGULARITIES),
-        spanish_present=_by_person(spanish, "present"),
-        spanish_preterite=_by_person(spanish, "preterite"),
-        spanish_participle=_form(spanish, "participle"),
-        spanish_future={person: stem + ending for person, ending in endings.items()},
+        english_regularity=english["regularity"],
+        present=present,
+        past=_by_person(english["past"]),
+        participle=english["participle"],
+        wrong_past=english["wrong_past"],
+        wrong_participle=english["wrong_participle"],
+        spanish_lemma=spanish["lemma"],
+        spanish_regularity=spanish["regularity"],
+        spanish_present=_by_person(spanish["present"]),
+        spanish_preterite=_by_person(spanish["preterite"]),
+        spanish_participle=spanish["participle"],
+        spanish_future={p: spanish["future_stem"] + ending for p, ending in endings.items()},
         spanish_clitics=clitics,
-        ambiguous=english.section("ambiguous").values if "ambiguous" in english else {},
+        ambiguous=english.get("ambiguous", {}),
     )
-    if entry.mistakes.count == noted:
-        _check_verb(verb, english)
-    return verb
 
 
-def _check_verb(verb: Verb, english: Section) -> None:
-    """What is said of ambiguous forms is said of forms it has, and its wrong forms are wrong."""
+def _by_person(forms: str | Mapping[str, str]) -> dict[str, str]:
+    """The form of each person; a single form is every person's."""
+    return {p: forms if isinstance(forms, str) else forms[p] for p in PERSONS}
+
+
+def _contradictions(verb: Verb) -> Iterator[Problem]:
+    """Ambiguous forms that the verb does not have, and wrong forms that are right."""
     forms = {*verb.past.values(), verb.participle, verb.wrong_past, verb.wrong_participle}
     for word, meaning in verb.ambiguous.items():
-        if word not in forms or not isinstance(meaning, str):
-            english.note(
-                "ambiguous",
-                f"says nothing of a form of {verb.lemma!r}",
-                found=f"{word}: {brief(meaning)}",
+        if word not in forms:
+            yield Problem(
+                (verb.lemma, "english", "ambiguous", word),
+                f"is not a form of {verb.lemma!r}",
+                found=f"{word}: {meaning}",
                 expected=f"one of {', '.join(sorted(forms))}, and what else it means",
-                fix="fix the word, or remove the line",
+                fix="correct the word, or remove the line",
             )
     for key, tense in (("wrong_past", "past_simple"), ("wrong_participle", "past_participle")):
         right = {comparable(verb.english(tense, person)) for person in PERSONS}
         if comparable(verb.wrong(tense)) in right:
-            english.note(
-                key,
+            yield Problem(
+                (verb.lemma, "english", key),
                 "is the correct form",
                 found=verb.wrong(tense),
-                expected="a form that is wrong in this tense, not only in its capitals or "
-                "apostrophes: the other half of the minimal pair",
-                fix=f"write the wrong form of {verb.lemma!r} there",
+                expected="the other half of the minimal pair: a form that is wrong in this tense, "
+                "in more than its capitals or apostrophes",
+                fix=f"write the wrong form of {verb.lemma!r}",
             )
-
-
-def _present(english: Section) -> dict[str, str]:
-    present = _by_person(english, "present")
-    if not isinstance(english.values.get("present"), dict):
-        present["3sg"] = _form(english, "third_person")
-    return present
-
-
-def _by_person(entry: Section, key: str) -> dict[str, str]:
-    """A form for each person; a single string stands for all of them."""
-    if not isinstance(entry.values.get(key), dict):
-        return dict.fromkeys(PERSONS, _form(entry, key))
-    forms = entry.section(key)
-    forms.only(PERSONS)
-    return {person: _form(forms, person) for person in PERSONS}
-
-
-_A_FORM = {
-    "expected": "letters, with apostrophes, hyphens and single spaces between them, at most "
-    f"{LONGEST_FORM} characters",
-    "fix": "write one form and nothing else there",
-}
-
-
-def _form(entry: Section, key: str) -> str:
-    """The word or words at ``key``; empty if it is refused."""
-    form = entry.text(key)
-    if form and not _is_form(form):
-        entry.note(key, "is not a verb form", found=repr(form), **_A_FORM)
-        return ""
-    return form
-
-
-def _is_form(text: str) -> bool:
-    return len(text) <= LONGEST_FORM and _FORM.fullmatch(text) is not None

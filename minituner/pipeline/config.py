@@ -1,4 +1,4 @@
-"""The config: its files, merged and checked; what is wrong names the file and the key."""
+"""The config: its files, merged and checked. Each mistake is reported by its file and key."""
 
 from __future__ import annotations
 
@@ -8,86 +8,90 @@ from pathlib import Path
 from typing import Any
 
 from minituner.errors import Mistakes, UserError
-from minituner.pipeline.config_rules import RULES
-from minituner.pipeline.config_schema import COMMAND_LINE, Keys, Problem, schema_problems
+from minituner.pipeline.config_rules import rule_problems
 from minituner.pipeline.ownership import OVERWRITE
-from minituner.storage.sections import brief
+from minituner.storage.messages import brief
+from minituner.storage.schema import Keys, Problem, load_schema, schema_problems
 from minituner.storage.strict_yaml import read_yaml
 from minituner.storage.text import not_utf8
 
 Config = Mapping[str, Any]
-NOTHING = object()  # where no value stands
+COMMAND_LINE = "--config"  # in place of a file in messages
+NOTHING = object()  # the value of a missing key
 
 
 def check_config(config: Config, schema_path: str | Path, paths: Iterable[str | Path] = ()) -> None:
     """Refuse a config that does not fit its schema, contradicts itself, or names missing files.
 
     Args:
-        paths: The files it was merged from, in that order, to name the one that an error is in; a
-            value that stands in none of them is the command line's. Without any, config.yaml.
+        schema_path: The schema; it is read once per process.
+        paths: The files that the config was merged from, in that order, so that messages name the
+            right one; a value that none of them holds is from the command line. Without paths,
+            messages name config.yaml.
 
     Raises:
-        UserError: Naming every key that is wrong, what was found and what was expected.
+        UserError: It names every key that is wrong, what was found and what was expected.
     """
     layers = _read_layers(paths)
     mistakes = Mistakes()
     for name in (name for name, layer in layers.items() if OVERWRITE in layer):
         mistakes.add(_not_in_a_file(name))
-    problems = schema_problems(config, read_yaml(schema_path))
+    problems = schema_problems(dict(config), load_schema(schema_path), "config.yaml", overlays=True)
     for problem in problems:
         source = _source(problem, config, layers)
         mistakes.add(
-            (problem.at_command_line() if source == COMMAND_LINE else problem).error(source)
+            (_at_command_line(problem) if source == COMMAND_LINE else problem).error(source)
         )
-    for reads, rule in RULES:
-        # A rule can only look at values that are there and of their kinds.
-        if not any(_overlap(problem.keys, key) for problem in problems for key in reads):
-            for found in rule(config):
-                error = _placed(found, config, layers) if isinstance(found, Problem) else found
-                mistakes.add(error)
+    for found in rule_problems(config, problems):
+        mistakes.add(
+            found if isinstance(found, UserError) else _last_written(found, config, layers)
+        )
     mistakes.raise_if_any()
 
 
 def _not_in_a_file(name: str) -> UserError:
-    """There it would let every later run replace another study's results."""
+    """In a file, it would let every later run replace another study's results."""
     return UserError(
         f"{name}: {OVERWRITE}",
-        "is for the command line alone",
+        "is only for the command line",
         found=f"{OVERWRITE} in a file",
-        expected=f"--config {OVERWRITE}=true, on the run that it is meant for",
+        expected=f"--config {OVERWRITE}=true, with the run that it is meant for",
         fix="remove it from the file",
     )
 
 
-def _overlap(keys: Keys, dotted: str) -> bool:
-    """Whether one of two ways to a value is the beginning of the other."""
-    return all(one == other for one, other in zip(keys, dotted.split("."), strict=False))
+def _at_command_line(problem: Problem) -> Problem:
+    """The same problem of a value from the command line that does not fit the schema."""
+    fix = (
+        "write it into a file and pass that with --configfile: Snakemake reads everything that is "
+        "nested in --config as text"
+    )
+    return replace(problem, fix=fix)
 
 
-def _placed(problem: Problem, config: Config, layers: Mapping[str, Config]) -> UserError:
-    """Values that do not agree: the mistake is where the last of them was written. That is the
-    problem's own value if it was written with that one, or later."""
+def _last_written(problem: Problem, config: Config, layers: Mapping[str, Config]) -> UserError:
+    """The error for values that do not agree, at the one that was written last; at the problem's
+    own key if none was written after that."""
     order = [*(layers or ["config.yaml"]), COMMAND_LINE]
 
     def source(keys: Keys) -> str:
         return _source(replace(problem, keys=keys), config, layers)
 
     last = max((problem.keys, *problem.others), key=lambda keys: order.index(source(keys)))
-    if source(last) != source(problem.keys):
-        problem = replace(problem, place=".".join(last))
-    return problem.error(source(last))
+    return replace(problem, keys=last).error(source(last))
 
 
 def _source(problem: Problem, config: Config, layers: Mapping[str, Config]) -> str:
-    """The last of the files to hold what a problem is about; of a missing key, the first."""
+    """The last file that holds the value; for a missing key, the first that holds its parent."""
     if not layers:
         return "config.yaml"
     if problem.missing:
-        return next(iter(layers))
+        parents = ((name, _value_at(layer, problem.keys[:-1])) for name, layer in layers.items())
+        return next((name for name, at in parents if isinstance(at, Mapping)), COMMAND_LINE)
     value = _value_at(config, problem.keys)
     for name, layer in reversed(list(layers.items())):
         found = _value_at(layer, problem.keys)
-        if found == value or repr(found) == repr(value):  # NaN is unlike itself
+        if found == value or repr(found) == repr(value):  # NaN differs from itself
             return name
         if isinstance(found, Mapping) and isinstance(value, Mapping):
             return name
@@ -95,7 +99,7 @@ def _source(problem: Problem, config: Config, layers: Mapping[str, Config]) -> s
 
 
 def _value_at(config: Any, keys: Keys) -> Any:
-    """What stands there, or :data:`NOTHING`; a list counts as one value."""
+    """The value of these keys, or :data:`NOTHING`; a list counts as one value."""
     for key in keys:
         if not isinstance(config, Mapping):
             return config
@@ -109,7 +113,7 @@ def read_config(paths: Iterable[str | Path]) -> dict[str, Any]:
     """A config with its overlays, merged key by key as Snakemake does.
 
     Raises:
-        UserError: Files are missing, are not YAML or hold no keys, or hold a key twice.
+        UserError: A file is missing, is not YAML, has no keys, or has a key twice.
     """
     config: dict[str, Any] = {}
     for overlay in _read_layers(paths).values():
@@ -118,7 +122,7 @@ def read_config(paths: Iterable[str | Path]) -> dict[str, Any]:
 
 
 def _read_layers(paths: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
-    """What each file holds, by its name as a message shows it."""
+    """The content of each file, by its name as messages show it."""
     mistakes = Mistakes()
     layers = {}
     for path in map(Path, paths):
@@ -134,12 +138,14 @@ def _read_layer(path: str) -> dict[str, Any]:
     raw = Path(path).read_bytes()
     try:
         raw.decode("utf-8")
-    except UnicodeDecodeError as error:  # another encoding by its mark, which Snakemake ignores
+    except (
+        UnicodeDecodeError
+    ) as error:  # a byte-order mark of another encoding: Snakemake ignores it
         raise not_utf8(path, raw, error.start) from error
     if not isinstance(layer, dict) or not layer:
         raise UserError(
             path,
-            "holds no keys",
+            "has no keys",
             found=brief(layer),
             expected="the keys of config.yaml, or some of them",
             fix="write the keys to change, or leave the file out",

@@ -1,8 +1,8 @@
-"""YAML read so that nothing in a file is silently left out or taken for something else.
+"""A strict reader of YAML: nothing in a file is silently left out or misread.
 
-YAML itself lets a later key replace an earlier one, reads 010 as 8 and 1:30 as 90, and takes keys
-that are not text. Here each of these is refused by its line, and so is what no file of ours needs:
-aliases, merge keys, and tags.
+In YAML a later key replaces an earlier one, 010 is 8 and 1:30 is 90, and keys need not be text.
+Each of these is refused with its line, and so is what none of the project's files needs: aliases,
+merge keys and tags.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from typing import Any
 from minituner.errors import Mistakes, UserError
 from minituner.storage.text import read_text
 
-DEEPEST = 50  # mappings and lists inside one another; libyaml crashes at some ten thousand
+MAX_DEPTH = 50  # nested mappings and lists; libyaml crashes at about ten thousand
 _TAG = "tag:yaml.org,2002:"
 _WHOLE_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]{0,99}(_[0-9]{1,99}){0,9})")
 _NUMBER = re.compile(
     r"[-+]?([0-9]+(_[0-9]+)*\.([0-9]+(_[0-9]+)*)?|\.[0-9]+)([eE][-+][0-9]+)?|[-+]?\.(inf|nan)", re.I
 )
 _TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-# What YAML takes a text without quotes for, of which nothing is said in the text itself.
+# The types that YAML gives some unquoted texts, although the texts do not look like it.
 _MISREAD = {
-    "int": "YAML takes it for a number to another base than ten",
-    "float": "YAML takes it for a number to the base of sixty",
-    "timestamp": "YAML takes it for a date",
-    "merge": "YAML takes it for a merge key",
-    "value": "YAML takes it for a default value",
+    "int": "YAML reads it as a number in a base other than ten",
+    "float": "YAML reads it as a number in base sixty",
+    "timestamp": "YAML reads it as a date",
+    "merge": "YAML reads it as a merge key",
+    "value": "YAML reads it as a default value",
 }
 
 
 def read_yaml(path: str | Path) -> Any:
-    """What a YAML file holds: mappings with text as keys, lists, text, numbers, truth values, null.
+    """The content of a YAML file: mappings with text as keys, lists, text, numbers, booleans, null.
 
     Raises:
-        UserError: It cannot be opened or decoded, is not YAML, or means something else than it
-            looks like: a key that stands twice, 010, a date. It names the lines.
+        UserError: The file cannot be opened or decoded, is not YAML, or does not mean what it looks
+            like: a duplicate key, 010, a date. The message names the lines.
     """
-    import yaml  # here: the stages that only read rows need none
+    import yaml  # here, because the stages that only read rows do not need it
 
     text = read_text(path)
     try:
-        # In C where PyYAML was built so, ten times as fast. It only makes nodes, which run nothing.
+        # The C loader, if PyYAML has it, is ten times as fast. Making nodes runs no code.
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         _check_depth(path, yaml.parse(text, Loader=loader))
         root = yaml.compose(text, Loader=loader)
@@ -56,18 +56,18 @@ def read_yaml(path: str | Path) -> Any:
 
 
 def _check_depth(path: str | Path, events: Iterable[Any]) -> None:
-    """Refuse what is nested too deeply, before anything follows it down."""
+    """Refuse deep nesting before any function recurses into it."""
     from yaml import CollectionEndEvent, CollectionStartEvent
 
     depth = 0
     for event in events:
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-        if depth > DEEPEST:
+        if depth > MAX_DEPTH:
             raise UserError(
                 f"{path}:{event.start_mark.line + 1}",
                 "is nested too deeply",
-                found=f"more than {DEEPEST} mappings or lists inside one another",
-                expected=f"at most {DEEPEST}",
+                found=f"more than {MAX_DEPTH} nested mappings or lists",
+                expected=f"at most {MAX_DEPTH}",
                 fix="remove some of the brackets or of the indentation",
             )
 
@@ -75,7 +75,7 @@ def _check_depth(path: str | Path, events: Iterable[Any]) -> None:
 def _not_yaml(path: str | Path, text: str, error: Exception) -> UserError:
     mark = getattr(error, "problem_mark", None)
     line = mark.line + 1 if mark else None
-    if line is None:  # a character that YAML does not allow, of which it gives no line
+    if line is None:  # a character that YAML does not allow: the error has no line
         line = next((n for n, row in enumerate(text.split("\n"), 1) if not _allowed(row)), None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     return UserError(
@@ -88,7 +88,7 @@ def _not_yaml(path: str | Path, text: str, error: Exception) -> UserError:
 
 
 def _both_places(first: Any, second: Any) -> str:
-    """Two marks of a file, told apart by their columns where they are on one line."""
+    """The lines of two marks; their columns as well if they are on one line."""
     if first.line != second.line:
         return f"on line {first.line + 1} and on line {second.line + 1}"
     columns = f"at column {first.column + 1} and at column {second.column + 1}"
@@ -102,15 +102,15 @@ def _allowed(text: str) -> bool:
 
 
 class _Values:
-    """Turns YAML's nodes into values, and notes what is wrong with them."""
+    """Converts YAML nodes to values, and collects mistakes."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = path
         self.mistakes = Mistakes()
-        self._met: set[int] = set()  # an alias is the node it stands for, met again
+        self._seen: set[int] = set()  # an alias is a node that was seen before
 
     def of(self, node: Any, keys: tuple[str, ...]) -> Any:
-        """The value of a node that stands at ``keys``; None where it is refused."""
+        """The value of the node at ``keys``; None if it is refused."""
         if self._is_alias(node, keys):
             return None
         kind = node.tag.removeprefix(_TAG)
@@ -123,14 +123,14 @@ class _Values:
         return self._refuse_tag(node, keys)
 
     def _is_alias(self, node: Any, keys: tuple[str, ...]) -> bool:
-        if id(node) not in self._met:
-            self._met.add(id(node))
+        if id(node) not in self._seen:
+            self._seen.add(id(node))
             return False
         self._refuse(
             node,
-            f"{'.'.join(keys)} is an alias of what stands here",
+            f"{'.'.join(keys)} is an alias of this value",
             found="an anchor (&) and an alias (*)",
-            expected="every value written out where it belongs",
+            expected="every value written out where it is used",
             fix="write the value there again",
         )
         return True
@@ -151,10 +151,10 @@ class _Values:
             if key in marks:
                 self._refuse(
                     key_node,
-                    f"the key {'.'.join((*keys, key))!r} stands twice",
+                    f"the key {'.'.join((*keys, key))!r} is given twice",
                     found=_both_places(marks[key], mark),
-                    expected="each key once: of two, YAML would use the last alone",
-                    fix="put what belongs there under one of them, and remove the other",
+                    expected="each key once: YAML would use only the last",
+                    fix="move everything under one of them, and remove the other",
                 )
             else:
                 marks[key], values[key] = mark, value
@@ -166,7 +166,7 @@ class _Values:
             node,
             f"a merge key{under}",
             found="<<",
-            expected="every key and value written out where it belongs: merge keys are not read",
+            expected="every key and value written out where it is used; merge keys are not read",
             fix="write the keys and values there instead of <<",
         )
 
@@ -179,7 +179,7 @@ class _Values:
         under = f" under {'.'.join(keys)!r}" if keys else ""
         self._refuse(
             node,
-            f"a key{under} that YAML does not take for text",
+            f"a key{under} that YAML does not read as text",
             found=found or "nothing",
             expected="text: yes, no, on, off, null, numbers and dates are text only in quotes",
             fix=f'write "{found}" in quotes' if node.id == "scalar" else "write a word as the key",
@@ -205,7 +205,7 @@ class _Values:
             node,
             f"{'.'.join(keys)} would not be read as it is written",
             found=f"{text}: {_MISREAD[kind]}",
-            expected="a number to the base of ten (12, 0.5, 1.0e-4), or text in quotes",
+            expected="a number in base ten (12, 0.5, 1.0e-4), or text in quotes",
             fix=f'write such a number, or "{text}" in quotes',
         )
 

@@ -263,7 +263,7 @@ def test_verb_without_a_row_is_a_warning_in_the_report(finished: Study, tmp_path
 
 
 BAD_CONFIGS: dict[str, tuple[dict[str, object], list[str]]] = {
-    "unknown key": ({"rnaks": [2]}, ["config.yaml: top level: unknown", "did you mean 'ranks'?"]),
+    "unknown key": ({"rnaks": [2]}, ["config.yaml: rnaks: unknown key", "did you mean 'ranks'?"]),
     "wrong type": ({"seeds": "0"}, ["config.yaml: seeds:", "'0' (text)", "a list"]),
     "rank 0": ({"ranks": [0, 8]}, ["config.yaml: ranks.0:", "at least 1"]),
     "rank above the layer": (
@@ -294,7 +294,7 @@ BAD_CONFIGS: dict[str, tuple[dict[str, object], list[str]]] = {
     ),
     "checkpoint without its tokenizer": (
         {"base.checkpoint": "config.yaml"},
-        ["config.yaml: base: a base of your own needs both its files"],
+        ["config.yaml: base.checkpoint: a base of your own needs both its files"],
     ),
 }
 
@@ -320,8 +320,11 @@ def test_bad_config_is_refused_before_anything_runs(
 def test_bad_overlay_is_refused_by_its_name(study: Study, finished: Study) -> None:
     overlay = study.root / "own.yaml"
     for text, words in (
-        ("data: {seed: 1}\nseeds: [0]\ndata: {seed: 2}\n", ["own.yaml:3: the key 'data' stands"]),
-        ("lora: {rnak: 2}\nseeds: [-1]\n", ["2 mistakes", "own.yaml: lora:", "own.yaml: seeds.0:"]),
+        ("data: {seed: 1}\nseeds: [0]\ndata: {seed: 2}\n", ["own.yaml:3: the key 'data' is given"]),
+        (
+            "lora: {rnak: 2}\nseeds: [-1]\n",
+            ["2 mistakes", "own.yaml: lora.rnak:", "own.yaml: seeds.0:"],
+        ),
     ):
         overlay.write_text(text)
         run = study.snakemake("--cores", "1", "report", "--configfile", "own.yaml")
@@ -343,7 +346,7 @@ def test_duplicate_key_is_refused_before_anything_runs(
     path.write_text(f"{text}{first.partition(':')[0]}: 1\n")
     run = study.snakemake("--cores", "1", "report")
     path.write_text(text)
-    assert_refused(run, f"{file}:", "stands twice")
+    assert_refused(run, f"{file}:", "is given twice")
     assert run.jobs == []
     assert results(study) == results(finished)
 
