@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-from minituner.errors import number_of
 
 HELP = "make both corpora from the verbs and frames"
 DESCRIPTION = """\
@@ -56,16 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: Options) -> int:
     """Write or check the corpora; returns 1 if a check finds a file that differs."""
-    from minituner.data.generate import _settings, build, differing, write
+    from minituner.data.generate import write_corpora
 
-    files = build(options.raw, options.out, **_settings(options.config))
-    if options.check:
-        stale = differing(files)
-        for path in stale:
-            print(f"{path}: {'differs' if path.exists() else 'missing'}", file=sys.stderr)
-        return 1 if stale else 0
-    written = write(files, force=options.force)
-    for path, content in files.items():
-        rows, state = content.count(b"\n"), "written" if path in written else "unchanged"
-        print(f"{path}: {number_of(rows, 'row')}, {state}")
-    return 0
+    return write_corpora(
+        raw=options.raw,
+        out=options.out,
+        config=options.config,
+        check=options.check,
+        force=options.force,
+    )
