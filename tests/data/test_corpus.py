@@ -1,4 +1,4 @@
-"""The verbs' forms against outside sources, the corpora's promises, and every bad row's message."""
+"""Reading a corpus: which files it is, and the mistakes of all of them at once."""
 
 from __future__ import annotations
 
