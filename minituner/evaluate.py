@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -26,15 +27,17 @@ from minituner.data.pairs import TokenizedPair
 from minituner.data.prompts import english_of
 from minituner.greedy import greedy_answers, greedy_prefix
 from minituner.loop import perplexity
-from minituner.results import (
-    AccuracySummary,
-    ItemRow,
-    ModelMetrics,
-    Perplexities,
-    Prediction,
-    ProbeResult,
-    SplitMetrics,
-)
+
+if TYPE_CHECKING:
+    from minituner.results import (
+        AccuracySummary,
+        ItemRow,
+        ModelMetrics,
+        Perplexities,
+        Prediction,
+        ProbeResult,
+        SplitMetrics,
+    )
 
 # --- scoring ------------------------------------------------------------------------------------
 

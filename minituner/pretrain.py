@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from tokenizers import Tokenizer
@@ -19,12 +19,14 @@ from minituner.errors import Mistakes, UserError
 from minituner.fast.minigpt import new_minigpt
 from minituner.loop import LogRow, mean_loss, train_loop, write_log
 from minituner.model import MiniGPT, MiniGPTConfig, init_weights, parameter_count
-from minituner.results import CorpusCounts, ModelShape, PretrainingSummary
 from minituner.seeding import generator
 from minituner.storage.checkpoint import save_base
 from minituner.storage.files import write_json
 from minituner.storage.training_checkpoint import BestWeights, TrainingCheckpoint, fingerprint
 from minituner.tokenizer import BOS, EOS, PAD, encode, load_tokenizer, special_id
+
+if TYPE_CHECKING:
+    from minituner.results import CorpusCounts, ModelShape, PretrainingSummary
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def pretrain_on_rows(
             "tokens": sum(map(len, texts)),
             "vocabulary": model_config.vocab_size,
             "parameters": parameter_count(model_config),
-            "shape": cast(ModelShape, asdict(model_config)),
+            "shape": cast("ModelShape", asdict(model_config)),
             "steps": log[-1].step,
             "best_step": best_step,
             "best_val_loss": best_val_loss,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -24,12 +24,14 @@ from minituner.errors import UserError, number_of
 from minituner.lora import lora_layers, reset_adapters, wrap
 from minituner.lora_config import LoRAConfig
 from minituner.model import MiniGPT
-from minituner.results import AdapterTrainingSummary, TrainingSummary
 from minituner.seeding import generator
 from minituner.storage.checkpoint import load_base
 from minituner.storage.files import sha256, write_json
 from minituner.tokenizer import PAD, load_tokenizer, special_id
 from minituner.train import LoRATrainConfig, fine_tune_full, fine_tune_lora
+
+if TYPE_CHECKING:
+    from minituner.results import AdapterTrainingSummary, TrainingSummary
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,16 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.enums import Quietness
 
-from minituner.errors import UserError
+from minituner.errors import UserError, report_of
 from minituner.pipeline.config import read_config
 from minituner.pipeline.interpreter import one_word
 
 PROJECT = Path(str(workflow.current_basedir)).parent
 
 
-def stop(reason):
-    """End Snakemake with a message and no traceback."""
-    message = f"minituner cannot go on{reason}"
+def stop(error):
+    """End Snakemake with an error's text and no traceback."""
+    message = f"{report_of(error)}\n"
     # With --quiet all Snakemake itself does not say why it ends.
     if Quietness.ALL in (workflow.output_settings.quiet or ()):
         print(message, file=sys.stderr)
@@ -30,12 +30,12 @@ def exit_on_user_error(function, *arguments):
     try:
         return function(*arguments)
     except UserError as error:
-        stop(f".\n\n{error}\n")
+        stop(error)
 
 
 if not PROJECT.samefile("."):
     stop(
-        ": a study runs in the project's own folder, not from another one by -s, --directory or module,"
+        "a study runs in the project's own folder, not from another one by -s, --directory or module,"
         f" so first: cd {shlex.quote(str(PROJECT))}"
     )
 

@@ -184,7 +184,8 @@ def test_source_closure_follows_functions_and_other_modules(
     for file, text in {
         "__init__.py": "",
         "inner/__init__.py": "",
-        "inner/deep.py": "from minituner import last\n",
+        "inner/deep.py": "from minituner import last\n"
+        "if TYPE_CHECKING:\n    import minituner.other\n",
         "a.py": "def f():\n    from minituner.inner import deep\n    return deep\n",
         "last.py": "import os\n",
         "other.py": "",
@@ -206,6 +207,9 @@ def test_source_closure_follows_functions_and_other_modules(
     [
         ("pretrain_base", "lora"),
         ("pretrain_base", "data/split"),
+        ("pretrain_base", "results"),
+        ("train", "results"),
+        ("tokenize", "results"),
         ("train_tokenizer", "data/split"),
         ("tokenize", "lora"),
         ("tokenize", "model"),

@@ -9,13 +9,16 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from minituner.commands import in_config
 from minituner.data.pairs import IRREGULAR_SPLITS, TokenizedPair
 from minituner.data.prompts import BLANK
 from minituner.data.spelling import words_of
 from minituner.errors import Mistakes, UserError
-from minituner.results import Distributions, FrameCounts, UnseenWords
+
+if TYPE_CHECKING:
+    from minituner.results import Distributions, FrameCounts, UnseenWords
 
 WORDS_SHOWN = 10
 FRAMES_SHOWN = 3

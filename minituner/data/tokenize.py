@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer
 
@@ -16,9 +17,11 @@ from minituner.data.matching import MatchLimits, MatchStatistics
 from minituner.data.pairs import SPLITS, Pair, TokenizedPair, iter_pairs, pair_rows
 from minituner.data.prompts import SEPARATOR, answer_text, prompt_text
 from minituner.errors import Mistakes, UserError, number_of, shortened
-from minituner.results import PairsSummary, SplitCounts
 from minituner.storage.files import atomic_open, read_json, write_rows
 from minituner.tokenizer import BOS, EOS, check_kept, encode, load_tokenizer, special_id
+
+if TYPE_CHECKING:
+    from minituner.results import PairsSummary, SplitCounts
 
 
 def tokenize_files(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
@@ -36,7 +37,7 @@ def import_closure(script: str | Path, root: str | Path = ".") -> list[str]:
 @cache
 def _direct_imports(path: Path, root: Path) -> tuple[str, ...]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in _executed(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -50,6 +51,14 @@ def _direct_imports(path: Path, root: Path) -> tuple[str, ...]:
         if name.split(".")[0] == PACKAGE
         for file in _files_of(name, root)
     )
+
+
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all nodes below it, except imports for the type checker, which never run."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from _executed(child)
 
 
 def _files_of(module: str, root: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from minituner import commands
-from minituner.errors import UserError
+from minituner.errors import UserError, report_of
 from minituner.pipeline.manifest import hash_inputs, write_manifest
 
 
@@ -42,7 +42,7 @@ def run_stage(job: Any) -> Iterator[Any]:
             if job.output.get("manifest") is not None:
                 write_manifest(job, code, inputs, started)
         except UserError as error:
-            print(f"\nminituner cannot go on.\n\n{error}\n", file=sys.stderr)
+            print(f"\n{report_of(error)}\n", file=sys.stderr)
             sys.exit(1)
         except Exception:
             traceback.print_exc()  # here, so that it reaches the log too

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
@@ -22,7 +22,9 @@ from minituner.reporting.figures import (
     seed_points,
     style_of,
 )
-from minituner.results import ArmRow, ArmSummary
+
+if TYPE_CHECKING:
+    from minituner.results import ArmRow, ArmSummary
 
 
 def plot_arm(summary: ArmSummary, drift_gate: float, path: str | Path) -> None:

@@ -7,7 +7,7 @@ import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 
@@ -22,7 +22,9 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from minituner.results import ComparisonRow, Interval
+if TYPE_CHECKING:
+    from minituner.results import ComparisonRow, Interval
+
 
 # Distinguishable in grayscale too (the palette of Okabe & Ito).
 BLUE, ORANGE, GREEN, PURPLE, BLACK, GRAY = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -24,7 +25,9 @@ from minituner.reporting.figures import (
     seed_points,
     style_of,
 )
-from minituner.results import SweepSummary
+
+if TYPE_CHECKING:
+    from minituner.results import SweepSummary
 
 # --- the rank sweep -----------------------------------------------------------------------------
 

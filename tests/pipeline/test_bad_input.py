@@ -42,8 +42,8 @@ def study(shared: Study, finished: Study) -> Iterator[Study]:
 
 def assert_refused(run: Run, *words: str) -> None:
     assert run.code != 0, run.output
-    assert "minituner cannot go on." in run.output
-    message = run.output.partition("minituner cannot go on.")[2]
+    assert "minituner: error" in run.output
+    message = run.output.partition("minituner: error")[2]
     for word in (*words, "found:", "expected:", "fix:"):
         assert word in message, f"{word!r} is not in:\n{run.output}"
     assert "Traceback" not in run.output
