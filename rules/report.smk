@@ -124,6 +124,7 @@ rule cost:
     inputs: a missing log file must not make the study run again."""
     input:
         after=after_tokenize("summary"),
+        force_run=STUDY_ADAPTERS,
         base=BASE,
         code=source("cost"),
     output:

@@ -13,7 +13,7 @@ import yaml
 from project import ROOT
 
 from minituner.errors import UserError
-from minituner.pipeline.config import check_config, config_subset, read_config
+from minituner.pipeline.config import check_config, read_config
 from minituner.pretrain import PretrainConfig
 from minituner.statistics.intervals import StatisticsSettings
 from minituner.train import LoRATrainConfig
@@ -243,13 +243,6 @@ def test_config_must_be_utf_8(tmp_path: Path) -> None:
     overlay.write_text("seeds: [0]\n", encoding="utf-16")
     with pytest.raises(UserError, match=r"overlay\.yaml: is not UTF-8"):
         read_config([overlay])
-
-
-def test_config_subset(config: dict[str, Any]) -> None:
-    assert config_subset(config, "lora.alpha", "lora.rank", "seeds") == {
-        "lora": {"alpha": 16, "rank": 8},
-        "seeds": [0, 1, 2, 3, 4],
-    }
 
 
 # --- several mistakes, and the file of each ------------------------------------------------------

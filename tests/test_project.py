@@ -228,17 +228,25 @@ def test_source_closure_leaves_out_unrelated_modules(script: str, module: str) -
     assert f"minituner/{module}.py" not in import_closure(f"workflow_scripts/{script}.py", ROOT)
 
 
-@pytest.mark.parametrize("module", ["reporting/plots", "reporting/figures"])
-def test_source_closure_of_drawing_is_only_in_the_rules_that_draw(module: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "drawing"),
+    [
+        ("figures", {"plot", "plot_pretraining", "plot_arm", "plot_ablations"}),
+        ("plots", {"plot", "plot_pretraining"}),
+        ("ablation_plots", {"plot_arm", "plot_ablations"}),
+    ],
+)
+def test_source_closure_has_figures_only_in_the_rules_that_draw(
+    module: str, drawing: set[str]
+) -> None:
     """So an edit of a color repeats no bootstrap."""
-    assert (ROOT / f"minituner/{module}.py").is_file()
-    drawing = {
+    file = f"minituner/reporting/{module}.py"
+    assert (ROOT / file).is_file()
+    assert drawing == {
         script.stem
         for script in SCRIPTS
-        if "minituner/reporting/figures.py"
-        in import_closure(f"workflow_scripts/{script.name}", ROOT)
+        if file in import_closure(f"workflow_scripts/{script.name}", ROOT)
     }
-    assert drawing == {"plot", "plot_pretraining", "plot_arm", "plot_ablations"}
 
 
 def test_package_imports_no_snakemake() -> None:

@@ -1,7 +1,7 @@
 from minituner.pipeline.stage import run_stage
 from minituner.reporting.ablation_plots import plot_arm
-from minituner.storage.files import read_json
+from minituner.results import ArmSummary, read_results
 
 with run_stage(snakemake) as job:
-    drift_gate = job.params.config["gates"]["control_ppl_drift"]
-    plot_arm(read_json(job.input.summary), drift_gate, job.output.figure)
+    summary = read_results(job.input.summary, ArmSummary)
+    plot_arm(summary, job.params.config["gates"]["control_ppl_drift"], job.output.figure)

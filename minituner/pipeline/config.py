@@ -9,6 +9,7 @@ from typing import Any
 
 from minituner.errors import Mistakes, UserError
 from minituner.pipeline.config_rules import rule_problems
+from minituner.pipeline.nested import merge
 from minituner.pipeline.ownership import OVERWRITE
 from minituner.storage.messages import brief
 from minituner.storage.schema import Keys, Problem, load_schema, schema_problems
@@ -117,7 +118,7 @@ def read_config(paths: Iterable[str | Path]) -> dict[str, Any]:
     """
     config: dict[str, Any] = {}
     for overlay in _read_layers(paths).values():
-        _merge(config, overlay)
+        config = merge(config, overlay)
     return config
 
 
@@ -151,27 +152,3 @@ def _read_layer(path: str) -> dict[str, Any]:
             fix="write the keys to change, or leave the file out",
         )
     return layer
-
-
-def _merge(config: dict[str, Any], overlay: Config) -> None:
-    for key, value in overlay.items():
-        if isinstance(value, Mapping) and isinstance(config.get(key), dict):
-            _merge(config[key], value)
-        else:
-            config[key] = value
-
-
-def config_subset(config: Config, *keys: str) -> dict[str, Any]:
-    """Only the named parts of a config, nested as they are there.
-
-    Args:
-        keys: Dotted paths, such as ``train`` or ``lora.alpha``.
-    """
-    subset: dict[str, Any] = {}
-    for key in keys:
-        *parents, last = key.split(".")
-        source, target = config, subset
-        for parent in parents:
-            source, target = source[parent], target.setdefault(parent, {})
-        target[last] = source[last]
-    return subset

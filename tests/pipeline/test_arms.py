@@ -137,7 +137,7 @@ def test_only_the_changed_runs_of_an_arm_run(
 
 def test_an_edit_of_plots_only_redraws_the_arms(ablated: Study, tmp_path: Path) -> None:
     study = ablated.copy(tmp_path / "study")
-    with (study.root / "minituner/reporting/plots.py").open("a") as stream:
+    with (study.root / "minituner/reporting/ablation_plots.py").open("a") as stream:
         stream.write("\n# a comment\n")
     run = study.snakemake("--cores", "2", "ablations")
     assert run.code == 0, run.output
