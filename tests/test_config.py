@@ -166,7 +166,7 @@ def drop(path: str) -> Callable[[dict[str, Any]], None]:
         # The type in plain words, and no advice that does not help.
         (put("data", None), "data", "nothing (null)\n  expected: its keys: verbs, corpus, "),
         (put("lora", [8]), "lora", "[8] (a list)\n  expected: its keys: rank, "),
-        (put("lora.use_dora", "maybe"), "lora.config.use_dora", "write true or false there"),
+        (put("lora.use_dora", "maybe"), "lora.use_dora", "write true or false there"),
         (put("lora.alpha", "nan"), "lora.alpha", "fix:      write a number there"),
         (put("lora.alpha", "1e999"), "lora.alpha", "fix:      write a number there"),
         (put("train.epochs", "3.5"), "train.epochs", "fix:      write a whole number there"),
