@@ -27,7 +27,7 @@ from minituner.fast.packed import (
 from minituner.lora import LoRALinear, lora_layers
 from minituner.model import MiniGPT
 
-CACHE_BYTES = 2**28  # at most; texts beyond it are computed again each time
+CACHE_BYTES = 2**28  # at most; activations that do not fit are computed again each time
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ class CachedActivations:
 class ActivationCache:
     """The activations of each text that a model has seen below its lowest adapter.
 
-    They are dropped as soon as a weight that they depend on is replaced or written to.
+    They are dropped as soon as a weight that they depend on has changed.
     """
 
     def __init__(self) -> None:
         self._texts: dict[tuple[int, ...], CachedActivations] = {}
         self._bytes = 0
-        self._weights: list[tuple[int, int, nn.Parameter]] = []
+        self._weights: list[tuple[int, int]] = []
 
     def __deepcopy__(self, memo: object) -> ActivationCache:
         return ActivationCache()  # the copy has weights of its own
@@ -80,33 +80,39 @@ class ActivationCache:
         if lowest is None:
             return None
         self._drop_if_changed(model, lowest)
-        known = self._lookup(model, batch, lowest)
-        if known is None:
-            return None
-        at = known.rows(PackedIndex.of(batch.mask).inverse[index.indices])
+        at = self._lookup(model, batch, lowest).rows(
+            PackedIndex.of(batch.mask).inverse[index.indices]
+        )
         fc2 = blocks_of(model)[lowest].mlp.fc2
         assert isinstance(fc2, LoRALinear)
         return at.residual + fc2.adapt(at.hidden, at.base_output), lowest + 1
 
-    def _lookup(self, model: MiniGPT, batch: Batch, lowest: int) -> CachedActivations | None:
-        """The activations of a batch's tokens, in order; None if there is no room for them."""
+    def _lookup(self, model: MiniGPT, batch: Batch, lowest: int) -> CachedActivations:
+        """The activations of a batch's tokens, in order."""
         texts = [tuple(text) for text in texts_of(batch)]
-        if any(text not in self._texts for text in texts):
-            if self._bytes >= CACHE_BYTES:
-                return None
-            found = activations_before_fc2(model, batch, lowest)
-            lengths = [len(text) for text in texts]
-            for text, rows in zip(texts, torch.arange(sum(lengths)).split(lengths), strict=True):
-                if text not in self._texts:
-                    self._texts[text] = found.rows(rows)
-                    self._bytes += self._texts[text].size_bytes
-        return CachedActivations.concatenate([self._texts[text] for text in texts])
+        if all(text in self._texts for text in texts):
+            return CachedActivations.concatenate([self._texts[text] for text in texts])
+        found = activations_before_fc2(model, batch, lowest)
+        lengths = [len(text) for text in texts]
+        for text, which in zip(texts, torch.arange(sum(lengths)).split(lengths), strict=True):
+            rows = found.rows(which)
+            if text not in self._texts and self._bytes + rows.size_bytes <= CACHE_BYTES:
+                self._texts[text] = rows
+                self._bytes += rows.size_bytes
+        return found
 
     def _drop_if_changed(self, model: MiniGPT, lowest: int) -> None:
-        # torch counts the writes to a tensor in _version; autograd relies on it.
-        weights = [(id(weight), weight._version, weight) for weight in weights_below(model, lowest)]
-        if [w[:2] for w in weights] != [w[:2] for w in self._weights]:
+        # torch counts most writes to a tensor in _version, but not those of fused optimizers and
+        # of `.data`. A sum of bits sees them; it takes under 1 % of a training step.
+        weights = [(w._version, sum_of_bits(w)) for w in weights_below(model, lowest)]
+        if weights != self._weights:
             self._texts, self._bytes, self._weights = {}, 0, weights
+
+
+def sum_of_bits(weight: Tensor) -> int:
+    """A sum of the bytes of a tensor, as 64-bit integers where they fill these."""
+    flat = weight.detach().flatten()
+    return int(flat.view(torch.int64 if flat.nbytes % 8 == 0 else torch.int16).sum())
 
 
 def lowest_adapted_fc2(model: MiniGPT) -> int | None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from minituner import commands
 from minituner.adapter_tensors import load_lora_state_dict, lora_state_dict, require_adapters
 from minituner.errors import UserError
-from minituner.lora import Model, lora_layers, wrap
+from minituner.lora import Model, lora_layers, unwrap, wrap
 from minituner.lora_config import LoRAConfig
 from minituner.storage.tensors import (
     check_tensors,
@@ -215,5 +215,9 @@ def load_adapter(
             expected="a rank, alpha, dropout and layers that the base can take",
             fix=f"train the adapter again over this base: {commands.snakemake('report')}",
         ) from error
-    load_lora_state_dict(model, weights, str(path))
+    try:
+        load_lora_state_dict(model, weights, str(path))
+    except UserError:
+        unwrap(model)
+        raise
     return model.eval()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
+from minituner.adapter_tensors import refuse_adapters
 from minituner.errors import UserError
 from minituner.fast.minigpt import new_minigpt
-from minituner.lora import lora_layers
 from minituner.model import MiniGPT, MiniGPTConfig
 from minituner.storage.files import sha256
 from minituner.storage.tensors import check_tensors, load_tensors, save_tensors
@@ -24,14 +24,7 @@ def save_base(path: str | Path, model: MiniGPT, tokenizer_path: str | Path | Non
     Raises:
         UserError: The model has adapters; nothing is written.
     """
-    for name, _ in lora_layers(model):
-        raise UserError(
-            path,
-            "is not written: the model has adapters",
-            found=f"LoRA layers such as {name}",
-            expected="a plain model",
-            fix="save the adapter with save_adapter, or the result of merge_and_unwrap(model)",
-        )
+    refuse_adapters(model, path, "is not written")
     weights = {name: t.detach().contiguous() for name, t in model.state_dict().items()}
     save_tensors(
         path,
@@ -78,7 +71,7 @@ def load_base(path: str | Path, tokenizer_path: str | Path | None = None) -> Min
 
 
 def _check_tokenizer(tokenizer_path: str | Path, recorded: object, base_path: str | Path) -> None:
-    """It is the one that the base was saved with, if the base says which."""
+    """Refuse another tokenizer than the one that the base was saved with, if it names one."""
     try:
         digest = sha256(tokenizer_path)
     except OSError as error:
@@ -87,8 +80,8 @@ def _check_tokenizer(tokenizer_path: str | Path, recorded: object, base_path: st
         raise UserError(
             tokenizer_path,
             "is not the file that the base was saved with",
-            found=f"sha256 {digest[:12]}: another tokenizer, or the same one written once more",
+            found=f"sha256 {digest[:12]}: another tokenizer, or the same one written again",
             expected=f"sha256 {str(recorded)[:12]}, as {base_path} says",
-            fix="name that file; or, if this is the base's own tokenizer with other settings, "
+            fix="use that file; or, if this is the base's own tokenizer with other settings, "
             "save the base with it: minituner.storage.checkpoint.save_base",
         )
