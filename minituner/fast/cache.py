@@ -90,16 +90,20 @@ class ActivationCache:
     def _lookup(self, model: MiniGPT, batch: Batch, lowest: int) -> CachedActivations:
         """The activations of a batch's tokens, in order."""
         texts = [tuple(text) for text in texts_of(batch)]
-        if all(text in self._texts for text in texts):
-            return CachedActivations.concatenate([self._texts[text] for text in texts])
-        found = activations_before_fc2(model, batch, lowest)
-        lengths = [len(text) for text in texts]
-        for text, which in zip(texts, torch.arange(sum(lengths)).split(lengths), strict=True):
-            rows = found.rows(which)
-            if text not in self._texts and self._bytes + rows.size_bytes <= CACHE_BYTES:
-                self._texts[text] = rows
-                self._bytes += rows.size_bytes
-        return found
+        known = {text: self._texts[text] for text in texts if text in self._texts}
+        if any(text not in known for text in texts):
+            found = activations_before_fc2(model, batch, lowest)
+            lengths = [len(text) for text in texts]
+            for text, rows in zip(texts, torch.arange(sum(lengths)).split(lengths), strict=True):
+                if text not in known:
+                    known[text] = found.rows(rows)
+                    self._keep(text, known[text])
+        return CachedActivations.concatenate([known[text] for text in texts])
+
+    def _keep(self, text: tuple[int, ...], activations: CachedActivations) -> None:
+        if self._bytes + activations.size_bytes <= CACHE_BYTES:
+            self._texts[text] = activations
+            self._bytes += activations.size_bytes
 
     def _drop_if_changed(self, model: MiniGPT, lowest: int) -> None:
         # torch counts most writes to a tensor in _version, but not those of fused optimizers and
