@@ -6,6 +6,7 @@ import copy
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,23 @@ def test_result_of_a_seed_does_not_depend_on_the_seeds_before_it(
         )
         assert alone == second != first
     assert torch.load(tmp_path / "alone/seed-1/adapter_final.pt")["config"]["seed"] == 1
+
+
+@pytest.mark.parametrize("count", [13, 14, 17])
+def test_result_of_a_seed_does_not_depend_on_the_batches_of_others(
+    base: MiniGPT, splits: dict[str, list[TokenizedPair]], tmp_path: Path, count: int
+) -> None:
+    """The last bits of a hidden state depend on the batch that it is computed in, so what seeds
+    share must not come from one of their batches."""
+    train_pairs = [
+        replace(pair, prompt_ids=[*pair.prompt_ids[:2], *[20 + i] * (i % 5), *pair.prompt_ids[2:]])
+        for i, pair in enumerate(splits["train"][:count])
+    ]
+    distinct = {**splits, "train": train_pairs}
+    for name, seeds in (("all", (0, 1)), ("alone", (1,))):
+        train(base, distinct, tmp_path / name, seeds=seeds, targets=("mlp.fc2",))
+    one, other = (tmp_path / name / "seed-1/adapter_final.pt" for name in ("all", "alone"))
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_runs_of_every_rank_see_the_same_batches(

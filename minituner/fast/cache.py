@@ -1,9 +1,9 @@
 """Cached activations below the lowest adapter.
 
 The base is frozen and dropout acts in adapters only, so up to the lowest adapter every epoch and
-every seed computes the same values: they are computed once per text. It is used where the lowest
-adapter is on an ``fc2`` below the last block, as in the study: all of its block except the adapter
-itself is then skipped.
+every seed computes the same values: they are computed once per text. The cache is used where the
+lowest adapter is on an ``fc2`` below the last block, as in the study: all of its block except the
+adapter itself is then skipped.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class CachedActivations:
 
     @property
     def size_bytes(self) -> int:
-        """What the tensors take."""
+        """The memory of the tensors."""
         return sum(
             t.numel() * t.element_size() for t in (self.residual, self.hidden, self.base_output)
         )
 
 
 class ActivationCache:
-    """The activations of each text that a model has seen below its lowest adapter.
+    """The activations below a model's lowest adapter, for each text that it has seen.
 
     They are dropped as soon as a weight that they depend on has changed.
     """
@@ -86,6 +86,13 @@ class ActivationCache:
         fc2 = blocks_of(model)[lowest].mlp.fc2
         assert isinstance(fc2, LoRALinear)
         return at.residual + fc2.adapt(at.hidden, at.base_output), lowest + 1
+
+    def add(self, model: MiniGPT, batch: Batch) -> None:
+        """Cache the texts of a batch, where that can be done."""
+        lowest = lowest_adapted_fc2(model)
+        if lowest is not None:
+            self._drop_if_changed(model, lowest)
+            self._lookup(model, batch, lowest)
 
     def _lookup(self, model: MiniGPT, batch: Batch, lowest: int) -> CachedActivations:
         """The activations of a batch's tokens, in order."""
@@ -146,7 +153,7 @@ def weights_below(model: MiniGPT, lowest: int) -> list[nn.Parameter]:
 
 @torch.no_grad()
 def activations_before_fc2(model: MiniGPT, batch: Batch, lowest: int) -> CachedActivations:
-    """Of every token of a batch, in order of their positions."""
+    """The activations of every token of a batch, in order of their positions."""
     index = PackedIndex.of_prefixes(batch)
     x = packed_embedding(model, batch, index)
     blocks = blocks_of(model)

@@ -138,6 +138,23 @@ def test_training_steps_do_not_drop_what_is_cached(base: MiniGPT, batch: Batch) 
     assert_fresh(model, batch)
 
 
+def test_precompute_fills_the_cache_for_any_batch(
+    base: MiniGPT, pairs: list[TokenizedPair]
+) -> None:
+    examples = completion_examples(pairs)
+    found = []
+    for order in (examples, examples[::-1]):
+        model = tuned_copy(base).float()
+        model.precompute([pad(examples, PAD_ID)])
+        calls = attention_calls(model)
+        # Bit for bit the same, whatever is computed first.
+        logits = {tuple(e.ids): model.scored_logits(pad([e], PAD_ID)) for e in order}
+        assert calls.count == 0
+        found.append([logits[tuple(example.ids)] for example in examples])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+    base.precompute([pad(examples, PAD_ID)])  # nothing to cache
+
+
 # --- bounded --------------------------------------------------------------------------------------
 
 
