@@ -159,7 +159,7 @@ FOLDERS = {"fast", "interop", "cli"}
 
 
 def modules_imported_by(path: Path) -> set[str]:
-    """The dotted names after ``import`` and ``from``, those of ``from minituner`` with both parts."""
+    """The dotted names of every imported module, and of what is imported from it."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
