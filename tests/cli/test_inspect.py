@@ -132,7 +132,7 @@ def test_damaged_and_dangerous_tensors_are_refused(
     (bad / "pickle.pt").write_bytes(pickle.dumps(Code()))
     with zipfile.ZipFile(bad / "zip.pt", "w") as archive:
         archive.writestr("a", "b")
-    for form in ("minigpt-1", "minituner-lora-1", "minituner-pretraining-1"):
+    for form in ("minigpt-1", "minituner-lora-1", "minituner-pretraining-2"):
         torch.save({"format": form, "config": 3, "log": 3, "weights": {}}, bad / f"{form}.pt")
     save_file({"w": torch.ones(1)}, bad / "m.safetensors", {"minituner_format": "x"})
     for path in bad.iterdir():

@@ -25,11 +25,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from minituner.__main__ import main
 from minituner.adapter_tensors import load_lora_state_dict, lora_state_dict
 from minituner.data.pairs import TokenizedPair
-from minituner.evaluate import Questions, judge, losses_of, perplexities, replies
+from minituner.evaluate import ScoringBatches, perplexities, score_pairs
 from minituner.interop.opt import export_base, opt_name
 from minituner.interop.peft_files import export_adapter, import_adapter
-from minituner.lora import LoRALinear, lora_layers, merge_, wrap_minigpt_with_lora
-from minituner.model import Layout, MiniGPT
+from minituner.lora import LoRALinear, lora_layers, merge_, wrap, wrap_minigpt_with_lora
+from minituner.model import MiniGPT
 from minituner.storage.adapter import AdapterConfig, load_adapter, save_adapter
 from minituner.storage.checkpoint import save_base
 from minituner.storage.tensors import weights_sha256
@@ -63,18 +63,7 @@ def adapted(base: MiniGPT, **options: Any) -> MiniGPT:
 
 
 def config_of(model: MiniGPT) -> AdapterConfig:
-    layers = dict(lora_layers(model))
-    first = next(iter(layers.values()))
-    return AdapterConfig(
-        base_sha256="ab" * 32,
-        r=first.r,
-        alpha=first.alpha,
-        dropout=first.dropout,
-        target_modules=tuple(layers),
-        seed=3,
-        use_rslora=first.use_rslora,
-        use_dora=first.config.use_dora,
-    )
+    return AdapterConfig.of(model, base_sha256="ab" * 32, seed=3)
 
 
 def mask_of(ids: Tensor) -> Tensor:
@@ -85,7 +74,7 @@ def mask_of(ids: Tensor) -> Tensor:
 def assert_same_logits(theirs: Any, ours: MiniGPT, ids: Tensor) -> None:
     real = mask_of(ids)
     found = theirs(input_ids=ids, attention_mask=real.long()).logits[real]
-    expected = ours.head(ours.features(ids, Layout.of(real)))
+    expected = ours(ids)[real]
     assert found.abs().max() > 0.1
     assert torch.allclose(found, expected, atol=1e-5)
 
@@ -145,7 +134,7 @@ def test_an_adapter_that_peft_trained_comes_back_and_computes_alike(
     theirs.eval().save_pretrained(tmp_path / "peft")
 
     imported = import_adapter(tmp_path / "peft", base)
-    assert set(imported.config.target_modules) == {
+    assert set(imported.config.lora.target_modules) == {
         f"blocks.{i}.{layer}" for i in range(2) for layer in ("attn.v_proj", "mlp.fc2")
     }
     assert imported.notes == []
@@ -222,19 +211,19 @@ def test_scores_equal_those_of_a_harness_over_transformers(
         ours = adapted(base, target_modules=("mlp.fc2",))
         export_adapter(config_of(ours), lora_state_dict(ours), tmp_path / "peft", str(exported))
         theirs = PeftModel.from_pretrained(theirs, str(tmp_path / "peft")).eval()
-    found = replies(ours, Questions.of(pairs, PAD_ID))
+    found = score_pairs(ours, ScoringBatches.of(pairs, PAD_ID))
     nll = tokens = 0.0
-    for pair, reply in zip(pairs, found, strict=True):
+    for pair, score in zip(pairs, found, strict=True):
         right, _ = loglikelihood(theirs, pair.prompt_ids, pair.correct_ids)
         wrong, _ = loglikelihood(theirs, pair.prompt_ids, pair.wrong_ids)
-        assert judge(reply).margin == pytest.approx(right - wrong, abs=1e-4)
+        assert score.margin == pytest.approx(right - wrong, abs=1e-4)
         target, greedy = loglikelihood(theirs, pair.prompt_ids, pair.target_ids)
-        assert losses_of(reply).target_nll == pytest.approx(-target, abs=1e-4)
-        assert greedy == (reply.greedy == pair.target_ids)
+        assert float(score.target.sum()) == pytest.approx(target, abs=1e-4)
+        assert greedy == (score.greedy_prefix == pair.target_ids)
         text = pair.prompt_ids + pair.target_ids
         nll -= loglikelihood(theirs, text[:1], text[1:])[0]  # its loglikelihood_rolling
         tokens += len(text) - 1
-    perplexity = perplexities([losses_of(reply) for reply in found])["text"]
+    perplexity = perplexities(found)["text"]
     assert perplexity == pytest.approx(math.exp(nll / tokens), rel=1e-5)
 
 

@@ -33,7 +33,7 @@ from minituner.errors import UserError
 from minituner.interop.opt import export_base, is_export_of, opt_name
 from minituner.interop.peft_config import HARMLESS, OTHER_KINDS, READ, read_peft_config
 from minituner.interop.peft_files import export_adapter_file, import_adapter
-from minituner.lora import row_norms
+from minituner.lora import row_norms, wrap
 from minituner.model import MiniGPT
 from minituner.storage.adapter import load_adapter, read_adapter
 from minituner.storage.checkpoint import save_base
@@ -166,7 +166,7 @@ def test_a_start_that_changes_the_base_is_refused_until_it_is_converted(
     theirs.save_pretrained(tmp_path / "converted", **saving)
     found = logits_of(tmp_path / "converted", base, ids)
     assert torch.allclose(found, expected, atol=1e-5)
-    assert import_adapter(tmp_path / "converted", base).config.r == 8
+    assert import_adapter(tmp_path / "converted", base).config.lora.r == 8
 
 
 def test_an_adapter_over_the_rest_of_a_base_that_pissa_leaves_is_refused(
@@ -199,8 +199,8 @@ def test_an_empty_value_means_none(base: MiniGPT, adapter: Path, default: Any) -
     wanted = {"peft_type", "r", "lora_alpha"}
     change(adapter, **dict.fromkeys(keys - wanted, default))
     config = import_adapter(adapter, base).config
-    assert (config.r, config.alpha, config.dropout) == (4, 12.0, 0.0)
-    assert not config.config.use_dora and not config.use_rslora
+    assert (config.lora.r, config.lora.alpha, config.lora.dropout) == (4, 12.0, 0.0)
+    assert not config.lora.use_dora and not config.lora.use_rslora
     for key in wanted:
         change(adapter, peft_type="LORA", r=4, lora_alpha=12)
         change(adapter, **{key: default})
@@ -209,7 +209,7 @@ def test_an_empty_value_means_none(base: MiniGPT, adapter: Path, default: Any) -
 
 def test_an_old_config_of_a_few_keys_is_enough(base: MiniGPT, adapter: Path) -> None:
     (adapter / CONFIG).write_text('\ufeff{"peft_type": "LORA", "r": 4, "lora_alpha": 6.5}')
-    assert import_adapter(adapter, base).config.alpha == 6.5
+    assert import_adapter(adapter, base).config.lora.alpha == 6.5
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_patterns_that_repeat_what_holds_for_all_layers_are_taken(
     base: MiniGPT, adapter: Path
 ) -> None:
     change(adapter, rank_pattern={"fc2": 4}, alpha_pattern={"fc1": 12, "fc2": 12.0})
-    assert import_adapter(adapter, base).config.r == 4
+    assert import_adapter(adapter, base).config.lora.r == 4
 
 
 def test_the_config_selects_the_layers_that_peft_selects(adapter: Path) -> None:
@@ -394,7 +394,7 @@ def test_a_config_that_selects_the_layers_in_another_way_is_taken(
     base: MiniGPT, adapter: Path, keys: dict[str, Any]
 ) -> None:
     change(adapter, **keys)
-    layers = import_adapter(adapter, base).config.target_modules
+    layers = import_adapter(adapter, base).config.lora.target_modules
     assert layers == ("blocks.0.mlp.fc2", "blocks.1.mlp.fc2")
 
 
