@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,25 @@ def lora_parameter_count(shapes: Sequence[tuple[int, int]], r: int, use_dora: bo
     """The adapter's size in closed form: r (in + out) for each adapted (out, in) weight, and out
     more with DoRA."""
     return sum(r * (n_out + n_in) + use_dora * n_out for n_out, n_in in shapes)
+
+
+def refuse_adapters(model: nn.Module, where: str | Path, what: str) -> None:
+    """Refuse a model with adapters, merged or not.
+
+    Args:
+        where, what: Of the refusal: the file or argument, and what is not done with it.
+
+    Raises:
+        UserError: Naming one of the adapted layers.
+    """
+    for name, _ in lora_layers(model):
+        raise UserError(
+            where,
+            f"{what}: the model has adapters",
+            found=f"LoRA layers such as {name}",
+            expected="a plain model",
+            fix="save the adapter with save_adapter, or use the result of merge_and_unwrap(model)",
+        )
 
 
 def require_adapters(layers: Mapping[str, LoRALinear]) -> None:

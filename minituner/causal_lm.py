@@ -1,9 +1,9 @@
-"""What training, evaluation and prediction need of a model: a causal language model."""
+"""The interface of the models that are trained, evaluated and used: a causal language model."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from torch import Tensor, nn
 
@@ -14,14 +14,14 @@ from minituner.errors import UserError
 class CausalLM(nn.Module, ABC):
     """A decoder-only language model over token ids.
 
-    ``forward`` gives the next-token logits of every position. Nothing else is assumed of a model
-    but that it is a ``nn.Module`` whose adaptable layers are ``nn.Linear``.
+    ``forward`` gives the next-token logits of every position. All else that is assumed is that the
+    layers to adapt are ``nn.Linear``.
     """
 
     @property
     @abstractmethod
     def context_length(self) -> int:
-        """The most tokens of a text that the model can read."""
+        """The largest number of tokens that the model can read at once."""
 
     @property
     @abstractmethod
@@ -39,6 +39,13 @@ class CausalLM(nn.Module, ABC):
         """
         logits: Tensor = self(batch.input_ids)
         return logits[batch.scored]
+
+    def precompute(self, batches: Iterable[Batch]) -> None:
+        """Compute once what training the adapters cannot change, for the texts of ``batches``.
+
+        Its last bits then do not depend on the batches in which training meets the texts. A model
+        that caches nothing does nothing.
+        """
 
 
 def linear_layers(model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:

@@ -40,7 +40,13 @@ class LoRAConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "target_modules", tuple(self.target_modules))
         checks = [
-            ("rank", self.r, self.r >= 1, "at least 1", "choose e.g. 8; in a config, under ranks"),
+            (
+                "rank",
+                self.r,
+                isinstance(self.r, int) and self.r >= 1,
+                "a whole number of at least 1",
+                "choose e.g. 8; in a config, under ranks",
+            ),
             ("alpha", self.alpha, 0 < self.alpha < math.inf, "a number above 0", "choose e.g. 16"),
             (
                 "dropout",

@@ -11,12 +11,10 @@ import torch
 from minituner.adapter_tensors import (
     base_state_dict,
     named_lora_parameters,
+    refuse_adapters,
     require_adapters,
 )
-from minituner.batches import (
-    Batch,
-    Loader,
-)
+from minituner.batches import Batch, Loader
 from minituner.causal_lm import CausalLM
 from minituner.loop import LogRow, mean_loss, perplexity, train_loop, write_log
 from minituner.lora import lora_layers
@@ -85,19 +83,11 @@ def fine_tune_lora(
 def lora_optimizer(model: CausalLM, config: LoRATrainConfig) -> torch.optim.AdamW:
     """AdamW over the adapters' tensors, with LoRA+'s rate for B."""
     parameters = named_lora_parameters(model)
-    lr, ratio = config.learning_rate, config.loraplus_lr_ratio
-
-    def is_b(name: str) -> bool:
-        return name.endswith(".lora_B")
-
+    b = [p for name, p in parameters.items() if name.endswith(".lora_B")]
+    others = [p for name, p in parameters.items() if not name.endswith(".lora_B")]
+    lr = config.learning_rate
     return torch.optim.AdamW(
-        [
-            {"params": [p for n, p in parameters.items() if not n.endswith("lora_B")], "lr": lr},
-            {
-                "params": [p for n, p in parameters.items() if n.endswith("lora_B")],
-                "lr": lr * ratio,
-            },
-        ],
+        [{"params": others, "lr": lr}, {"params": b, "lr": lr * config.loraplus_lr_ratio}],
         weight_decay=config.weight_decay,
         fused=True,
     )
@@ -125,8 +115,9 @@ def fine_tune_full(
         The log, one row per step from 0.
 
     Raises:
-        UserError: The model has adapters, or the loss is no longer finite.
+        UserError: The model has adapters, or the loss is no longer finite; nothing is written.
     """
+    refuse_adapters(model, "model", "is not fine-tuned")
     model.requires_grad_(True)
     optimizer = torch.optim.AdamW(
         model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True

@@ -119,6 +119,9 @@ def train_adapters(
         raise RuntimeError(f"{trainable} trainable weights, expected {closed_form}")
 
     data = Data.of(pairs, config, pad_id)
+    # In the order of the pairs, not of the first seed's batches: seeds must not depend on others.
+    examples = completion_examples(data.train_pairs)
+    model.precompute(Loader(examples, EVALUATION_BATCH_SIZE, pad_id))
     start = None
     for seed in seeds:
         reset_adapters(model, seed)

@@ -1,22 +1,19 @@
-"""What several test modules share: a tiny tokenizer, a tiny base, a few pairs."""
+"""Fixtures that several test modules share: a tiny tokenizer, a tiny base, a few pairs."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
+from models import Bigram, tuned_copy
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from minituner.causal_lm import CausalLM
 from minituner.data.pairs import Pair, TokenizedPair
 from minituner.data.tokenize import tokenize_pair
 from minituner.fast.minigpt import new_minigpt
-from minituner.lora import lora_layers, wrap_minigpt_with_lora
 from minituner.model import MiniGPT, MiniGPTConfig
 from minituner.seeding import seed_everything
 from minituner.tokenizer import train_tokenizer
@@ -30,40 +27,6 @@ FORMS = (  # verb, form, prompt, english, spanish, wrong
     ("walk", "past_simple", "He __ home yesterday.", "walked", "caminó", "walken"),
     ("walk", "past_participle", "We have __ to school.", "walked", "", "walken"),
 )
-
-
-class Bigram(CausalLM):
-    """A model whose next-token logits are a row of a table: its answers are worked out by hand.
-
-    Args:
-        likely: P(next | token) for the pairs that matter; the rest of each row is shared evenly
-            among the others.
-    """
-
-    def __init__(self, config: MiniGPTConfig, likely: dict[tuple[int, int], float]) -> None:
-        super().__init__()
-        self.config = config
-        V = config.vocab_size
-        table = torch.full((V, V), 1 / V, dtype=torch.float64)
-        for token in {token for token, _ in likely}:
-            row = {after: p for (before, after), p in likely.items() if before == token}
-            table[token] = (1 - sum(row.values())) / (V - len(row))
-            for after, p in row.items():
-                table[token, after] = p
-        self.table = table.log()
-        self.modes: list[bool] = []  # whether it was in training mode, call by call
-
-    @property
-    def context_length(self) -> int:
-        return self.config.context_length
-
-    @property
-    def vocab_size(self) -> int:
-        return self.config.vocab_size
-
-    def forward(self, input_ids: Tensor) -> Tensor:
-        self.modes.append(self.training)
-        return self.table[input_ids]
 
 
 @pytest.fixture(autouse=True)
@@ -126,29 +89,20 @@ def base(make_base: Callable[..., MiniGPT]) -> MiniGPT:
 
 @pytest.fixture
 def make_tuned(base: MiniGPT) -> Callable[..., MiniGPT]:
-    """Makes copies of ``base`` with adapters whose every weight is drawn, in ``eval`` mode."""
-
-    def make(*targets: str, **options: Any) -> MiniGPT:
-        options = {"dropout": 0.1, "seed": 5, **options}
-        model = wrap_minigpt_with_lora(copy.deepcopy(base), 4, 12.0, targets, **options)
-        for _, layer in lora_layers(model):
-            torch.nn.init.normal_(layer.lora_B)
-            if layer.magnitude is not None:
-                torch.nn.init.uniform_(layer.magnitude, 0.5, 2.0)
-        return model.eval()
-
-    return make
+    """Copies of ``base`` with adapters that do something, in ``eval`` mode: see
+    :func:`models.tuned_copy`."""
+    return lambda *targets, **options: tuned_copy(base, targets, **options)
 
 
 @pytest.fixture
 def tuned(make_tuned: Callable[..., MiniGPT]) -> MiniGPT:
-    """A copy of ``base`` with an adapter that is not zero, in ``eval`` mode."""
+    """One such copy."""
     return make_tuned("q_proj", "mlp.fc2")
 
 
 @pytest.fixture
 def bigram(config: MiniGPTConfig) -> Callable[..., Bigram]:
-    """Makes rigged models; without probabilities, one that knows nothing."""
+    """Makes models of given probabilities; without any, one that knows nothing."""
     return lambda likely=None: Bigram(config, likely or {})
 
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import json
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import torch
+from models import EOS_ID, Bigram, chain
 from project import ROOT
 from tokenizers import Tokenizer
 
 from minituner.__main__ import main
 from minituner.data.verbs import Verb, load_verbs
 from minituner.errors import UserError
-from minituner.lora import lora_layers, wrap_minigpt_with_lora
 from minituner.model import MiniGPT
 from minituner.predict import known_forms, top_answers, typed_prompt
 from minituner.storage.adapter import save_adapter
@@ -28,21 +25,14 @@ from minituner.storage.checkpoint import save_base
 from minituner.storage.tensors import weights_sha256
 from minituner.tokenizer import encode, save_tokenizer
 
-EOS_ID = 1
-
 
 @pytest.fixture(scope="module")
 def verbs() -> dict[str, Verb]:
     return load_verbs(ROOT / "data/raw/verbs.yaml")
 
 
-def chain(*token_ids: int, p: float) -> dict[tuple[int, int], float]:
-    """Each token followed by the next with probability p."""
-    return dict.fromkeys(pairwise(token_ids), p)
-
-
-def test_the_answers_are_the_likeliest_with_their_probabilities(
-    bigram: Callable[..., MiniGPT], tokenizer: Tokenizer
+def test_top_answers_are_the_likeliest_with_their_probabilities(
+    bigram: Callable[..., Bigram], tokenizer: Tokenizer
 ) -> None:
     (arrow,) = encode(tokenizer, " =>")
     (slash,) = encode(tokenizer, " /")
@@ -63,8 +53,8 @@ def test_the_answers_are_the_likeliest_with_their_probabilities(
     assert second.probability == pytest.approx(0.3 * 0.9 ** len(goed))
 
 
-def test_a_likely_answer_behind_an_unlikely_first_token_is_found(
-    bigram: Callable[..., MiniGPT], tokenizer: Tokenizer
+def test_top_answers_find_a_likely_one_behind_an_unlikely_token(
+    bigram: Callable[..., Bigram], tokenizer: Tokenizer
 ) -> None:
     # Greedily, "home" comes first, but nothing likely follows it.
     (arrow,), (slash,) = encode(tokenizer, " =>"), encode(tokenizer, " /")
@@ -76,7 +66,7 @@ def test_a_likely_answer_behind_an_unlikely_first_token_is_found(
     assert best.probability == pytest.approx(0.4 * 0.9)
 
 
-def test_past_forms_are_marked_and_others_are_not(verbs: dict[str, Verb]) -> None:
+def test_known_forms_marks_past_forms_only(verbs: dict[str, Verb]) -> None:
     marks = known_forms(verbs)
     assert {marks[form] for form in ("went", "gone", "was", "were", "walked")} == {"right"}
     assert {marks[form] for form in ("goed", "eated", "walken")} == {"wrong"}
@@ -94,12 +84,12 @@ def test_past_forms_are_marked_and_others_are_not(verbs: dict[str, Verb]) -> Non
         "He __ to\u2028the ca\u00adfé.",
     ],
 )
-def test_what_the_model_is_given_does_not_depend_on_how_it_is_typed(typed: str) -> None:
+def test_typed_prompt_does_not_depend_on_spelling(typed: str) -> None:
     assert typed_prompt(typed.encode(), "f:1") == "He __ to the café."
 
 
 @pytest.mark.parametrize("typed", ["", " \t", "\ufeff"])
-def test_an_empty_line_is_no_prompt(typed: str) -> None:
+def test_typed_prompt_of_an_empty_line_is_empty(typed: str) -> None:
     assert typed_prompt(typed.encode(), "f:1") == ""
 
 
@@ -107,36 +97,37 @@ def test_an_empty_line_is_no_prompt(typed: str) -> None:
     ("line", "words"),
     [
         ("She went.", "has no blank"),
-        ("He _ home.", "not have exactly one blank"),
-        ("He __ and __.", "not have exactly one blank"),
-        ("He __ and _.", "not have exactly one blank"),
-        ("He \uff3f home.", "not have exactly one blank"),
+        ("He _ home.", "has not exactly one blank"),
+        ("He __ and __.", "has not exactly one blank"),
+        ("He __ and _.", "has not exactly one blank"),
+        ("He \uff3f home.", "has not exactly one blank"),
         ("He \x1b[2J __.", "has a control character in it"),
         ("He __ \udce9.", "is not UTF-8"),
     ],
 )
-def test_a_line_that_is_no_prompt_is_named(line: str, words: str) -> None:
+def test_typed_prompt_names_a_line_that_is_not_a_prompt(line: str, words: str) -> None:
     with pytest.raises(UserError, match=words) as refusal:
         typed_prompt(line.encode("utf-8", "surrogateescape"), "f:2")
     assert refusal.value.where == "f:2"
 
 
-def test_an_emoji_of_several_characters_stays_whole() -> None:
+def test_typed_prompt_keeps_an_emoji_of_several_characters() -> None:
     assert typed_prompt("__ 👩\u200d🏫".encode(), "f:1") == "__ 👩\u200d🏫"
 
 
 @pytest.fixture
 def files(
-    base: MiniGPT, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: MiniGPT,
+    make_tuned: Callable[..., MiniGPT],
+    tokenizer: Tokenizer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> list[str]:
     """A base, its tokenizer and an adapter, as options of the command."""
     monkeypatch.chdir(tmp_path)
     save_tokenizer(tokenizer, "tokenizer.json")
     save_base("best.pt", base, "tokenizer.json")
-    model = wrap_minigpt_with_lora(copy.deepcopy(base), 4, seed=0)
-    for _, layer in lora_layers(model):
-        torch.nn.init.normal_(layer.lora_B)
-    save_adapter("a.safetensors", model, weights_sha256(base.state_dict()), seed=0)
+    save_adapter("a.safetensors", make_tuned("mlp.fc2"), weights_sha256(base.state_dict()), seed=0)
     verbs = str(ROOT / "data/raw/verbs.yaml")
     options = {"base": "best.pt", "tokenizer": "tokenizer.json", "adapter": "a.safetensors"}
     return [x for name, file in (options | {"verbs": verbs}).items() for x in (f"--{name}", file)]
@@ -146,7 +137,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))
 
 
-def test_sentences_come_from_arguments_files_and_pipes_alike(
+def test_predict_reads_arguments_files_and_pipes_the_same(
     files: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sentences = ['He __ "home" yesterday.', "She hasn't __ the café 😀."]
@@ -171,7 +162,7 @@ def test_sentences_come_from_arguments_files_and_pipes_alike(
     assert table.startswith(f"{sentences[0]}\n  base  ") and "\n  tuned " in table
 
 
-def test_a_line_of_a_dialog_is_no_option(
+def test_predict_does_not_take_a_dialog_line_for_an_option(
     files: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     sentences = ["-he __ home.", "- He __ home.", "-__\uff3f.", "--He __ home?"]
@@ -181,7 +172,7 @@ def test_a_line_of_a_dialog_is_no_option(
         assert prompts == ["-he __ home.", "- He __ home.", "-__.", "--He __ home?"]
 
 
-def test_one_bad_sentence_spoils_no_other(
+def test_predict_answers_the_others_after_a_bad_sentence(
     files: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     too_long = "He __ " + "very " * 40 + "far."
@@ -204,7 +195,7 @@ def test_one_bad_sentence_spoils_no_other(
         assert printed.err.endswith("3 of 6 sentences not answered\n")
 
 
-def test_a_users_mistake_ends_in_words(
+def test_predict_explains_a_mistake(
     files: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for given, content, words in (
@@ -227,14 +218,14 @@ def test_a_users_mistake_ends_in_words(
         assert not printed.out
 
 
-def test_a_number_of_answers_is_a_number(capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_top_must_be_a_positive_number(capsys: pytest.CaptureFixture[str]) -> None:
     for top in ("0", "-1", "2.5", "many"):
         with pytest.raises(SystemExit):
             main(["predict", f"--top={top}", "He __."])
         assert "must be a whole number of at least 1" in capsys.readouterr().err
 
 
-def test_a_pipe_that_stays_open_has_its_answer_line_by_line(files: list[str]) -> None:
+def test_predict_answers_an_open_pipe_line_by_line(files: list[str]) -> None:
     """In a process of its own, whose terminal knows no emoji, and which Ctrl-C ends."""
     command = [sys.executable, "-m", "minituner", "predict", "--json", "--top", "1", *files]
     environment = {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "latin-1"}

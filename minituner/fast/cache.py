@@ -1,9 +1,9 @@
 """Cached activations below the lowest adapter.
 
 The base is frozen and dropout acts in adapters only, so up to the lowest adapter every epoch and
-every seed computes the same values: they are computed once per text. It is used where the lowest
-adapter is on an ``fc2`` below the last block, as in the study: all of its block except the adapter
-itself is then skipped.
+every seed computes the same values: they are computed once per text. The cache is used where the
+lowest adapter is on an ``fc2`` below the last block, as in the study: all of its block except the
+adapter itself is then skipped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from minituner.fast.packed import (
 )
 from minituner.model import MiniGPT
 
-CACHE_BYTES = 2**28  # at most; texts beyond it are computed again each time
+CACHE_BYTES = 2**28  # at most; activations that do not fit are computed again each time
 
 
 class AdaptedLinear(Protocol):
@@ -73,22 +73,22 @@ class CachedActivations:
 
     @property
     def size_bytes(self) -> int:
-        """What the tensors take."""
+        """The memory of the tensors."""
         return sum(
             t.numel() * t.element_size() for t in (self.residual, self.hidden, self.base_output)
         )
 
 
 class ActivationCache:
-    """The activations of each text that a model has seen below its lowest adapter.
+    """The activations below a model's lowest adapter, for each text that it has seen.
 
-    They are dropped as soon as a weight that they depend on is replaced or written to.
+    They are dropped as soon as a weight that they depend on has changed.
     """
 
     def __init__(self) -> None:
         self._texts: dict[tuple[int, ...], CachedActivations] = {}
         self._bytes = 0
-        self._weights: list[tuple[int, int, nn.Parameter]] = []
+        self._weights: list[tuple[int, int]] = []
 
     def __deepcopy__(self, memo: object) -> ActivationCache:
         return ActivationCache()  # the copy has weights of its own
@@ -100,32 +100,49 @@ class ActivationCache:
         if lowest is None:
             return None
         self._drop_if_changed(model, lowest)
-        known = self._lookup(model, batch, lowest)
-        if known is None:
-            return None
-        at = known.rows(PackedIndex.of(batch.mask).inverse[index.indices])
+        at = self._lookup(model, batch, lowest).rows(
+            PackedIndex.of(batch.mask).inverse[index.indices]
+        )
         fc2 = cast(AdaptedLinear, blocks_of(model)[lowest].mlp.fc2)
         return at.residual + fc2.adapt(at.hidden, at.base_output), lowest + 1
 
-    def _lookup(self, model: MiniGPT, batch: Batch, lowest: int) -> CachedActivations | None:
-        """The activations of a batch's tokens, in order; None if there is no room for them."""
+    def add(self, model: MiniGPT, batch: Batch) -> None:
+        """Cache the texts of a batch, where that can be done."""
+        lowest = lowest_adapted_fc2(model)
+        if lowest is not None:
+            self._drop_if_changed(model, lowest)
+            self._lookup(model, batch, lowest)
+
+    def _lookup(self, model: MiniGPT, batch: Batch, lowest: int) -> CachedActivations:
+        """The activations of a batch's tokens, in order."""
         texts = [tuple(text) for text in texts_of(batch)]
-        if any(text not in self._texts for text in texts):
-            if self._bytes >= CACHE_BYTES:
-                return None
+        known = {text: self._texts[text] for text in texts if text in self._texts}
+        if any(text not in known for text in texts):
             found = activations_before_fc2(model, batch, lowest)
             lengths = [len(text) for text in texts]
             for text, rows in zip(texts, torch.arange(sum(lengths)).split(lengths), strict=True):
-                if text not in self._texts:
-                    self._texts[text] = found.rows(rows)
-                    self._bytes += self._texts[text].size_bytes
-        return CachedActivations.concatenate([self._texts[text] for text in texts])
+                if text not in known:
+                    known[text] = found.rows(rows)
+                    self._keep(text, known[text])
+        return CachedActivations.concatenate([known[text] for text in texts])
+
+    def _keep(self, text: tuple[int, ...], activations: CachedActivations) -> None:
+        if self._bytes + activations.size_bytes <= CACHE_BYTES:
+            self._texts[text] = activations
+            self._bytes += activations.size_bytes
 
     def _drop_if_changed(self, model: MiniGPT, lowest: int) -> None:
-        # torch counts the writes to a tensor in _version; autograd relies on it.
-        weights = [(id(weight), weight._version, weight) for weight in weights_below(model, lowest)]
-        if [w[:2] for w in weights] != [w[:2] for w in self._weights]:
+        # torch counts most writes to a tensor in _version, but not those of fused optimizers and
+        # of `.data`. A sum of bits sees them; it takes under 1 % of a training step.
+        weights = [(w._version, sum_of_bits(w)) for w in weights_below(model, lowest)]
+        if weights != self._weights:
             self._texts, self._bytes, self._weights = {}, 0, weights
+
+
+def sum_of_bits(weight: Tensor) -> int:
+    """A sum of the bytes of a tensor, as 64-bit integers where they fill these."""
+    flat = weight.detach().flatten()
+    return int(flat.view(torch.int64 if flat.nbytes % 8 == 0 else torch.int16).sum())
 
 
 def lowest_adapted_fc2(model: MiniGPT) -> int | None:
@@ -154,7 +171,7 @@ def weights_below(model: MiniGPT, lowest: int) -> list[nn.Parameter]:
 
 @torch.no_grad()
 def activations_before_fc2(model: MiniGPT, batch: Batch, lowest: int) -> CachedActivations:
-    """Of every token of a batch, in order of their positions."""
+    """The activations of every token of a batch, in order of their positions."""
     index = PackedIndex.of_prefixes(batch)
     x = packed_embedding(model, batch, index)
     blocks = blocks_of(model)

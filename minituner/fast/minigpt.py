@@ -1,7 +1,8 @@
-"""The one entrance to the fast path: a MiniGPT that computes the same logits with less work."""
+"""The entry point of the fast path: a MiniGPT that computes the same logits with less work."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 
 from torch import Tensor
@@ -42,10 +43,15 @@ class FastMiniGPT(MiniGPT):
         x = packed_block(blocks[-1], x, index, needed)  # (M, d)
         return self.head(self.ln_f(x))
 
+    def precompute(self, batches: Iterable[Batch]) -> None:
+        """Fill the cache with the texts of ``batches``."""
+        for batch in batches:
+            self._cache.add(self, batch)
+
 
 class PrefixIndices:
-    """Keeps the index of each batch as long as the batch: it takes a loop over all tokens, and
-    validation batches come back."""
+    """Keeps the index of each batch as long as the batch exists: making it takes a loop over all
+    tokens, and validation batches are used many times."""
 
     def __init__(self) -> None:
         self._indices: WeakKeyDictionary[Batch, PackedIndex] = WeakKeyDictionary()

@@ -1,4 +1,5 @@
-"""Adapter files: torch's, as the study keeps them, and a safetensors twin with its provenance."""
+"""Adapter files: torch's, as the study keeps them, and the same adapter as safetensors with its
+provenance."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from minituner import commands
 from minituner.adapter_tensors import load_lora_state_dict, lora_state_dict, require_adapters
 from minituner.errors import UserError
-from minituner.lora import Model, lora_layers, wrap
+from minituner.lora import Model, lora_layers, unwrap, wrap
 from minituner.lora_config import LoRAConfig
 from minituner.storage.tensors import (
     check_tensors,
@@ -34,9 +35,10 @@ FIELDS = (
     "use_rslora",
     "use_dora",
 )
+OPTIONAL = ("use_rslora", "use_dora")  # false where a file does not name them
 ADAPTER_FORMAT = "minituner-lora-1"
 Parsed = TypeVar("Parsed")
-PEFT_PREFIX = "base_model.model."  # before every name in an adapter of PEFT's
+PEFT_PREFIX = "base_model.model."  # before every name in a PEFT adapter
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,14 @@ class AdapterConfig:
         """The config of :meth:`as_json`'s values.
 
         Raises:
-            KeyError, TypeError, ValueError: A field is missing, unknown or impossible.
+            TypeError, ValueError: A field is missing, unknown or impossible.
         """
-        lora = {
-            name: value for name, value in values.items() if name not in ("base_sha256", "seed")
-        }
+        # LoRAConfig's defaults are not those of a file in which a field is missing.
+        missing = [name for name in FIELDS if name not in (*values, *OPTIONAL)]
+        unknown = [name for name in values if name not in FIELDS]
+        if missing or unknown:
+            raise ValueError(f"missing: {missing or 'none'}; unknown: {unknown or 'none'}")
+        lora = {name: values[name] for name in values if name not in ("base_sha256", "seed")}
         return cls(values["base_sha256"], LoRAConfig(**lora), values["seed"])
 
     @classmethod
@@ -89,8 +94,8 @@ def save_adapter(
 
     Args:
         path: Ends in ``.safetensors`` or in ``.pt``.
-        provenance: What else is to be known of its making, such as the hash of its data; kept in
-            safetensors' metadata alone.
+        provenance: Where it comes from, such as the hash of its data; kept in safetensors' metadata
+            only.
 
     Raises:
         UserError: There are no adapters, or a weight is not finite; nothing is written.
@@ -107,8 +112,8 @@ def save_adapter(
 
 
 def metadata(config: AdapterConfig, provenance: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The texts that stand in an adapter's safetensors: its config as JSON, field by field, what
-    follows from it, and its provenance."""
+    """The metadata of an adapter's safetensors: its config field by field as JSON, its scaling, its
+    provenance."""
     return {
         "format": "pt",  # what transformers and PEFT look for
         "minituner_format": ADAPTER_FORMAT,
@@ -159,8 +164,8 @@ def _of_pefts(path: str | Path, folder: Path) -> UserError:
         path,
         "is an adapter of PEFT's",
         found="a folder" if folder == Path(path) else f"names that begin with {PEFT_PREFIX}",
-        expected="an adapter file of minituner's",
-        fix=f"make one of it: python -m minituner import --from peft {folder} adapter.pt",
+        expected="a minituner adapter file",
+        fix=f"convert it: python -m minituner import --from peft {folder} adapter.pt",
     )
 
 
@@ -181,10 +186,11 @@ def load_adapter(
 
     Args:
         base_sha256: The base's :func:`weights_sha256`; computed from ``model`` when not given.
-        rank, seed: What the adapter must be of; any will do when not given.
+        rank, seed: What the adapter's must be; ``None`` accepts any.
 
     Raises:
-        UserError: The adapter was made for another base, does not fit it, or is another run's.
+        UserError: The adapter was made for another base, does not fit it, or is another run's; the
+            model then has no adapter.
     """
     config, weights = read_adapter(path)
     base_sha256 = base_sha256 or weights_sha256(model.state_dict())
@@ -215,5 +221,9 @@ def load_adapter(
             expected="a rank, alpha, dropout and layers that the base can take",
             fix=f"train the adapter again over this base: {commands.snakemake('report')}",
         ) from error
-    load_lora_state_dict(model, weights, str(path))
+    try:
+        load_lora_state_dict(model, weights, str(path))
+    except UserError:
+        unwrap(model)
+        raise
     return model.eval()

@@ -78,7 +78,7 @@ def load_base(path: str | Path, tokenizer_path: str | Path | None = None) -> Min
 
 
 def _check_tokenizer(tokenizer_path: str | Path, recorded: object, base_path: str | Path) -> None:
-    """It is the one that the base was saved with, if the base says which."""
+    """Refuse another tokenizer than the one that the base was saved with, if it names one."""
     try:
         digest = sha256(tokenizer_path)
     except OSError as error:
@@ -87,8 +87,8 @@ def _check_tokenizer(tokenizer_path: str | Path, recorded: object, base_path: st
         raise UserError(
             tokenizer_path,
             "is not the file that the base was saved with",
-            found=f"sha256 {digest[:12]}: another tokenizer, or the same one written once more",
+            found=f"sha256 {digest[:12]}: another tokenizer, or the same one written again",
             expected=f"sha256 {str(recorded)[:12]}, as {base_path} says",
-            fix="name that file; or, if this is the base's own tokenizer with other settings, "
+            fix="use that file; or, if this is the base's own tokenizer with other settings, "
             "save the base with it: minituner.storage.checkpoint.save_base",
         )

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from minituner.errors import UserError
 from minituner.loop import LogRow
-from minituner.storage.tensors import load_tensors, save_tensors
+from minituner.storage.tensors import check_tensors, load_tensors, save_tensors
 
 STATE_FORMAT = "minituner-pretraining-2"
 
@@ -40,8 +40,8 @@ class TrainingCheckpoint:
     """The state of a pretraining run on disk: weights, optimizer, best weights and log.
 
     The order of the batches follows from the seed, so the number of steps taken gives the position
-    in the data. The state of another run (other texts, shape or settings) or a damaged one is not
-    used.
+    in the data. The state of another run (other texts, shape or settings) is not used, nor is a
+    damaged one.
     """
 
     def __init__(self, path: str | Path | None, fingerprint: str) -> None:
@@ -70,24 +70,32 @@ class TrainingCheckpoint:
             )
 
     def restore(self, model: nn.Module, optimizer: Optimizer, best: BestWeights) -> list[LogRow]:
-        """Load this run's state, if there is one; returns its log, or an empty one."""
+        """Load this run's state, if there is one; returns its log, or an empty one.
+
+        A state that cannot be used is reported, and changes nothing.
+        """
         if self.path is None or not self.path.is_file():
             return []
         try:
             state = load_tensors(self.path, STATE_FORMAT)
             if state["fingerprint"] != self.fingerprint:
                 return []
-            model.load_state_dict(state["model"])
-            optimizer.load_state_dict(state["optimizer"])
-            best.val_loss, best.weights = state["best"]["val_loss"], state["best"]["weights"]
-            log = [LogRow(*row) for row in state["log"]]
-        except UserError as error:
+            shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+            for weights in (state["model"], state["best"]["weights"]):
+                check_tensors(weights, shapes, str(self.path))
+            val_loss, log = state["best"]["val_loss"], [LogRow(*row) for row in state["log"]]
+            step = log[-1].step
+            optimizer.load_state_dict(state["optimizer"])  # checks before it changes anything
+        except (UserError, AttributeError, LookupError, TypeError, ValueError) as error:
+            found = error if isinstance(error, UserError) else f"{self.path}: {error!r}"
             print(
-                f"the saved state cannot be used, so pretraining starts over\n{error}",
+                f"the saved state cannot be used, so pretraining starts over\n{found}",
                 file=sys.stderr,
             )
             return []
-        print(f"pretraining resumes from step {log[-1].step}", file=sys.stderr)
+        model.load_state_dict(state["model"])
+        best.val_loss, best.weights = val_loss, state["best"]["weights"]
+        print(f"pretraining resumes from step {step}", file=sys.stderr)
         return log
 
     def remove(self) -> None:

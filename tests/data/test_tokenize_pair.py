@@ -1,0 +1,96 @@
+"""How a pair becomes tokens: prompt, answer, and the two forms that are compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from models import BOS_ID, EOS_ID
+from project import ROOT
+from tokenizers import Tokenizer
+
+from minituner.batches import completion_examples
+from minituner.data.corpus import COLUMNS, Row
+from minituner.data.filter import Pair, pair_of_row
+from minituner.data.pairs import TokenizedPair
+from minituner.data.prompts import base_text, english_of
+from minituner.data.tokenize import tokenize_pair
+from minituner.data.verbs import load_verbs
+from minituner.tokenizer import encode
+
+
+def test_tokenize_pair_layout(tokenizer: Tokenizer, raw_pairs: list[Pair]) -> None:
+    pair = tokenize_pair(raw_pairs[0], tokenizer)
+
+    def text(token_ids: list[int]) -> str:
+        return tokenizer.decode(token_ids, skip_special_tokens=False)
+
+    assert text(pair.prompt_ids) == "<bos>He __ to school yesterday. =>"
+    assert text(pair.target_ids) == " went / fue<eos>"
+    assert text(pair.correct_ids) == " went /"
+    assert text(pair.wrong_ids) == " goed /"
+
+
+def test_tokenize_pair_without_spanish_ends_the_form_with_the_text(
+    tokenizer: Tokenizer, raw_pairs: list[Pair]
+) -> None:
+    pair = tokenize_pair(replace(raw_pairs[0], spanish=""), tokenizer)
+    went, goed = encode(tokenizer, " went"), encode(tokenizer, " goed")
+    assert pair.target_ids == pair.correct_ids == [*went, EOS_ID]
+    assert pair.wrong_ids == [*goed, EOS_ID]
+
+
+def test_prompt_and_answer_tokens_concatenate_to_the_texts(
+    tokenizer: Tokenizer, raw_pairs: list[Pair], pairs: list[TokenizedPair]
+) -> None:
+    for raw, pair in zip(raw_pairs, pairs, strict=True):
+        for form, form_ids in ((raw.english, pair.correct_ids), (raw.wrong, pair.wrong_ids)):
+            whole = encode(tokenizer, f"{raw.prompt} => {form}{' /' if raw.spanish else ''}")
+            end = [] if raw.spanish else [EOS_ID]
+            assert pair.prompt_ids + form_ids == [BOS_ID, *whole, *end]
+        answer = f" {raw.english} / {raw.spanish}" if raw.spanish else f" {raw.english}"
+        whole = encode(tokenizer, f"{raw.prompt} =>{answer}")
+        assert pair.prompt_ids + pair.target_ids == [BOS_ID, *whole, EOS_ID]
+        # What is scored is what was trained: the target begins with the form and its end.
+        assert pair.target_ids[: len(pair.correct_ids)] == pair.correct_ids
+
+
+@pytest.mark.parametrize(
+    ("answer", "english"),
+    [("went / fue", "went"), ("went /", "went"), ("went", "went"), ("", ""), ("/ fue", "")],
+)
+def test_english_of_is_the_part_before_the_slash(answer: str, english: str) -> None:
+    assert english_of(answer) == english
+
+
+def correction(written: str) -> Row:
+    """One half of a correction pair."""
+    wrong = written == "goed"
+    values: dict[str, Any] = dict.fromkeys(COLUMNS) | {
+        "id": f"corrections-{written}",
+        "text": f"He {written} home.",
+        "verb_lemma": "go",
+        "tense": "past_simple",
+        "person": "3sg",
+        "english_regularity": "irregular",
+        "label": "mis_conjugated" if wrong else "correct",
+        "mis_conjugation_type": "over_regularized" if wrong else None,
+        "correct_form": "went" if wrong else None,
+        "prompt": "He __ home.",
+        "target": "went / fue",
+    }
+    return Row(**values, path="corrections.jsonl", line=1)
+
+
+def test_wrong_side_of_a_correction_pair_is_never_the_target(tokenizer: Tokenizer) -> None:
+    verbs = load_verbs(ROOT / "data" / "raw" / "verbs.yaml")
+    wrong, right = (pair_of_row(correction(form), verbs) for form in ("goed", "went"))
+    assert replace(wrong, id="") == replace(right, id="")
+    assert (wrong.english, wrong.wrong) == ("went", "goed")
+    pair = tokenize_pair(wrong, tokenizer)
+    assert tokenizer.decode(pair.target_ids) == " went / fue"
+    (example,) = completion_examples([pair])
+    assert tokenizer.decode(example.ids) == "He __ home. => went / fue"
+    # The base, though, reads what the learner wrote.
+    assert base_text(correction("goed")) == "He __ home. => goed / fue"
