@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import work
@@ -16,8 +18,6 @@ def main() -> None:
     from peft import get_peft_model
     from torch.utils.data import DataLoader
     from transformers import AutoModelForCausalLM, Trainer, TrainingArguments, set_seed
-
-    from minituner.batches import EVALUATION_BATCH_SIZE
 
     torch.set_num_threads(options.threads)
     pairs = work.read_pairs()
@@ -42,36 +42,11 @@ def main() -> None:
     for seed in range(options.seeds):
         set_seed(seed)
         base = AutoModelForCausalLM.from_pretrained(options.opt)
-        model = get_peft_model(
-            base,
-            work.peft_config(options.rank, dropout),
-        )
+        model = get_peft_model(base, work.peft_config(options.rank, dropout))
         if options.losses:
             work.start_as_ours(model, options.rank, seed, name_in_peft)
-        trainer = InOurOrder(
-            model,
-            TrainingArguments(
-                output_dir=str(options.out / "trainer"),
-                num_train_epochs=1,
-                learning_rate=train["learning_rate"],
-                weight_decay=train["weight_decay"],
-                lr_scheduler_type="constant",
-                max_grad_norm=0.0,
-                eval_strategy="steps",  # also after the last step
-                eval_steps=train["validate_every"],
-                eval_on_start=True,
-                per_device_eval_batch_size=EVALUATION_BATCH_SIZE,
-                prediction_loss_only=True,
-                remove_unused_columns=False,
-                use_cpu=True,
-                save_strategy="no",
-                logging_strategy="no",
-                report_to=[],
-                seed=seed,
-            ),
-            data_collator=work.pad,
-            eval_dataset=pairs["val"],
-        )
+        arguments = TrainingArguments(**trainer_settings(train, options.out / "trainer", seed))
+        trainer = InOurOrder(model, arguments, data_collator=work.pad, eval_dataset=pairs["val"])
         trainer.order = work.batch_order(
             len(pairs["train"]), train["batch_size"], seed, options.epochs
         )
@@ -87,6 +62,31 @@ def main() -> None:
         trainer.losses.val = [row["eval_loss"] for row in history if "eval_loss" in row]
         trainer.losses.control = [row["control_loss"] for row in (before, after)]
         trainer.losses.write(options.losses)
+
+
+def trainer_settings(train: Mapping[str, Any], folder: Path, seed: int) -> dict[str, Any]:
+    """The arguments of Trainer for the work that every contestant does."""
+    from minituner.batches import EVALUATION_BATCH_SIZE
+
+    return {
+        "output_dir": str(folder),
+        "num_train_epochs": 1,
+        "learning_rate": train["learning_rate"],
+        "weight_decay": train["weight_decay"],
+        "lr_scheduler_type": "constant",
+        "max_grad_norm": 0.0,
+        "eval_strategy": "steps",  # also after the last step
+        "eval_steps": train["validate_every"],
+        "eval_on_start": True,
+        "per_device_eval_batch_size": EVALUATION_BATCH_SIZE,
+        "prediction_loss_only": True,
+        "remove_unused_columns": False,
+        "use_cpu": True,
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "report_to": [],
+        "seed": seed,
+    }
 
 
 def name_in_peft(name: str) -> str:

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
         SplitMetrics,
     )
 
-# --- scoring ------------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True)
 class PairScore:
@@ -140,9 +138,6 @@ def score_texts(model: CausalLM, split: ScoringBatches) -> list[TokenScores]:
     return [scores[i] for i in range(len(split.texts))]
 
 
-# --- metrics ------------------------------------------------------------------------------------
-
-
 def accuracy_summary(scores: Sequence[PairScore]) -> AccuracySummary:
     """Accuracy as a share, its per-token variant, and the mean margins in nats."""
     n = len(scores)
@@ -201,9 +196,6 @@ def probe_over_irregularization(
         }
         for pair, score, answer in zip(pairs, scores, answers, strict=True)
     ]
-
-
-# --- one model ----------------------------------------------------------------------------------
 
 
 def evaluate_model(

@@ -53,22 +53,18 @@ def pretrain(
 ) -> tuple[MiniGPT, list[LogRow]]:
     """Train a base from scratch on ``texts``, every token scored.
 
-    A seeded share of the texts is held out; the weights with the lowest loss on it are kept.
+    A seeded share of the texts is held out. The model that is returned, in ``eval`` mode, has the
+    weights with the lowest loss on it.
 
     Args:
-        state_path: Where the state of the run is saved every ``config.save_every`` steps. A run
-            that finds its own state there resumes from it, to the same bytes; it is deleted at the
-            end.
-
-    Returns:
-        The best model, in ``eval`` mode, and the log.
+        state_path: Where the state of the run is saved every ``config.save_every`` steps, until the
+            end. A run that finds its own state there resumes from it, to the same bytes.
     """
     model = new_minigpt(model_config)
     init_weights(model, generator(config.seed, "base init"))
     train_loader, val_batches = make_loaders(texts, config, pad_id)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    lr, weight_decay = config.learning_rate, config.weight_decay
+    optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay, fused=True)
     total_steps = config.epochs * len(train_loader)
     best = BestWeights()
     state = TrainingCheckpoint(state_path, fingerprint(texts, asdict(model_config), asdict(config)))
@@ -91,7 +87,7 @@ def pretrain(
         evaluate_at,
         total_steps,
         "pretrain the base",
-        lr_at=lambda step: cosine_lr(step, total_steps, config.learning_rate, config.warmup_steps),
+        lr_at=lambda step: cosine_lr(step, total_steps, lr, config.warmup_steps),
         log=state.restore(model, optimizer, best),
         after_step=save,
     )

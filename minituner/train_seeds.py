@@ -59,6 +59,11 @@ class Data:
             pad_id=pad_id,
         )
 
+    def train_batches(self) -> Loader:
+        """The training pairs in their own order, which no seed decides."""
+        examples = completion_examples(self.train_pairs)
+        return Loader(examples, EVALUATION_BATCH_SIZE, self.pad_id)
+
     def train_loader(self, seed: int) -> Loader:
         """The training pairs, in an order that depends on the seed."""
         examples = completion_examples(self.train_pairs)
@@ -103,25 +108,14 @@ def train_adapters(
         pairs: ``train``, ``val`` and ``control``.
         provenance: As in :func:`minituner.storage.adapter.save_adapter`.
 
-    Returns:
-        What was trained: the rank, the adapted layers, the parameter counts, the steps.
-
     Raises:
         RuntimeError: More or fewer weights would be trained than the adapter has.
     """
     total = parameter_count(model)
     wrap(model, lora, seed=seeds[0])
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    layers = dict(lora_layers(model))
-    shapes = [(layer.base.out_features, layer.base.in_features) for layer in layers.values()]
-    closed_form = lora_parameter_count(shapes, lora.r, lora.use_dora)
-    if trainable != closed_form:
-        raise RuntimeError(f"{trainable} trainable weights, expected {closed_form}")
-
+    trainable = count_trainable(model, lora)
     data = Data.of(pairs, config, pad_id)
-    # In the order of the pairs, not of the first seed's batches: seeds must not depend on others.
-    examples = completion_examples(data.train_pairs)
-    model.precompute(Loader(examples, EVALUATION_BATCH_SIZE, pad_id))
+    model.precompute(data.train_batches())
     start = None
     for seed in seeds:
         reset_adapters(model, seed)
@@ -137,13 +131,28 @@ def train_adapters(
         )
     return {
         "rank": lora.r,
-        "adapted_layers": list(layers),
+        "adapted_layers": [name for name, _ in lora_layers(model)],
         "trainable_parameters": trainable,
-        "trainable_parameters_closed_form": closed_form,
+        "trainable_parameters_closed_form": trainable,
         "base_parameters": total,
         "trainable_ratio": trainable / total,
         "steps": config.epochs * len(data.train_loader(seeds[0])),
     }
+
+
+def count_trainable(model: CausalLM, lora: LoRAConfig) -> int:
+    """The number of weights that will be trained, which must be the adapter's closed form.
+
+    Raises:
+        RuntimeError: It is another number.
+    """
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    layers = [layer.base for _, layer in lora_layers(model)]
+    shapes = [(layer.out_features, layer.in_features) for layer in layers]
+    closed_form = lora_parameter_count(shapes, lora.r, lora.use_dora)
+    if trainable != closed_form:
+        raise RuntimeError(f"{trainable} trainable weights, expected {closed_form}")
+    return trainable
 
 
 def train_full(

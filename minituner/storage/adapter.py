@@ -194,6 +194,33 @@ def load_adapter(
     """
     config, weights = read_adapter(path)
     base_sha256 = base_sha256 or weights_sha256(model.state_dict())
+    _check_origin(path, config, base_sha256, rank, seed)
+    try:
+        wrap(model, config.lora, config.seed)
+    except (TypeError, UserError) as error:
+        raise UserError(
+            path,
+            "its adapter does not fit the base",
+            found=str(error),
+            expected="a rank, alpha, dropout and layers that the base can take",
+            fix=f"train the adapter again over this base: {commands.snakemake('report')}",
+        ) from error
+    try:
+        load_lora_state_dict(model, weights, str(path))
+    except UserError:
+        unwrap(model)
+        raise
+    return model.eval()
+
+
+def _check_origin(
+    path: str | Path,
+    config: AdapterConfig,
+    base_sha256: str,
+    rank: int | None,
+    seed: int | None,
+) -> None:
+    """Refuse the adapter of another base, rank or seed."""
     if config.base_sha256 != base_sha256:
         raise UserError(
             path,
@@ -211,19 +238,3 @@ def load_adapter(
                 expected=f"{name} {expected}",
                 fix=f"delete the file and train it again: {commands.snakemake('report')}",
             )
-    try:
-        wrap(model, config.lora, config.seed)
-    except (TypeError, UserError) as error:
-        raise UserError(
-            path,
-            "its adapter does not fit the base",
-            found=str(error),
-            expected="a rank, alpha, dropout and layers that the base can take",
-            fix=f"train the adapter again over this base: {commands.snakemake('report')}",
-        ) from error
-    try:
-        load_lora_state_dict(model, weights, str(path))
-    except UserError:
-        unwrap(model)
-        raise
-    return model.eval()

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from project import ROOT
 
-from minituner.data.corpus import Row, corpus_files, read_rows
+from minituner.data.corpus import corpus_files, read_rows
 from minituner.data.generate import (
     SETTINGS_SCHEMA,
     GeneratorSettings,
@@ -22,6 +22,7 @@ from minituner.data.generate import (
     read_settings,
     write_corpora,
 )
+from minituner.data.rows import Row
 from minituner.data.verbs import PAST_TENSES, TENSES, Verb, load_verbs
 from minituner.errors import UserError
 from minituner.storage.strict_yaml import read_yaml
