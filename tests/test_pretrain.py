@@ -13,7 +13,7 @@ from torch import Tensor
 
 from minituner.batches import IGNORE_INDEX, Batch, Example, Loader
 from minituner.causal_lm import CausalLM
-from minituner.data.corpus import COLUMNS, Row
+from minituner.data.rows import COLUMNS, Row
 from minituner.errors import UserError
 from minituner.loop import mean_loss, token_losses
 from minituner.model import MiniGPTConfig

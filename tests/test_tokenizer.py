@@ -214,7 +214,7 @@ def test_load_base_with_a_tokenizer_that_was_saved_again(
     changed(padding)
     with pytest.raises(UserError, match="is not the file that the base was saved with") as refusal:
         load_base(tmp_path / "base.pt", path)
-    assert "the same one written once more" in str(refusal.value)
+    assert "the same one written again" in str(refusal.value)
     save_base(tmp_path / "base.pt", base, path)  # as it says
     load_base(tmp_path / "base.pt", path)
 

@@ -11,10 +11,10 @@ from project import ROOT
 from tokenizers import Tokenizer
 
 from minituner.batches import completion_examples
-from minituner.data.corpus import COLUMNS, Row
-from minituner.data.filter import Pair, pair_of_row
-from minituner.data.pairs import TokenizedPair
-from minituner.data.prompts import base_text, english_of
+from minituner.data.filter import pair_of_row
+from minituner.data.pairs import Pair, TokenizedPair
+from minituner.data.prompts import english_of
+from minituner.data.rows import COLUMNS, Row, base_text
 from minituner.data.tokenize import tokenize_pair
 from minituner.data.verbs import load_verbs
 from minituner.tokenizer import encode
