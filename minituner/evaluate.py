@@ -96,7 +96,8 @@ class ScoringBatches:
 
 
 def score_pairs(model: CausalLM, split: ScoringBatches) -> list[PairScore]:
-    """Score every pair of a split. The right form is scored as the start of the right answer."""
+    """Score every pair of a split, in the model's mode. The right form is scored as the start of
+    the right answer."""
     scores = score_texts(model, split)
     n = len(split.pairs)
     pair_scores = []

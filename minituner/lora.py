@@ -238,13 +238,13 @@ def unmerge_(model: nn.Module) -> None:
 
 
 def unwrap(model: Model) -> Model:
-    """Take the adapters off, in place: a plain model with the base's weights as they are now."""
+    """Take the adapters off, in place: a plain model with the base's current weights, frozen."""
     for name, layer in list(lora_layers(model)):
         model.set_submodule(name, layer.base)
     return model
 
 
 def merge_and_unwrap(model: Model) -> Model:
-    """Turn an adapted model, in place, into a plain one whose weights hold the updates."""
+    """Turn an adapted model, in place, into a plain, frozen one whose weights hold the updates."""
     merge_(model)
     return unwrap(model)

@@ -62,7 +62,7 @@ class LoRAConfig:
 
     @property
     def scaling(self) -> float:
-        """What the update is multiplied by."""
+        """The factor of the update."""
         return self.alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
 
     def check_fits(self, layer: nn.Linear) -> None:

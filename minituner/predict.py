@@ -1,4 +1,4 @@
-"""What a base and a tuned model answer to a prompt with a blank, for a reader to try."""
+"""The answers of a base and a tuned model to a prompt with a blank, for a reader to try."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from minituner.greedy import greedy_answers, next_token_logits
 from minituner.storage.text import decode_line
 from minituner.tokenizer import BOS, EOS, PAD, encode, special_id
 
-BEAM = 16  # beginnings of an answer that are followed at a time; so many answers at most
+BEAM = 16  # partial answers that are kept at a time, and the largest number of answers
 MAX_TOKENS = 12  # of the English side
 
 
@@ -36,19 +36,20 @@ class Completion:
 
     english: str
     spanish: str  # the likeliest after this English; "" where the model gives none
-    probability: float  # of the English and of its end there, given the prompt
+    probability: float  # of the English and the token that ends it, given the prompt
     mark: str  # "right", "wrong", or "" where no known verb has such a form
 
 
 def typed_prompt(line: bytes, place: str) -> str:
-    """A line of UTF-8 that someone has typed, as a prompt; ``""`` if there is nothing on it.
+    """A typed line of UTF-8 as a prompt; ``""`` if the line is empty.
 
-    The model has read single spaces, composed accents and blanks of two underscores, so it is given
-    these. A blank is often typed longer, or with the wide underscores of an East Asian keyboard.
+    The model was trained on single spaces, composed accents and blanks of two underscores, so the
+    line is brought into that form. A blank is often typed longer, or with the wide underscores of
+    an East Asian keyboard.
 
     Raises:
-        UserError: It is not UTF-8, has a control character, or not exactly one blank; it names
-            ``place``.
+        UserError: The line is not UTF-8, has a control character, or does not have exactly one
+            blank; the message names ``place``.
     """
     prompt = single_spaced(decode_line(line, place))
     prompt = UNDERSCORES.sub(lambda run: BLANK if len(run[0]) > 1 else run[0], prompt)
@@ -88,8 +89,8 @@ def top_answers(
     """The likeliest answers to one prompt, best first, by beam search over the English side.
 
     Args:
-        top: How many, from 1 to ``BEAM``.
-        place: Where the prompt stands, for messages.
+        top: The number of answers, from 1 to ``BEAM``.
+        place: Where the prompt is from, for messages.
 
     Raises:
         UserError: The prompt leaves no room for an answer in the model's context.
@@ -119,8 +120,8 @@ def _beam_search(
     model: CausalLM, tokenizer: Tokenizer, prompt_ids: Sequence[int], top: int
 ) -> list[tuple[list[int], float]]:
     """The likeliest token sequences up to the separator or the end of the text, with their log
-    probabilities. It stops when nothing unfinished could still be among the top; what has no
-    end after ``MAX_TOKENS`` is cut off there."""
+    probabilities. The search stops when no unfinished answer can still be among the top; an answer
+    without an end after ``MAX_TOKENS`` is cut off there."""
     eos, pad = special_id(tokenizer, EOS), special_id(tokenizer, PAD)
     running: list[tuple[list[int], float]] = [([], 0.0)]
     finished: list[tuple[list[int], float]] = []
@@ -154,7 +155,7 @@ def predict(
     top: int = 3,
     place: str = "sentence",
 ) -> dict[str, Any]:
-    """The answers of each model to a prompt, as JSON has them; the rest as :func:`top_answers`."""
+    """Each model's answers to a prompt, as JSON values; see :func:`top_answers`."""
     answers = {
         name: top_answers(model, tokenizer, prompt, marks, top, place)
         for name, model in models.items()
@@ -163,7 +164,7 @@ def predict(
 
 
 def as_table(prediction: Mapping[str, Any]) -> str:
-    """One prompt's answers for a reader."""
+    """One prompt's answers as text for a reader."""
     lines = [prediction["prompt"]]
     for name, answers in prediction.items():
         if name == "prompt":

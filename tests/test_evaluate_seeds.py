@@ -32,7 +32,7 @@ from minituner.model import MiniGPT
 from minituner.results import ItemRow, ModelMetrics
 from minituner.storage.adapter import load_adapter, save_adapter
 from minituner.storage.checkpoint import save_base
-from minituner.storage.files import write_json
+from minituner.storage.files import write_json, write_jsonl
 from minituner.storage.tensors import weights_sha256
 from minituner.tokenizer import save_tokenizer
 
@@ -250,7 +250,7 @@ def test_evaluate_setting_and_evaluate_base_read_their_files(
 ) -> None:
     inputs: dict[str, Any] = {name: tmp_path / f"{name}.jsonl" for name in splits}
     for name, path in inputs.items():
-        path.write_text("".join(f"{json.dumps(row)}\n" for row in pair_rows(splits[name])))
+        write_jsonl(path, pair_rows(splits[name]))
     inputs |= {"base": tmp_path / "best.pt", "tokenizer": tmp_path / "tokenizer.json"}
     save_tokenizer(tokenizer, inputs["tokenizer"])
     save_base(inputs["base"], base, inputs["tokenizer"])

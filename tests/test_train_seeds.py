@@ -21,7 +21,7 @@ from minituner.lora_config import LoRAConfig
 from minituner.model import MiniGPT, parameter_count
 from minituner.storage.adapter import read_adapter
 from minituner.storage.checkpoint import load_base, save_base
-from minituner.storage.files import sha256
+from minituner.storage.files import sha256, write_jsonl
 from minituner.storage.tensors import load_safetensors
 from minituner.tokenizer import save_tokenizer
 from minituner.train import LoRATrainConfig
@@ -218,7 +218,7 @@ def test_train_setting_writes_every_seed_and_the_summary(
 ) -> None:
     inputs = {name: tmp_path / f"{name}.jsonl" for name in splits}
     for name, path in inputs.items():
-        path.write_text("".join(f"{json.dumps(row)}\n" for row in pair_rows(splits[name])))
+        write_jsonl(path, pair_rows(splits[name]))
     inputs |= {"base": tmp_path / "best.pt", "tokenizer": tmp_path / "tokenizer.json"}
     save_tokenizer(tokenizer, inputs["tokenizer"])
     save_base(inputs["base"], base, inputs["tokenizer"])
