@@ -60,8 +60,8 @@ def base_state_dict(model: nn.Module) -> dict[str, Tensor]:
 
 
 def lora_parameter_count(shapes: Sequence[tuple[int, int]], r: int, use_dora: bool = False) -> int:
-    """The adapter's size in closed form: r (in + out) for each adapted (out, in) weight, and out
-    more with DoRA."""
+    """The adapter's size in closed form: r (in + out) for each adapted (out, in) weight, plus out
+    with DoRA."""
     return sum(r * (n_out + n_in) + use_dora * n_out for n_out, n_in in shapes)
 
 
@@ -69,10 +69,11 @@ def refuse_adapters(model: nn.Module, where: str | Path, what: str) -> None:
     """Refuse a model with adapters, merged or not.
 
     Args:
-        where, what: Of the refusal: the file or argument, and what is not done with it.
+        where: The file or argument that the message names.
+        what: What is refused, such as ``is not fine-tuned``.
 
     Raises:
-        UserError: Naming one of the adapted layers.
+        UserError: It has adapters; the message names one of the adapted layers.
     """
     for name, _ in lora_layers(model):
         raise UserError(
@@ -88,7 +89,7 @@ def require_adapters(layers: Mapping[str, LoRALinear]) -> None:
     """Refuse a model without adapters, and one whose adapters are merged.
 
     Raises:
-        UserError: Naming which it is.
+        UserError: It is either; the message says which.
     """
     merged = [name for name, layer in layers.items() if layer.merged]
     if merged or not layers:

@@ -1,4 +1,7 @@
-"""Examples, and how they become padded batches: the one place where labels are made."""
+"""Examples and padded batches: the only place where labels are made.
+
+A token is scored if its loss counts. In a fill-in pair only the answer is scored in training.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from torch import Tensor
 from minituner.data.pairs import TokenizedPair
 
 IGNORE_INDEX = -100  # the label of a token that is not scored
-EVALUATION_BATCH_SIZE = 128  # texts; no gradients are kept, so more fit than in training
+EVALUATION_BATCH_SIZE = 128  # texts; more than in training, since no gradients are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ def pad(examples: Sequence[Example], pad_id: int) -> Batch:
 
 
 def completion_examples(pairs: Sequence[TokenizedPair]) -> list[Example]:
-    """The pairs' texts with only the answer's tokens scored."""
+    """Prompt + right answer of each pair, with only the answer's tokens scored."""
     return [Example(p.prompt_ids + p.target_ids, len(p.prompt_ids)) for p in pairs]
 
 
@@ -66,7 +69,7 @@ def text_examples(texts: Sequence[list[int]]) -> list[Example]:
 
 
 class Loader:
-    """Goes over ``examples`` in batches, again at every ``iter``; the last batch may be smaller.
+    """``examples`` in batches, as often as it is iterated over; the last batch may be smaller.
 
     Args:
         generator: Draws a new order for each pass; without it the order is that of ``examples``.

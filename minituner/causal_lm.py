@@ -1,4 +1,4 @@
-"""The interface of the models that are trained, evaluated and used: a causal language model."""
+"""The interface that training, evaluation and prediction expect of a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minituner.errors import UserError
 class CausalLM(nn.Module, ABC):
     """A decoder-only language model over token ids.
 
-    ``forward`` gives the next-token logits of every position. All else that is assumed is that the
+    ``forward`` gives the next-token logits of every position. The only other assumption is that the
     layers to adapt are ``nn.Linear``.
     """
 
@@ -33,7 +33,7 @@ class CausalLM(nn.Module, ABC):
         """Next-token logits: (B, T) int64 -> (B, T, V)."""
 
     def scored_logits(self, batch: Batch) -> Tensor:
-        """The logits at the positions whose next token is scored: -> (number of those, V).
+        """The logits at the positions whose next token is scored: -> (scored tokens, V).
 
         A model that can compute these with less work overrides it (``fast.minigpt``).
         """
@@ -43,8 +43,8 @@ class CausalLM(nn.Module, ABC):
     def precompute(self, batches: Iterable[Batch]) -> None:
         """Compute once what training the adapters cannot change, for the texts of ``batches``.
 
-        Its last bits then do not depend on the batches in which training meets the texts. A model
-        that caches nothing does nothing.
+        The rounding of a value depends on the batch that it is computed in; computed here, it does
+        not depend on the order of the batches in training. A model without a cache does nothing.
         """
 
 
@@ -56,7 +56,7 @@ def linear_layers(model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
 
 
 def check_length(tokens: int, context_length: int) -> None:
-    """Refuse a text that the model has no positions for.
+    """Refuse a text that is longer than the model can read.
 
     Raises:
         UserError: ``tokens`` exceeds the context length.

@@ -1,4 +1,4 @@
-"""Evaluation: each minimal pair is scored, and the margin decides; perplexity shows forgetting.
+"""Evaluation: minimal pairs give the accuracy, and perplexity on regular verbs shows forgetting.
 
     <bos> He __ to school yesterday. => went / fue <eos>
                                         went /            correct_ids
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 class PairScore:
     """Log-probabilities of one pair in nats, each token's given all tokens before it."""
 
-    text: Tensor  # every token of prompt + right answer except the first
+    text: Tensor  # all tokens of prompt + right answer except the first
     target: Tensor  # the right answer's tokens
     correct: Tensor  # the right form and the token that ends it
     wrong: Tensor  # the wrong form and the token that ends it
-    greedy_prefix: list[int]  # the model's own answer, as far as one pass reveals it
+    greedy_prefix: list[int]  # the start of the greedy answer; see greedy.greedy_prefix
 
     @property
     def margin(self) -> float:
@@ -87,8 +87,8 @@ class ScoringBatches:
 
     @cached_property
     def batches(self) -> list[tuple[list[int], Batch]]:
-        """Batches, each with its texts' indices in ``texts``. They are sorted, so that texts that
-        begin alike are in one batch."""
+        """Batches, each with its texts' indices in ``texts``. Texts are sorted, so that common
+        prefixes are in one batch and ``fast`` computes them once."""
         order = sorted(range(len(self.texts)), key=lambda i: self.texts[i].ids)
         size = EVALUATION_BATCH_SIZE
         groups = [order[start : start + size] for start in range(0, len(order), size)]
@@ -96,8 +96,8 @@ class ScoringBatches:
 
 
 def score_pairs(model: CausalLM, split: ScoringBatches) -> list[PairScore]:
-    """Score every pair of a split, in the model's mode. The right form is scored as the start of
-    the right answer."""
+    """Score every pair of a split; the caller puts the model in ``eval`` mode. The right form is
+    scored as the start of the right answer."""
     scores = score_texts(model, split)
     n = len(split.pairs)
     pair_scores = []
@@ -118,7 +118,7 @@ def score_pairs(model: CausalLM, split: ScoringBatches) -> list[PairScore]:
 
 @dataclass(frozen=True)
 class TokenScores:
-    """The scored tokens of one text, each given all tokens before it."""
+    """The model's predictions at the scored tokens of one text, each given all tokens before it."""
 
     log_probs: Tensor  # (tokens,) float64, nats
     likeliest: list[int]  # the most likely token at each position
@@ -126,7 +126,7 @@ class TokenScores:
 
 @torch.no_grad()
 def score_texts(model: CausalLM, split: ScoringBatches) -> list[TokenScores]:
-    """Score the texts of a split, in their order."""
+    """Score the texts of a split, in their order. S is the number of scored tokens of a batch."""
     scores: dict[int, TokenScores] = {}
     for group, batch in split.batches:
         log_probs = F.log_softmax(model.scored_logits(batch).double(), dim=-1)  # (S, V)
@@ -183,8 +183,8 @@ def drift(after: float, before: float) -> float:
 def probe_over_irregularization(
     pairs: Sequence[TokenizedPair], scores: Sequence[PairScore], answers: Sequence[str]
 ) -> list[ProbeResult]:
-    """Check that regular verbs stay regular: per sentence the greedy answer, and walked against
-    walken. A sentence fails if the irregular-looking form is at least as likely, or is the answer.
+    """Check that regular verbs stay regular: for each sentence, "walked" against "walken" and the
+    greedy answer. It fails if the irregular-looking form is at least as likely, or is the answer.
     """
     return [
         {

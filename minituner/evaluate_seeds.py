@@ -1,4 +1,4 @@
-"""One setting evaluated with every seed, and what training did to the base."""
+"""Evaluation of one setting with every seed, compared with the untuned base."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def evaluate_setting(
     Args:
         inputs: The files ``base``, ``tokenizer``, ``base_metrics``, one per split, and ``tuned``:
             the adapter, or the fully tuned model, of each seed.
-        rank: ``None`` where all weights were trained.
+        rank: The adapters' rank; ``None`` if all weights were trained instead.
     """
     tokenizer = load_tokenizer(inputs["tokenizer"])
     tuned = dict(zip(seeds, inputs["tuned"], strict=True))
@@ -104,6 +104,7 @@ def evaluate_adapters(
             raise BaseChangedError(f"{path}: the base inside the tuned model was changed")
         runs.append(run)
         items += [{"seed": seed, **row} for row in rows]
+        # Rank and scaling are the same for every layer and seed, so those of the last are returned.
         layer = next(layer for _, layer in lora_layers(model))
         size = sum(parameter.numel() for parameter in named_lora_parameters(model).values())
         unwrap(model)  # the base again, for the next seed
@@ -192,7 +193,7 @@ def with_drift(tuned: SplitMetrics, base: SplitMetrics) -> SplitMetrics:
 
 
 def max_abs_difference(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:
-    """The largest absolute difference over every tensor, NaN if there is one.
+    """The largest absolute difference over every tensor; NaN if any is NaN.
 
     Raises:
         ValueError: The names or shapes differ.
@@ -206,7 +207,7 @@ def max_abs_difference(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) 
 
 
 class StoredSize(TypedDict):
-    """What is stored per seed."""
+    """The size of the file that is stored per seed: an adapter, or a whole model."""
 
     file_bytes: int
     size_ratio: float

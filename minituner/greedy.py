@@ -14,8 +14,8 @@ from minituner.tokenizer import EOS, PAD, special_id
 
 
 def greedy_prefix(target_ids: Sequence[int], likeliest: Sequence[int]) -> list[int]:
-    """The part of the greedy answer that one pass over the expected answer reveals: the expected
-    tokens while the likeliest token agrees, then the first that differs.
+    """The start of the greedy answer, as far as scoring the expected answer reveals it: the
+    expected tokens while they are the likeliest, then the likeliest token where it first differs.
 
     Args:
         likeliest: The most likely token at each position of the expected answer.
@@ -29,7 +29,7 @@ def greedy_prefix(target_ids: Sequence[int], likeliest: Sequence[int]) -> list[i
 @torch.no_grad()
 def next_token_logits(model: CausalLM, texts: Sequence[Sequence[int]], pad_id: int) -> Tensor:
     """The logits of the token that follows each text: (number of texts, V)"""
-    # A pad after each text takes the place of the token whose logits are wanted.
+    # scored_logits predicts a token that is there, so a pad stands in for the one to predict.
     return model.scored_logits(pad([Example([*text, pad_id], len(text)) for text in texts], pad_id))
 
 
@@ -40,10 +40,10 @@ def greedy_answers(
     prefixes: Sequence[Sequence[int]] | None = None,
     max_tokens: int = 16,
 ) -> list[str]:
-    """The greedy answer to each prompt, up to the end of the text.
+    """The greedy answer to each prompt as text, up to the end token or ``max_tokens``.
 
     Args:
-        prefixes: The tokens of each answer that are already known; none by default.
+        prefixes: The tokens of each answer that are known already, so need not be decoded again.
     """
     eos, pad_id = special_id(tokenizer, EOS), special_id(tokenizer, PAD)
     answers = [list(known[:max_tokens]) for known in prefixes or [()] * len(prompts)]

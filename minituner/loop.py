@@ -37,7 +37,7 @@ def token_losses(model: CausalLM, batch: Batch) -> Tensor:
 
 
 def train_step(model: CausalLM, batch: Batch, optimizer: torch.optim.Optimizer) -> float:
-    """One update on one batch; returns the batch's mean loss, in nats, before it."""
+    """One optimizer step on one batch; returns the mean loss in nats before the update."""
     loss = token_losses(model, batch).mean()
     loss.backward()
     optimizer.step()
@@ -98,7 +98,7 @@ def check_finite(row: LogRow, total_steps: int) -> None:
     """Stop at the first loss that is NaN or infinite.
 
     Raises:
-        UserError: Naming the step.
+        UserError: One is; the message names the step.
     """
     for value in (row.train_loss, row.val_loss, row.control_perplexity):
         if value is not None and not math.isfinite(value):
@@ -122,7 +122,7 @@ def mean_loss(model: CausalLM, batches: Iterable[Batch]) -> float:
 
 
 def perplexity(loss: float) -> float:
-    """exp of a mean loss in nats; infinite where that exceeds what a float holds."""
+    """exp of a mean loss in nats; infinite where a float cannot hold it."""
     try:
         return math.exp(loss)
     except OverflowError:

@@ -39,11 +39,11 @@ class LoRALinear(nn.Module):
     y is (..., out), ``lora_A`` is (r, in), ``lora_B`` is (out, r). B starts at zero, so the layer
     starts as its base.
 
-    With DoRA all but the bias is multiplied by ``magnitude / norm``, both (out,): ``norm`` is that
-    of each adapted weight row, ``magnitude`` is trained and starts as the base's.
+    With DoRA the result, without the bias, is multiplied by ``magnitude / norm``, both (out,):
+    ``norm`` is that of each adapted weight row, ``magnitude`` is trained and starts as the base's.
 
     Args:
-        base: The layer to adapt; kept as it is.
+        base: The layer to adapt, used in place and not copied.
         freeze_base: Whether the base's weights are excluded from training.
         r, alpha, dropout, use_rslora, use_dora: As in :class:`LoRAConfig`.
 
@@ -97,7 +97,7 @@ class LoRALinear(nn.Module):
         return self.magnitude / norms * (y + update - bias) + bias
 
     def drop(self, x: Tensor) -> Tensor:
-        """Dropout from the layer's own random stream, in training."""
+        """Dropout, in training only, drawn from ``dropout_rng``."""
         if not self.training or self.config.dropout == 0:
             return x
         keep = 1.0 - self.config.dropout
@@ -115,7 +115,7 @@ class LoRALinear(nn.Module):
 
     @property
     def delta(self) -> Tensor:
-        """The update to the base's weight, without DoRA ``scaling * B A``: (out, in)"""
+        """The update to the base's weight; ``scaling * B A`` unless DoRA is used: (out, in)"""
         if self.magnitude is None:
             return self.scaling * (self.lora_B @ self.lora_A)
         adapted = self._adapted_weight()
@@ -143,7 +143,7 @@ class LoRALinear(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self, rng: torch.Generator | None = None) -> None:
-        """Draw A again, set B to zero and the magnitude to the base's.
+        """Draw a new A, set B to zero and the magnitude to the base's row norms.
 
         A is drawn row by row, by ``kaiming_uniform_(a=sqrt(5))`` (its bound, 1/sqrt(in), does not
         depend on r): from the same generator, a smaller rank gets the first rows of a larger one.
@@ -156,7 +156,7 @@ class LoRALinear(nn.Module):
 
 
 def row_norms(weight: Tensor) -> Tensor:
-    """The norm of each output's weights, kept above zero to divide by: (out, in) -> (out,)"""
+    """The norm of each row, kept above zero to divide by: (out, in) -> (out,)"""
     return torch.linalg.vector_norm(weight, dim=1).clamp_min(torch.finfo(weight.dtype).tiny)
 
 
@@ -180,8 +180,8 @@ def wrap(model: Model, config: LoRAConfig, seed: int | None = None) -> Model:
 
     Args:
         model: Changed in place.
-        seed: Decides the adapters' start, layer by layer and row by row, so that ranks nest.
-            ``None`` draws one from torch's own generator.
+        seed: Seeds the adapters' initial values, layer by layer and row by row, so that a smaller
+            rank starts as a part of a larger one. ``None`` draws one from torch's own generator.
 
     Raises:
         UserError: The model is wrapped already, a target matches no layer, or a layer is smaller
@@ -200,8 +200,8 @@ def wrap(model: Model, config: LoRAConfig, seed: int | None = None) -> Model:
     for name in targets:
         config.check_fits(layers[name])
     model.requires_grad_(False)
+    r, alpha, dropout = config.r, config.alpha, config.dropout
     for name in targets:
-        r, alpha, dropout = config.r, config.alpha, config.dropout
         layer = LoRALinear(
             layers[name], r, alpha, dropout, True, config.use_rslora, config.use_dora
         )
@@ -218,7 +218,7 @@ def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoRALinear]]:
 
 
 def reset_adapters(model: nn.Module, seed: int) -> None:
-    """Restart every adapter of ``model`` from ``seed``, dropout's random stream included."""
+    """Reinitialize every adapter from ``seed``, and the dropout stream that all of them share."""
     dropout_rng = generator(seed, "dropout")
     for name, layer in lora_layers(model):
         layer.reset_parameters(generator(seed, "adapter", name))

@@ -1,4 +1,4 @@
-"""The hyperparameters of a LoRA adapter, and which layers it is put on."""
+"""The hyperparameters of a LoRA adapter, and the layers that it is attached to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from minituner.errors import UserError
 
-# Chosen on the validation split among the choices that keep the adapter under 1 % of the base.
+# The best on the validation split of the choices that keep the adapter under 1 % of the base.
 DEFAULT_TARGET_MODULES = ("mlp.fc2",)
 
 
@@ -21,10 +21,10 @@ class LoRAConfig:
     Args:
         r: The rank, from 1 to the smaller side of the layer.
         alpha: The numerator of the scaling, above 0.
-        dropout: The share of the update's inputs that is dropped in training, in [0, 1).
+        dropout: The probability of dropping each of the update's inputs in training, in [0, 1).
         target_modules: Layer names or their dotted endings, such as ``q_proj`` or ``mlp.fc2``.
-        use_rslora: Whether the scaling is ``alpha / sqrt(r)`` instead of ``alpha / r``.
-        use_dora: Whether the norm of each output's weights is trained too.
+        use_rslora: Whether the scaling is ``alpha / sqrt(r)`` (rsLoRA) instead of ``alpha / r``.
+        use_dora: Whether the magnitudes, the norms of the weight's rows, are trained too (DoRA).
 
     Raises:
         UserError: r, alpha or dropout is out of range.
@@ -62,14 +62,14 @@ class LoRAConfig:
 
     @property
     def scaling(self) -> float:
-        """The factor of the update."""
+        """The factor that the update ``B A`` is multiplied by."""
         return self.alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
 
     def check_fits(self, layer: nn.Linear) -> None:
         """Refuse a rank above the smaller side of a layer.
 
         Raises:
-            UserError: Naming the largest rank.
+            UserError: The rank is too large; the message gives the largest that fits.
         """
         n_out, n_in = layer.weight.shape
         if self.r > min(n_out, n_in):

@@ -1,7 +1,7 @@
 """MiniGPT: a small decoder-only transformer (Vaswani et al. 2017; Radford et al. 2019).
 
-Pre-layer-norm, learned positions, biases everywhere, exact GELU, output head tied to the token
-embedding. Shapes: B texts of T tokens, d = ``d_model``, h heads, V = ``vocab_size``.
+Pre-norm, learned position embeddings, biases in every linear layer, exact GELU, output head tied
+to the token embedding. Shapes: B texts of T tokens, d = ``d_model``, h heads, V = ``vocab_size``.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear layers, four times as wide in the middle."""
+    """Two linear layers with a GELU between them; the hidden layer is four times as wide."""
 
     def __init__(self, config: MiniGPTConfig) -> None:
         super().__init__()
@@ -66,11 +66,11 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(4 * config.d_model, config.d_model)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, T, d) -> (B, T, d)
-        return self.fc2(F.gelu(self.fc1(x)))  # (B, T, 4 d) in the middle
+        return self.fc2(F.gelu(self.fc1(x)))  # fc1's output: (B, T, 4 d)
 
 
 class Block(nn.Module):
-    """Attention and MLP, each behind a layer norm and inside a residual connection."""
+    """Attention, then MLP, each with a layer norm before it and a residual connection around it."""
 
     def __init__(self, config: MiniGPTConfig) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class MiniGPT(CausalLM):
 
 
 def init_weights(model: MiniGPT, generator: torch.Generator) -> None:
-    """GPT-2's initialization: N(0, 0.02), biases 0, residual outputs scaled by 1/sqrt(2 layers)."""
+    """GPT-2's: std 0.02, divided by sqrt(2 n_layers) where a residual branch ends; biases 0."""
     residual_std = 0.02 / (2 * model.config.n_layers) ** 0.5
     for name, module in model.named_modules():
         if isinstance(module, (nn.Linear, nn.Embedding)):
@@ -133,7 +133,7 @@ def init_weights(model: MiniGPT, generator: torch.Generator) -> None:
 
 
 def parameter_count(config: MiniGPTConfig) -> int:
-    """The number of weights in closed form: 12 d² + 13 d per layer, embeddings, one norm."""
+    """The number of weights in closed form: 12 d² + 13 d per block, embeddings, final norm."""
     d = config.d_model
     embeddings = (config.vocab_size + config.context_length) * d
     return config.n_layers * (12 * d * d + 13 * d) + embeddings + 2 * d

@@ -1,4 +1,4 @@
-"""The answers of a base and a tuned model to a prompt with a blank, for a reader to try."""
+"""The answers of the base and a tuned model to a prompt with a blank, for ``predict``."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def typed_prompt(line: bytes, place: str) -> str:
 
 
 def known_forms(verbs: Mapping[str, Verb]) -> dict[str, str]:
-    """Past forms of known verbs, each ``right`` or ``wrong``. A form that is right of one verb and
-    wrong of another is right."""
+    """Past forms of known verbs, each ``right`` or ``wrong``. A form that is right for one verb and
+    wrong for another is right."""
     marks: dict[str, str] = {}
     for verb in verbs.values():
         marks |= dict.fromkeys((verb.wrong_past, verb.wrong_participle), "wrong")
@@ -164,7 +164,7 @@ def predict(
 
 
 def as_table(prediction: Mapping[str, Any]) -> str:
-    """One prompt's answers as text for a reader."""
+    """One prompt's answers as a table to read in the terminal."""
     lines = [prediction["prompt"]]
     for name, answers in prediction.items():
         if name == "prompt":

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """How the base is trained."""
+    """The hyperparameters of pretraining."""
 
     epochs: int = 4
     batch_size: int = 64
@@ -53,8 +53,8 @@ def pretrain(
 ) -> tuple[MiniGPT, list[LogRow]]:
     """Train a base from scratch on ``texts``, every token scored.
 
-    A seeded share of the texts is held out. The model that is returned, in ``eval`` mode, has the
-    weights with the lowest loss on it.
+    A seeded share of the texts is held out for validation. The returned model, in ``eval`` mode,
+    has the weights with the lowest validation loss.
 
     Args:
         state_path: Where the state of the run is saved every ``config.save_every`` steps, until the
@@ -118,7 +118,7 @@ def hold_out(
     texts: Sequence[list[int]], config: PretrainConfig
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Training and validation texts: a seeded share is held out. It is sorted, so that common
-    prefixes meet in a batch."""
+    prefixes are in one batch and ``fast`` computes them once."""
     order = torch.randperm(len(texts), generator=generator(config.seed, "held out")).tolist()
     count = max(1, round(config.validation_share * len(texts)))
     held_out, rest = order[:count], order[count:]
@@ -162,10 +162,10 @@ def pretrain_on_rows(
 
 
 def check_lengths(rows: Sequence[Row], texts: Sequence[list[int]], context_length: int) -> None:
-    """No text may exceed the context.
+    """Refuse sentences that are longer than the model's context.
 
     Raises:
-        UserError: Naming the rows that do.
+        UserError: There are any; the message names them all.
     """
     mistakes = Mistakes()
     for row, text in zip(rows, texts, strict=True):
@@ -199,7 +199,7 @@ def describe_corpus(rows: Sequence[Row]) -> CorpusCounts:
 def pretrain_base(
     inputs: Mapping[str, Any], base: Mapping[str, Any], seed: int, outputs: Mapping[str, Any]
 ) -> None:
-    """Pretrain a base from its files and write it.
+    """Pretrain a base from its input files; write it, its log and its summary.
 
     Args:
         inputs: The files ``corpus`` (a list), ``verbs`` and ``tokenizer``.

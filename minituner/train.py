@@ -1,4 +1,8 @@
-"""Fine-tuning: LoRA adapters over a frozen base, or (as the baseline) all of the base's weights."""
+"""Fine-tuning: LoRA adapters over a frozen base, or (as the baseline) all of the base's weights.
+
+The loop and the loss are in :mod:`minituner.loop`; :mod:`minituner.train_seeds` wraps the base and
+calls this for each seed.
+"""
 
 from __future__ import annotations
 
@@ -26,17 +30,17 @@ from minituner.storage.tensors import weights_sha256
 
 @dataclass(frozen=True)
 class LoRATrainConfig:
-    """How a model is fine-tuned."""
+    """The hyperparameters of fine-tuning, whether of adapters or of all weights."""
 
     learning_rate: float = 1e-4
-    loraplus_lr_ratio: float = 1.0  # B's rate to A's (LoRA+, Hayou et al. 2024, arXiv 2402.12354)
+    loraplus_lr_ratio: float = 1.0  # B's rate / A's (LoRA+, Hayou et al. 2024, arXiv 2402.12354)
     weight_decay: float = 0.01
     batch_size: int = 16  # pairs; read where the loaders are built
     epochs: int = 3
     held_out_verb: str | None = None  # excluded from the training pairs
     validate_every: int = 50  # steps
     control_every: int = 100  # steps
-    seed: int = 0  # recorded in the adapter; the random streams are the model's and the loader's
+    seed: int = 0  # only recorded in the adapter; the model and the loader are seeded by the caller
 
 
 def fine_tune_lora(
@@ -50,15 +54,15 @@ def fine_tune_lora(
     start: LogRow | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> list[LogRow]:
-    """Train the adapters of a wrapped model; everything else is frozen and stays as it is.
+    """Train the adapters of a wrapped model; all other weights are frozen.
 
     Writes ``adapter_final.pt``, the same adapter as ``adapter_final.safetensors``, and
     ``train_log.csv`` into ``out_dir``. The validation loss and the control perplexity are also
     measured before the first step and after the last.
 
     Args:
-        start: The log's first row, if already measured: before training, every seed's model equals
-            the base.
+        start: The log's first row, if another seed has measured it: B starts at zero, so before
+            training every seed's model computes what the base computes.
         provenance: As in :func:`minituner.storage.adapter.save_adapter`.
 
     Returns:
@@ -81,7 +85,7 @@ def fine_tune_lora(
 
 
 def lora_optimizer(model: CausalLM, config: LoRATrainConfig) -> torch.optim.AdamW:
-    """AdamW over the adapters' tensors, with LoRA+'s rate for B."""
+    """AdamW over the adapters' tensors; B has a learning rate of its own (LoRA+)."""
     parameters = named_lora_parameters(model)
     b = [p for name, p in parameters.items() if name.endswith(".lora_B")]
     others = [p for name, p in parameters.items() if not name.endswith(".lora_B")]
@@ -140,7 +144,7 @@ def fine_tune(
     show_progress: bool = True,
     start: LogRow | None = None,
 ) -> list[LogRow]:
-    """``config.epochs`` passes over the training batches, with what is measured on the way."""
+    """Train for ``config.epochs`` passes, measuring validation loss and control perplexity."""
     total_steps = config.epochs * len(train_loader)
 
     def evaluate_at(step: int, train_loss: float | None) -> LogRow:

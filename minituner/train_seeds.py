@@ -1,4 +1,4 @@
-"""One setting trained with every seed, over the same base and the same batches for measuring."""
+"""Training of one setting with every seed, over the same base and with the same validation data."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Data:
     def of(
         cls, pairs: Mapping[str, Sequence[TokenizedPair]], config: LoRATrainConfig, pad_id: int
     ) -> Data:
-        """Of the splits ``train``, ``val`` and ``control``."""
+        """From the splits ``train``, ``val`` and ``control``."""
         control = text_examples([pair.prompt_ids + pair.target_ids for pair in pairs["control"]])
         val = completion_examples(pairs["val"])
         return cls(
@@ -60,12 +60,12 @@ class Data:
         )
 
     def train_batches(self) -> Loader:
-        """The training pairs in their own order, which no seed decides."""
+        """The training pairs in the order of the file, whatever the seed, for ``precompute``."""
         examples = completion_examples(self.train_pairs)
         return Loader(examples, EVALUATION_BATCH_SIZE, self.pad_id)
 
     def train_loader(self, seed: int) -> Loader:
-        """The training pairs, in an order that depends on the seed."""
+        """The training pairs, shuffled again for each epoch by the seed."""
         examples = completion_examples(self.train_pairs)
         return Loader(examples, self.batch_size, self.pad_id, generator(seed, "batches"))
 
@@ -74,7 +74,7 @@ def without_verb(pairs: Sequence[TokenizedPair], verb: str | None) -> list[Token
     """The pairs except those of a held-out verb, if there is one.
 
     Raises:
-        UserError: That excludes all of them, or none.
+        UserError: The verb excludes all pairs, or none.
     """
     kept = [pair for pair in pairs if pair.verb != verb]
     if verb is not None and not 0 < len(kept) < len(pairs):
@@ -100,11 +100,11 @@ def train_adapters(
 ) -> AdapterTrainingSummary:
     """Train one adapter per seed over the same base, each into ``out_dir/seed-<seed>``.
 
-    A seed has separate random streams for the adapters' start, the order of the batches and
+    A seed has separate random streams for the initial values of A, the order of the batches and
     dropout; none depends on the rank, so runs of different ranks differ by their rank alone.
 
     Args:
-        model: The base, plain; it is wrapped in place.
+        model: The base, without adapters; it is wrapped in place.
         pairs: ``train``, ``val`` and ``control``.
         provenance: As in :func:`minituner.storage.adapter.save_adapter`.
 
@@ -141,10 +141,10 @@ def train_adapters(
 
 
 def count_trainable(model: CausalLM, lora: LoRAConfig) -> int:
-    """The number of weights that will be trained, which must be the adapter's closed form.
+    """The number of weights that will be trained, checked against the closed form.
 
     Raises:
-        RuntimeError: It is another number.
+        RuntimeError: They differ.
     """
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     layers = [layer.base for _, layer in lora_layers(model)]
@@ -166,7 +166,7 @@ def train_full(
 ) -> TrainingSummary:
     """Train all weights once per seed, each time from the same base, into ``out_dir/seed-<seed>``.
 
-    Batches are those of :func:`train_adapters` for the same seed.
+    The batches are those of :func:`train_adapters` for the same seed.
 
     Args:
         model: The base; changed in place.
@@ -207,12 +207,12 @@ def parameter_count(model: nn.Module) -> int:
 def train_setting(
     inputs: Mapping[str, Any], config: Mapping[str, Any], rank: int | None, summary_path: str | Path
 ) -> None:
-    """Train one setting from its files and write training.json; adapters go next to it.
+    """Train one setting from its files and write training.json, with the seeds' folders beside it.
 
     Args:
         inputs: The files ``base``, ``tokenizer``, ``train``, ``val`` and ``control``.
         config: The sections ``lora``, ``train`` and ``seeds``.
-        rank: ``None`` trains all weights.
+        rank: The adapters' rank; ``None`` trains all weights instead.
     """
     model = load_base(inputs["base"], inputs["tokenizer"])
     pad_id = special_id(load_tokenizer(inputs["tokenizer"], model.vocab_size), PAD)

@@ -1,9 +1,9 @@
 """Cached activations below the lowest adapter.
 
-The base is frozen and dropout acts in adapters only, so up to the lowest adapter every epoch and
-every seed computes the same values: they are computed once per text. The cache is used where the
-lowest adapter is on an ``fc2`` below the last block, as in the study: all of its block except the
-adapter itself is then skipped.
+The base is frozen and only adapters have dropout, so up to the lowest adapter every epoch and every
+seed computes the same values. Here they are computed once per text. The cache is used if the lowest
+adapter is on the ``fc2`` of any block but the last, as in the study; everything below that adapter
+is then skipped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from minituner.fast.packed import (
 )
 from minituner.model import MiniGPT
 
-CACHE_BYTES = 2**28  # at most; activations that do not fit are computed again each time
+CACHE_BYTES = 2**28  # the limit; activations that do not fit are computed again each time
 
 
 class AdaptedLinear(Protocol):
@@ -95,7 +95,7 @@ class ActivationCache:
 
     def resume(self, model: MiniGPT, batch: Batch, index: PackedIndex) -> tuple[Tensor, int] | None:
         """The hidden states (N, d) after the block of the lowest adapter, and the next block's
-        number; None where nothing can be cached."""
+        index; None where nothing can be cached."""
         lowest = lowest_adapted_fc2(model)
         if lowest is None:
             return None
@@ -133,20 +133,20 @@ class ActivationCache:
 
     def _drop_if_changed(self, model: MiniGPT, lowest: int) -> None:
         # torch counts most writes to a tensor in _version, but not those of fused optimizers and
-        # of `.data`. A sum of bits sees them; it takes under 1 % of a training step.
+        # of `.data`. The checksum detects those; it takes under 1 % of a training step.
         weights = [(w._version, sum_of_bits(w)) for w in weights_below(model, lowest)]
         if weights != self._weights:
             self._texts, self._bytes, self._weights = {}, 0, weights
 
 
 def sum_of_bits(weight: Tensor) -> int:
-    """A sum of the bytes of a tensor, as 64-bit integers where they fill these."""
+    """A checksum: the sum of a tensor's bytes, read as 64-bit integers if they divide into those."""
     flat = weight.detach().flatten()
     return int(flat.view(torch.int64 if flat.nbytes % 8 == 0 else torch.int16).sum())
 
 
 def lowest_adapted_fc2(model: MiniGPT) -> int | None:
-    """The block whose ``fc2`` has the lowest adapter of all, where all below it is frozen.
+    """The index of the block whose ``fc2`` has the lowest adapter, if all weights below are frozen.
 
     None if the lowest adapter is on another layer, is merged, or is in the last block, which
     computes only the needed positions.

@@ -1,4 +1,5 @@
-"""The entry point of the fast path: a MiniGPT that computes the same logits with less work."""
+"""The entry point of the fast path: a MiniGPT that computes the same logits, up to rounding, with
+less work."""
 
 from __future__ import annotations
 
@@ -15,12 +16,12 @@ from minituner.model import MiniGPT, MiniGPTConfig
 
 
 def new_minigpt(config: MiniGPTConfig) -> MiniGPT:
-    """A model with torch's default weights, as training and evaluation use it."""
+    """The model that training and evaluation use, with torch's default initial weights."""
     return FastMiniGPT(config)
 
 
 class FastMiniGPT(MiniGPT):
-    """A MiniGPT with its ``scored_logits`` over packed tokens and cached activations."""
+    """A MiniGPT whose ``scored_logits`` uses packed tokens and cached activations."""
 
     def __init__(self, config: MiniGPTConfig) -> None:
         super().__init__(config)

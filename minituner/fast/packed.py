@@ -1,6 +1,6 @@
 """The transformer without padding: each distinct token of a batch is computed once.
 
-The same submodules and the same sums as :mod:`minituner.model`, over fewer positions:
+The same submodules and formulas as :mod:`minituner.model`, applied to fewer positions:
 
 - padding is not computed;
 - texts that begin alike share the hidden states of their common prefix, since a hidden state
@@ -30,7 +30,7 @@ class PackedIndex:
 
     mask: Tensor  # (B, T) bool, False at padding
     indices: Tensor  # (N,) int64, the flat position that each computed token is taken from
-    inverse: Tensor  # (B * T,) int64, which of the N is at a position; any at padding
+    inverse: Tensor  # (B * T,) int64, which of the N is at each position; arbitrary at padding
 
     @classmethod
     def of(cls, mask: Tensor) -> PackedIndex:
@@ -43,7 +43,7 @@ class PackedIndex:
     def of_prefixes(cls, batch: Batch) -> PackedIndex:
         """Positions with the same text up to and including their token share one."""
         T = batch.mask.shape[1]
-        known: dict[tuple[int, int], int] = {}  # (which precedes, token id) -> which
+        known: dict[tuple[int, int], int] = {}  # (index of the prefix, token id) -> index
         indices: list[int] = []
         inverse = [0] * batch.mask.numel()
         for b, text in enumerate(texts_of(batch)):
@@ -112,5 +112,5 @@ def packed_block(block: Block, x: Tensor, index: PackedIndex, needed: PackedInde
 
 
 def mlp_hidden(mlp: MLP, x: Tensor) -> Tensor:
-    """What enters ``fc2``: (N, d) -> (N, 4 d)"""
+    """The input of ``fc2``: (N, d) -> (N, 4 d)"""
     return F.gelu(mlp.fc1(x))

@@ -1,4 +1,4 @@
-"""Adapter files: torch's, as the study keeps them, and the same adapter as safetensors with its
+"""Adapter files: ``.pt``, which the study uses, and ``.safetensors``, the same adapter with its
 provenance."""
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PEFT_PREFIX = "base_model.model."  # before every name in a PEFT adapter
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """What an adapter file states next to its tensors."""
+    """The contents of an adapter file besides its tensors."""
 
     base_sha256: str  # the base's weights_sha256
     lora: LoRAConfig  # with the full name of every adapted layer
@@ -62,7 +62,7 @@ class AdapterConfig:
         Raises:
             TypeError, ValueError: A field is missing, unknown or impossible.
         """
-        # LoRAConfig's defaults are not those of a file in which a field is missing.
+        # A missing field must not silently become LoRAConfig's default.
         missing = [name for name in FIELDS if name not in (*values, *OPTIONAL)]
         unknown = [name for name in values if name not in FIELDS]
         if missing or unknown:
@@ -94,8 +94,8 @@ def save_adapter(
 
     Args:
         path: Ends in ``.safetensors`` or in ``.pt``.
-        provenance: Where it comes from, such as the hash of its data; kept in safetensors' metadata
-            only.
+        provenance: Where it comes from, such as the hash of its data; written only to the metadata
+            of a ``.safetensors`` file.
 
     Raises:
         UserError: There are no adapters, or a weight is not finite; nothing is written.
@@ -149,7 +149,7 @@ def read_adapter(path: str | Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
 def _parse(path: str | Path, parse: Callable[[], Parsed]) -> Parsed:
     try:
         return parse()
-    except (KeyError, TypeError, ValueError) as error:  # a UserError of LoRAConfig's is one
+    except (KeyError, TypeError, ValueError) as error:  # UserError is a ValueError
         raise UserError(
             path,
             "its config cannot be used",
@@ -186,7 +186,7 @@ def load_adapter(
 
     Args:
         base_sha256: The base's :func:`weights_sha256`; computed from ``model`` when not given.
-        rank, seed: What the adapter's must be; ``None`` accepts any.
+        rank, seed: The rank and seed that the adapter must have; ``None`` accepts any.
 
     Raises:
         UserError: The adapter was made for another base, does not fit it, or is another run's; the

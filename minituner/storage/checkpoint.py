@@ -1,4 +1,4 @@
-"""Base checkpoints: a MiniGPT's shape and weights, and which tokenizer it goes with."""
+"""Base checkpoints: a MiniGPT's shape and weights, and the hash of its tokenizer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def save_base(path: str | Path, model: MiniGPT, tokenizer_path: str | Path | Non
     Raises:
         UserError: The model has adapters; nothing is written.
     """
-    # By name: an import of `lora` would make an edit of it pretrain the base again.
+    # Found by name: if this module imported `lora`, an edit of `lora` would rerun pretraining.
     for name in (name for name in model.state_dict() if name.endswith(".lora_A")):
         raise UserError(
             path,
@@ -48,7 +48,7 @@ def load_base(path: str | Path, tokenizer_path: str | Path | None = None) -> Min
     """Read a base model, in ``eval`` mode.
 
     Args:
-        tokenizer_path: The tokenizer it is to be used with; refused if the base names another.
+        tokenizer_path: The tokenizer to use with it; refused if the base was saved with another.
 
     Raises:
         UserError: The file is unsafe or damaged, its weights do not fit its config, or the
@@ -68,7 +68,8 @@ def load_base(path: str | Path, tokenizer_path: str | Path | None = None) -> Min
         ) from error
     if tokenizer_path is not None:
         _check_tokenizer(tokenizer_path, value.get("tokenizer_sha256"), path)
-    # Not on the meta device: drawing an embedding there imports torch's compiler, over a second.
+    # Not on the meta device: initializing an embedding there imports torch's compiler, which takes
+    # over a second.
     with torch.random.fork_rng(devices=[]):
         model = new_minigpt(config)
     shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}
@@ -78,7 +79,7 @@ def load_base(path: str | Path, tokenizer_path: str | Path | None = None) -> Min
 
 
 def _check_tokenizer(tokenizer_path: str | Path, recorded: object, base_path: str | Path) -> None:
-    """Refuse another tokenizer than the one that the base was saved with, if it names one."""
+    """Refuse a tokenizer other than the one that the base was saved with, if it names one."""
     try:
         digest = sha256(tokenizer_path)
     except OSError as error:

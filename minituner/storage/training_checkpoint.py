@@ -55,7 +55,7 @@ class TrainingCheckpoint:
         best: BestWeights,
         log: Sequence[LogRow],
     ) -> None:
-        """Replace the saved state by the current one."""
+        """Replace the saved state with the current one."""
         if self.path is not None:
             save_tensors(
                 self.path,
