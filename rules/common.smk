@@ -41,8 +41,8 @@ from minituner.pipeline.paths import (
 from minituner.pipeline.source_closure import import_closure
 from minituner.storage.strict_yaml import read_yaml
 
-# By default waiting threads spin and take time from the working ones: on two busy cores a training
-# step with two threads was nine times slower. OpenMP reads this when a job loads torch.
+# By default, waiting threads spin and take time from the working ones: on two busy cores that made a
+# training step with two threads nine times slower. OpenMP reads this when a job loads torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
@@ -54,7 +54,8 @@ CONFIG_FILES = list(commands.use_config_files(workflow.configfiles))
 exit_on_user_error(
     check_config, config, workflow.source_path("config.schema.yaml"), CONFIG_FILES
 )
-# Snakemake has read these itself; of a key that occurs twice it silently takes the last.
+# Snakemake has read the profiles already, but it silently takes the last of a repeated key; these
+# reads refuse that.
 for profile in Path("profiles").glob("*/*.yaml"):
     exit_on_user_error(read_yaml, profile)
 
@@ -94,7 +95,7 @@ ENABLED = enabled_arms(config)
 
 
 def wildcard_of(variant):
-    """What stands for a variant in the paths of its results and logs."""
+    """A variant's name in the paths of its results and logs."""
     return variant.folder.removeprefix(f"{EXPERIMENTS}/")
 
 
@@ -105,7 +106,7 @@ VARIANTS = {
 
 
 def one_of(names):
-    """A wildcard's constraint; one that nothing matches if there are no names."""
+    """A wildcard's constraint: any of the names. No path has the name `none`, used if there are none."""
     return "|".join(map(re.escape, names)) or "none"
 
 
@@ -141,7 +142,7 @@ def after_tokenize(split):
 
 # --- Inputs ---------------------------------------------------------------------------------------
 
-# What an evaluation reads in addition to a model.
+# The inputs of every evaluation, besides the model.
 EVALUATION_INPUTS = {
     "test": after_tokenize("test"),
     **{name: tokenized(name) for name in ("val", "control", "probe")},

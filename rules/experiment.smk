@@ -1,4 +1,4 @@
-"""The experiment: needs the base and the tokenized pairs; makes an adapter for every rank and seed,
+"""The experiment: from the base and the tokenized pairs, it makes an adapter for every rank and seed,
 its evaluation, and the headline run with its gates."""
 
 RUN = rank_folder("{rank}", f"{EXPERIMENTS}/{{variant}}")
@@ -23,7 +23,7 @@ rule train:
         "logs/train/{variant}/rank-{rank}.log",
     benchmark:
         "logs/train/{variant}/rank-{rank}.benchmark.tsv"
-    # Start training before evaluation, so that no core is idle at the end.
+    # Training jobs start before evaluation jobs, so that no core is idle at the end.
     priority: 1
     conda:
         "../envs/minituner.yaml"

@@ -1,4 +1,4 @@
-"""The report: needs the evaluations; makes the sweep's summary, the figures and REPORT.md."""
+"""The report: from the evaluations, it makes the sweep's summary, the figures and REPORT.md."""
 
 
 rule summarize:
@@ -109,7 +109,7 @@ rule render:
         "../workflow_scripts/render.py"
 
 
-# The files of the jobs' `benchmark:`.
+# The files that the training jobs' `benchmark:` writes.
 BENCHMARKS = {
     **({} if OWN_BASE else {"the base": "logs/pretrain_base.benchmark.tsv"}),
     **{
@@ -154,7 +154,7 @@ rule gates:
 
 
 rule simulate:
-    """Test the intervals and the elbow's rule on simulated data with known ground truth. Not part
+    """Test the intervals and the elbow rule on simulated data with known ground truth. Not part
     of `report`: it depends only on the statistics."""
     input:
         code=source("simulate"),

@@ -140,7 +140,7 @@ class ActivationCache:
 
 
 def sum_of_bits(weight: Tensor) -> int:
-    """A checksum: the sum of a tensor's bytes, read as 64-bit integers if they divide into those."""
+    """A checksum: the sum of a tensor's bytes as 64-bit integers, or 16-bit if those do not fit."""
     flat = weight.detach().flatten()
     return int(flat.view(torch.int64 if flat.nbytes % 8 == 0 else torch.int16).sum())
 

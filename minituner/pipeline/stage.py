@@ -23,11 +23,11 @@ def run_stage(job: Any) -> Iterator[Any]:
     A :class:`UserError` ends the script with exit code 1 and its message instead of a traceback.
 
     Args:
-        job: The ``snakemake`` object of a script. These of its parts are used here:
+        job: The ``snakemake`` object of a script. These parts of it are used here:
 
             * ``input.code``: the source files; ``input.base``: the base checkpoint. All inputs are
               hashed before the block begins.
-            * ``output.manifest``: where the manifest goes; a rule may do without.
+            * ``output.manifest``: where the manifest goes; optional.
             * ``params.config``: the part of the config that the rule uses; ``seed``: its seed or
               seeds; ``changes``, ``runs`` and ``arms``: what an ablation adds to them.
             * ``config["config_files"]``: the files that the config was read from.

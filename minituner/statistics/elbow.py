@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 class Elbow:
     """The outcome of a rank sweep.
 
-    ``outcome`` is one of: ``ceiling`` (every rank is at the top), ``floor`` (no rank is shown to
-    beat the base), ``flat`` (the largest rank is not shown to differ from the smallest), ``elbow``
-    (``rank`` is the smallest not significantly worse than the best), ``rising`` (that is the
-    largest of the sweep).
-    ``kneedle`` is a second opinion, which is shown and decides nothing.
+    ``outcome`` is one of: ``ceiling`` (every rank reaches ``ceiling_accuracy``), ``floor`` (no rank
+    is shown to beat the base), ``flat`` (the largest rank is not shown to differ from the
+    smallest), ``elbow`` (``rank`` is the smallest that is not significantly worse than the best), ``rising``
+    (the same, but ``rank`` is the largest of the sweep).
+    ``kneedle`` is reported as a second opinion and decides nothing.
     """
 
     outcome: str
     rank: int | None
     best_rank: int
     largest_minus_smallest: Estimate
-    best_minus: dict[int, Estimate]  # by rank: the best rank's accuracy less this one's
+    best_minus: dict[int, Estimate]  # by rank: the best rank's accuracy minus this one's
     adjusted_p: dict[int, float]  # by rank, of that difference
     kneedle: int | None
 
@@ -67,10 +67,10 @@ def find_elbow(
 ) -> Elbow:
     """Decide the sweep's outcome from correct and incorrect answers.
 
-    The gate comes first: unless the largest rank differs from the smallest, the curve is flat and
-    no elbow is named. Then the elbow is the smallest rank whose accuracy is not significantly
-    below the best rank's (Holm-adjusted over the ranks). If the gate has shown the smallest rank
-    to be worse than the largest, it is excluded.
+    In this order: ceiling; floor; then the gate: unless the largest rank differs from the smallest,
+    the curve is flat and no elbow is named. Otherwise the elbow is the smallest rank whose accuracy
+    is not significantly below the best rank's (Holm-adjusted over the ranks). If the gate has shown
+    the smallest rank to be worse than the largest, the smallest is excluded.
 
     Args:
         correct: For each rank (seeds, items) of 0 or 1.
@@ -117,7 +117,7 @@ def kneedle(accuracy: Mapping[int, float]) -> int | None:
     if len(ranks) < 3:
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # kneed warns where it finds no knee
         knee = KneeLocator(
             np.log2(ranks), [accuracy[r] for r in ranks], curve="concave", direction="increasing"
         ).knee

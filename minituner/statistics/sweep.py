@@ -1,4 +1,4 @@
-"""The summary of the rank sweep: what each rank gained and broke, and the elbow."""
+"""The summary of the rank sweep: what each rank gained and what it broke, and the elbow."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def generalization(
     correct: Mapping[int, Array],
     settings: StatisticsSettings,
 ) -> Generalization | None:
-    """Accuracy on the items with a new complement less that on those with a trained one.
+    """Accuracy on the items with a new complement minus accuracy on those with a trained one.
 
     Args:
         labels: One per item, from :func:`complement_labels`.

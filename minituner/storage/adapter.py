@@ -35,7 +35,7 @@ FIELDS = (
     "use_rslora",
     "use_dora",
 )
-OPTIONAL = ("use_rslora", "use_dora")  # false where a file does not name them
+OPTIONAL = ("use_rslora", "use_dora")  # false where a .pt file does not have them
 ADAPTER_FORMAT = "minituner-lora-1"
 Parsed = TypeVar("Parsed")
 PEFT_PREFIX = "base_model.model."  # before every name in a PEFT adapter
