@@ -27,8 +27,8 @@ class Elbow:
 
     ``outcome`` is one of: ``ceiling`` (every rank reaches ``ceiling_accuracy``), ``floor`` (no rank
     is shown to beat the base), ``flat`` (the largest rank is not shown to differ from the
-    smallest), ``elbow`` (``rank`` is the smallest that is not significantly worse than the best), ``rising``
-    (the same, but ``rank`` is the largest of the sweep).
+    smallest), ``elbow`` (``rank`` is the smallest that is not significantly worse than the best),
+    ``rising`` (the same, but ``rank`` is the largest of the sweep).
     ``kneedle`` is reported as a second opinion and decides nothing.
     """
 
