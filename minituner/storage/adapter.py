@@ -162,7 +162,7 @@ def _parse(path: str | Path, parse: Callable[[], Parsed]) -> Parsed:
 def _of_pefts(path: str | Path, folder: Path) -> UserError:
     return UserError(
         path,
-        "is an adapter of PEFT's",
+        "is a PEFT adapter",
         found="a folder" if folder == Path(path) else f"names that begin with {PEFT_PREFIX}",
         expected="a minituner adapter file",
         fix=f"convert it: python -m minituner import --from peft {folder} adapter.pt",

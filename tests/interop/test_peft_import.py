@@ -249,7 +249,7 @@ def test_import_does_not_overwrite_its_own_inputs(
 
 def test_read_adapter_recognizes_pefts_files(files: Path) -> None:
     for path in (files / "peft", files / "peft" / WEIGHTS):
-        with pytest.raises(UserError, match=r"is an adapter of PEFT's(.|\n)*import --from peft"):
+        with pytest.raises(UserError, match=r"is a PEFT adapter(.|\n)*import --from peft"):
             read_adapter(path)
     for name in ("opt", "opt/adapter.safetensors", "best.pt/adapter.pt"):
         with pytest.raises(UserError, match=r"there is no such file"):
