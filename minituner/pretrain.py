@@ -19,9 +19,10 @@ from minituner.errors import Mistakes, UserError
 from minituner.fast.minigpt import new_minigpt
 from minituner.loop import LogRow, mean_loss, train_loop, write_log
 from minituner.model import MiniGPT, MiniGPTConfig, init_weights, parameter_count
+from minituner.pipeline.source_closure import import_closure
 from minituner.seeding import generator
 from minituner.storage.checkpoint import save_base
-from minituner.storage.files import write_json
+from minituner.storage.files import sha256, write_json
 from minituner.storage.training_checkpoint import BestWeights, TrainingCheckpoint, fingerprint
 from minituner.tokenizer import BOS, EOS, PAD, encode, load_tokenizer, special_id
 
@@ -67,7 +68,7 @@ def pretrain(
     optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay, fused=True)
     total_steps = config.epochs * len(train_loader)
     best = BestWeights()
-    state = TrainingCheckpoint(state_path, fingerprint(texts, asdict(model_config), asdict(config)))
+    state = TrainingCheckpoint(state_path, run_fingerprint(texts, model_config, config))
 
     def evaluate_at(step: int, train_loss: float | None) -> LogRow:
         if step != total_steps and step % config.validate_every:
@@ -94,6 +95,15 @@ def pretrain(
     state.remove()
     model.load_state_dict(best.weights)
     return model, log
+
+
+def run_fingerprint(
+    texts: Sequence[list[int]], model_config: MiniGPTConfig, config: PretrainConfig
+) -> str:
+    """A hash of everything that a run depends on: its texts, its settings and its code."""
+    root = Path(__file__).parent.parent
+    code = {file: sha256(root / file) for file in import_closure("minituner/pretrain.py", root)}
+    return fingerprint(texts, asdict(model_config), asdict(config), code)
 
 
 def cosine_lr(step: int, total_steps: int, peak: float, warmup_steps: int) -> float:

@@ -71,7 +71,7 @@ def run(options: Options) -> int:
     model = load_base(options.base, options.tokenizer)
     if options.merge:
         model = merge_and_unwrap(load_adapter(options.adapter, model))
-    export_base(model, options.tokenizer, options.folder)
+    export_base(model, options.tokenizer, options.folder, options.merge)
     return 0
 
 

@@ -18,20 +18,23 @@ from minituner.storage.files import atomic_folder, sha256
 from minituner.storage.tensors import read_safetensors, save_safetensors
 from minituner.storage.text import unreadable
 
-RECORD = "minituner_export"  # the key in the safetensors' metadata
+# Keys in the safetensors' metadata.
+RECORD = "minituner_export"
+KIND = "minituner_export_kind"  # "" where it is absent
 
 
 @contextmanager
-def new_export(folder: str | Path, weights_name: str) -> Iterator[Path]:
+def new_export(folder: str | Path, weights_name: str, kind: str = "") -> Iterator[Path]:
     """A temporary folder to fill, which becomes ``folder`` only if the block succeeds.
 
-    The file of :func:`save_export_weights` must be written last.
+    The file of :func:`save_export_weights` must be written last. Only an export of the same
+    ``kind`` is replaced: its metadata hold that under ``KIND``.
 
     Raises:
         UserError: ``folder`` exists and is not an earlier export of the same kind, or cannot be
             written; it is then unchanged.
     """
-    _require_replaceable(Path(folder), weights_name)
+    _require_replaceable(Path(folder), weights_name, kind)
     with atomic_folder(folder) as partial:
         yield partial
 
@@ -44,9 +47,9 @@ def save_export_weights(
     save_safetensors(path, tensors, {**metadata, RECORD: json.dumps(record)})
 
 
-def _require_replaceable(folder: Path, weights_name: str) -> None:
+def _require_replaceable(folder: Path, weights_name: str, kind: str) -> None:
     try:
-        obstacle = _obstacle(folder, weights_name)
+        obstacle = _obstacle(folder, weights_name, kind)
     except OSError as error:
         raise unreadable(folder, error) from error
     if obstacle:
@@ -59,22 +62,26 @@ def _require_replaceable(folder: Path, weights_name: str) -> None:
         )
 
 
-def _obstacle(folder: Path, weights_name: str) -> str:
+def _obstacle(folder: Path, weights_name: str, kind: str) -> str:
     """What an export would destroy at ``folder``; empty if nothing."""
     if not folder.is_dir():
         exists = folder.exists() or folder.is_symlink()
         return "something that is not a folder" if exists else ""
     if folder.resolve() in (Path.cwd(), *Path.cwd().parents):
         return "the folder you are in, or one around it"
-    record = _record_of(folder / weights_name)
+    record = _record_of(folder / weights_name, kind)
     foreign = [path.name for path in sorted(folder.iterdir()) if not _is_as_recorded(path, record)]
-    return f"other files, or changed since: {', '.join(foreign)}" if foreign else ""
+    names = ", ".join(foreign)
+    return f"other files, another kind of export, or changed since: {names}" if foreign else ""
 
 
-def _record_of(weights: Path) -> dict[str, str | None]:
-    """The sha256 by file of an earlier export, None for the weights; empty if it is not one."""
+def _record_of(weights: Path, kind: str) -> dict[str, str | None]:
+    """The sha256 by file of an earlier export of a kind, None for the weights; empty if it is not
+    one."""
     try:
         _, metadata = read_safetensors(weights)
+        if metadata.get(KIND, "") != kind:
+            return {}
         # The weights cannot hold their own hash; a program that rewrites them drops the record.
         return {weights.name: None, **json.loads(metadata[RECORD])}
     except (UserError, KeyError, TypeError, ValueError):

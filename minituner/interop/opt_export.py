@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from minituner.errors import UserError
-from minituner.interop.export_folder import new_export, save_export_weights
+from minituner.interop.export_folder import KIND, new_export, save_export_weights
 from minituner.lora import lora_layers
 from minituner.model import MiniGPT
 from minituner.storage.files import copy_file, write_json
@@ -42,9 +42,17 @@ TOP = {
     "ln_f": "model.decoder.final_layer_norm",
 }
 
+MERGED = "base with an adapter merged into it"
 
-def export_base(model: MiniGPT, tokenizer_path: str | Path, folder: str | Path) -> None:
+
+def export_base(
+    model: MiniGPT, tokenizer_path: str | Path, folder: str | Path, merged: bool = False
+) -> None:
     """Write a model as a folder that ``AutoModelForCausalLM.from_pretrained`` reads.
+
+    Args:
+        merged: Whether an adapter was merged into the model: it then replaces no export of a base,
+            which adapters may be written for.
 
     Raises:
         UserError: The model has adapters, the tokenizer cannot be used with it, or ``folder``
@@ -56,12 +64,14 @@ def export_base(model: MiniGPT, tokenizer_path: str | Path, folder: str | Path) 
         f"{name}_token_id": special_id(tokenizer, token)
         for name, token in (("bos", BOS), ("eos", EOS), ("pad", PAD))
     }
-    with new_export(folder, WEIGHTS) as new:
+    kind = MERGED if merged else ""
+    with new_export(folder, WEIGHTS, kind) as new:
         write_json(new / "config.json", opt_config(model) | ids)
         write_json(new / "generation_config.json", {**ids, "do_sample": False})
         copy_file(tokenizer_path, new / "tokenizer.json")
         write_json(new / "tokenizer_config.json", tokenizer_config(model))
-        save_export_weights(new / WEIGHTS, to_opt(model.state_dict()), {"format": "pt"})
+        metadata = {"format": "pt"} | ({KIND: kind} if kind else {})
+        save_export_weights(new / WEIGHTS, to_opt(model.state_dict()), metadata)
 
 
 def _require_unwrapped(model: MiniGPT) -> None:

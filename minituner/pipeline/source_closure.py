@@ -12,7 +12,7 @@ PACKAGE = "minituner"
 
 
 def import_closure(script: str | Path, root: str | Path = ".") -> list[str]:
-    """``script`` and every module of the package that running it can import, sorted.
+    """``script``, every module of the package that running it can import, and their schemas.
 
     The source is parsed and not executed, so imports inside functions are included.
 
@@ -21,7 +21,7 @@ def import_closure(script: str | Path, root: str | Path = ".") -> list[str]:
         root: The folder of the package.
 
     Returns:
-        Paths relative to ``root``.
+        Paths relative to ``root``, sorted.
     """
     root = Path(root)
     found: set[str] = set()
@@ -31,7 +31,8 @@ def import_closure(script: str | Path, root: str | Path = ".") -> list[str]:
         if path not in found:
             found.add(path)
             waiting += _direct_imports(root / path, root)
-    return sorted(found)
+    schemas = {str(Path(path).with_suffix(".schema.yaml")) for path in found}
+    return sorted(found | {schema for schema in schemas if (root / schema).is_file()})
 
 
 @cache

@@ -79,6 +79,7 @@ class TrainingCheckpoint:
         try:
             state = load_tensors(self.path, STATE_FORMAT)
             if state["fingerprint"] != self.fingerprint:
+                self._report(f"{self.path} is of another run: other texts, settings, code or torch")
                 return []
             shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}
             for weights in (state["model"], state["best"]["weights"]):
@@ -87,16 +88,17 @@ class TrainingCheckpoint:
             step = log[-1].step
             optimizer.load_state_dict(state["optimizer"])  # checks before it changes anything
         except (UserError, AttributeError, LookupError, TypeError, ValueError) as error:
-            found = error if isinstance(error, UserError) else f"{self.path}: {error!r}"
-            print(
-                f"the saved state cannot be used, so pretraining starts over\n{found}",
-                file=sys.stderr,
-            )
+            reason = error.what if isinstance(error, UserError) else repr(error)
+            self._report(f"{self.path} {reason}")
             return []
         model.load_state_dict(state["model"])
         best.val_loss, best.weights = val_loss, state["best"]["weights"]
         print(f"pretraining resumes from step {step}", file=sys.stderr)
         return log
+
+    def _report(self, reason: str) -> None:
+        message = f"the saved state cannot be used, so pretraining starts over: {reason}"
+        print(message, file=sys.stderr)
 
     def remove(self) -> None:
         """Delete the state of a run that has ended."""
@@ -105,6 +107,6 @@ class TrainingCheckpoint:
 
 
 def fingerprint(texts: Sequence[list[int]], *settings: dict[str, Any]) -> str:
-    """A hash of everything that a pretraining run depends on."""
+    """A hash of the texts and settings of a run, of torch's version and number of threads."""
     environment = [torch.get_num_threads(), torch.__version__]
     return hashlib.sha256(json.dumps([*settings, *environment, texts]).encode()).hexdigest()

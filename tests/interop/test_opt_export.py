@@ -179,3 +179,18 @@ def test_scores_equal_those_of_a_harness_with_transformers(
         nll -= loglikelihood(theirs, text[:1], text[1:])[0]  # the harness's loglikelihood_rolling
         tokens += len(text) - 1
     assert perplexities(scores)["text"] == pytest.approx(math.exp(nll / tokens), rel=1e-5)
+
+
+@pytest.mark.usefixtures("study")
+def test_export_merge_and_the_base_do_not_replace_each_other(
+    base: MiniGPT, tuned: MiniGPT, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_adapter("adapter.safetensors", tuned, weights_sha256(base.state_dict()), seed=5)
+    merge = [*EXPORT, "--merge", "--adapter", "adapter.safetensors"]
+    assert main([*EXPORT, "base"]) == main([*merge, "merged"]) == main([*merge, "merged"]) == 0
+    for command, folder in ((merge, "base"), (EXPORT, "merged")):
+        before = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+        capsys.readouterr()
+        assert main([*command, folder]) == 1
+        assert "another kind of export" in capsys.readouterr().err
+        assert {path.name: path.read_bytes() for path in Path(folder).iterdir()} == before

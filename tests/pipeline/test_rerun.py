@@ -139,6 +139,11 @@ CONTRACT: list[tuple[str, Callable[[Study], None], set[str]]] = [
         add_comment("minituner/lora.py"),
         {"train", "evaluate_base"} | AFTER_TRAINING,
     ),
+    (
+        "fast path edited",
+        add_comment("minituner/fast/packed.py"),
+        (BASE - {"train_tokenizer"}) | {"train"} | AFTER_TRAINING,
+    ),
 ]
 
 

@@ -82,7 +82,8 @@ def test_state_of_another_pretraining_is_not_used(
     model, other_log = pretrain(texts, SHAPE, config, PAD_ID, state)
     message = capsys.readouterr().err
     assert "resumes from" not in message
-    assert ("cannot be used" in message) is (other == "damaged")
+    assert "cannot be used" in message
+    assert ("is of another run" in message) is (other != "damaged")
     assert other_log == log
     assert weights_sha256(model.state_dict()) == weights_sha256(fresh.state_dict())
     assert not list(tmp_path.iterdir())
