@@ -243,7 +243,7 @@ def test_numeric_ids_and_a_pair_too_long(finished: Study, tmp_path: Path) -> Non
     run = study.snakemake("--cores", "2", "report")
     assert run.code == 0, run.output
     report = (study.root / "REPORT.md").read_text(encoding="utf-8")
-    assert "Left out here is 1 pair longer than the model's context: 1 of " in report
+    assert "Not included: 1 pair longer than the model's context (1 of " in report
     summary = json.loads((study.root / "data/tokenized/summary.json").read_text())
     assert sum(summary["too_long"].values()) == 1
 

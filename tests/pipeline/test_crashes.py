@@ -30,7 +30,7 @@ def test_killed_pretraining_resumes_to_the_same_bytes(finished: Study, tmp_path:
     kill_all(process)
     run = finish(study)
     assert run.code == 0, run.output
-    assert "pretraining goes on from step" in run.output
+    assert "pretraining resumes from step" in run.output
     assert study.hashes() == finished.hashes()
 
 

@@ -59,10 +59,10 @@ def test_study_of_own_sentences_and_verbs(followed: Study) -> None:
     done = followed.shell(RUN)
     assert done.code == 0, done.output
     report = (followed.root / "REPORT.md").read_text(encoding="utf-8")
-    (unseen,) = re.findall(r"Words that the base has never read make up (.*)", report)
+    (unseen,) = re.findall(r"Words that the base has never read make up\s(.*)", report)
     assert '"captain"' in unseen or '"ferry"' in unseen or '"taken"' in unseen
     assert not re.search(r" 0\.0 % of train", unseen)
-    assert "Train, val and test hold take;" in report
+    assert "The train, val and test splits hold take;" in report
     assert followed.shell(RUN).rules == set()
 
 
