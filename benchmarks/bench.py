@@ -24,6 +24,7 @@ from typing import Any
 import measure
 import work
 from measure import ROOT, Usage
+from variants import ALL, KEPT, NOT_KEPT
 
 from minituner.storage.files import read_json, write_json
 
@@ -33,10 +34,6 @@ SEEDS = (1, 2, 4, 8, 16)
 WIDTHS = (96, 192, 384, 768)
 ROWS = (1_000, 10_000, 100_000, 1_000_000)
 STAGES = ("filter", "split", "tokenize")
-# What savings.py takes out, and what it puts in; it imports torch, so its names are repeated here.
-KEPT = ("cached activations", "last block only where needed", "no padding", "shared prefixes")
-ALL = "all of these"
-NOT_KEPT = ("dropout from 16 random bits", "the optimizer's kernel, called directly")
 
 
 def training(repetitions: int, scratch: Path) -> dict[str, Any]:

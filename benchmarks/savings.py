@@ -15,13 +15,12 @@ from typing import Any
 
 import torch
 
-from minituner import batches, evaluate, greedy, train
+from minituner import batches, evaluate, greedy, lora, train
 from minituner.adapter_tensors import named_lora_parameters
 from minituner.batches import Batch, Example
 from minituner.fast import minigpt, packed
 from minituner.fast.cache import ActivationCache
 from minituner.fast.packed import PackedIndex
-from minituner.lora import LoRALinear
 from minituner.model import MiniGPT
 
 
@@ -65,22 +64,16 @@ def compute_activations_again() -> None:
 def compute_as_the_textbook() -> None:
     """Take all of the fast path out: padded batches through ``MiniGPT.forward``."""
     minigpt.FastMiniGPT.scored_logits = MiniGPT.scored_logits  # type: ignore[method-assign]
+    draw_each_element_of_dropout()
 
 
-def draw_dropout_from_16_bits() -> None:
-    """Not kept: four masks' elements out of each random number of 64 bits."""
+def draw_each_element_of_dropout() -> None:
+    """Draw the mask with one random number per element, as ``torch.nn.Dropout`` does."""
 
-    def drop(layer: LoRALinear, x: torch.Tensor) -> torch.Tensor:
-        rate = layer.config.dropout
-        if not layer.training or rate == 0:
-            return x
-        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64)
-        draws.random_(-(2**63), None, generator=layer.dropout_rng)
-        bits = draws.view(torch.int16)[: x.numel()].view(x.shape)
-        mask = bits.float().ge_(round(65536 * rate) - 32768).to(x.dtype)
-        return x * mask.div_(1 - rate)
+    def dropout_mask(x: torch.Tensor, p: float, rng: torch.Generator | None) -> torch.Tensor:
+        return torch.empty_like(x).bernoulli_(1 - p, generator=rng).div_(1 - p)
 
-    LoRALinear.drop = drop  # type: ignore[method-assign]
+    lora.dropout_mask = dropout_mask  # type: ignore[attr-defined]
 
 
 class AdamWKernel:
@@ -135,10 +128,10 @@ KEPT: dict[str, Callable[[], None]] = {
     "last block only where needed": compute_the_last_block_everywhere,
     "no padding": compute_padding,
     "shared prefixes": compute_common_prefixes_again,
+    "dropout from 16 random bits": draw_each_element_of_dropout,
     "all of these": compute_as_the_textbook,
 }
 NOT_KEPT: dict[str, Callable[[], None]] = {
-    "dropout from 16 random bits": draw_dropout_from_16_bits,
     "the optimizer's kernel, called directly": call_the_optimizers_kernel,
 }
 

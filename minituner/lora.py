@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from minituner.causal_lm import linear_layers
 from minituner.errors import UserError
+from minituner.fast.dropout import dropout_mask
 from minituner.lora_config import DEFAULT_TARGET_MODULES, LoRAConfig, match_target_modules
 from minituner.model import MiniGPT
 from minituner.seeding import generator
@@ -100,9 +101,7 @@ class LoRALinear(nn.Module):
         """Dropout, in training only, drawn from ``dropout_rng``."""
         if not self.training or self.config.dropout == 0:
             return x
-        keep = 1.0 - self.config.dropout
-        mask = torch.empty_like(x).bernoulli_(keep, generator=self.dropout_rng)
-        return x * mask.div_(keep)
+        return x * dropout_mask(x, self.config.dropout, self.dropout_rng)
 
     def _adapted_weight(self) -> Tensor:
         """The base's weight with the update, before DoRA's rescaling: (out, in)"""

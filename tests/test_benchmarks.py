@@ -72,6 +72,6 @@ def test_ratio_bound_follows_the_figures(results: ModuleType, trainer: float, ve
 
 def test_savings_of_the_bench_are_those_of_its_script(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(FOLDER)
-    bench, savings = (importlib.import_module(name) for name in ("bench", "savings"))
-    assert tuple(savings.KEPT) == (*bench.KEPT, bench.ALL)
-    assert tuple(savings.NOT_KEPT) == bench.NOT_KEPT
+    variants, savings = (importlib.import_module(name) for name in ("variants", "savings"))
+    assert tuple(savings.KEPT) == (*variants.KEPT, variants.ALL)
+    assert tuple(savings.NOT_KEPT) == variants.NOT_KEPT

@@ -100,9 +100,9 @@ class ActivationCache:
         if lowest is None:
             return None
         self._drop_if_changed(model, lowest)
-        at = self._lookup(model, batch, lowest).rows(
-            PackedIndex.of(batch.mask).inverse[index.indices]
-        )
+        at = self._lookup(model, batch, lowest)
+        if len(at.residual) > len(index.indices):  # some tokens are shared
+            at = at.rows(PackedIndex.of(batch.mask).inverse[index.indices])
         fc2 = cast(AdaptedLinear, blocks_of(model)[lowest].mlp.fc2)
         return at.residual + fc2.adapt(at.hidden, at.base_output), lowest + 1
 
