@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from damaged import refusal_of, rename
 from models import bytes_of
 from safetensors import safe_open
 from torch import Tensor
@@ -159,19 +160,6 @@ def test_save_adapter_refuses_an_unwrapped_or_merged_model(
     with pytest.raises(UserError, match="merged into the base"):
         save_adapter(tmp_path / "a.pt", tuned, "0" * 64, seed=0)
     assert not (tmp_path / "a.pt").exists()
-
-
-def refusal_of(load: Callable[[], object], path: Path) -> str:
-    """The message of the UserError that ``load`` raises; it names the path and a way to fix it."""
-    with pytest.raises(UserError) as refusal:
-        load()
-    assert str(refusal.value).startswith(f"{path}: ")
-    assert str(refusal.value).rpartition("fix:")[2].strip()
-    return str(refusal.value)
-
-
-def rename(mapping: dict[str, Any], old: str, new: str) -> None:
-    mapping[new] = mapping.pop(old)
 
 
 ADAPTER_DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from damaged import refusal_of, rename
 from models import bytes_of
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -104,19 +105,6 @@ def test_save_base_takes_what_merge_and_unwrap_gives(
     logits = tuned(ids)
     save_base(tmp_path / "best.pt", merge_and_unwrap(tuned))
     torch.testing.assert_close(load_base(tmp_path / "best.pt")(ids), logits, rtol=0, atol=1e-4)
-
-
-def refusal_of(load: Callable[[], object], path: Path) -> str:
-    """The message of the UserError that ``load`` raises; it names the path and a way to fix it."""
-    with pytest.raises(UserError) as refusal:
-        load()
-    assert str(refusal.value).startswith(f"{path}: ")
-    assert str(refusal.value).rpartition("fix:")[2].strip()
-    return str(refusal.value)
-
-
-def rename(mapping: dict[str, Any], old: str, new: str) -> None:
-    mapping[new] = mapping.pop(old)
 
 
 BASE_DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from damaged import rename
 from models import PAD_ID
 
 from minituner.loop import LogRow
@@ -87,10 +88,6 @@ def test_state_of_another_pretraining_is_not_used(
     assert other_log == log
     assert weights_sha256(model.state_dict()) == weights_sha256(fresh.state_dict())
     assert not list(tmp_path.iterdir())
-
-
-def rename(state: dict[str, Any], old: str, new: str) -> None:
-    state[new] = state.pop(old)
 
 
 BROKEN: dict[str, Callable[[dict[str, Any]], object]] = {
