@@ -1,7 +1,7 @@
 """Cached activations below the lowest adapter.
 
 The base is frozen and only adapters have dropout, so up to the lowest adapter every epoch and every
-seed computes the same values. Here they are computed once per text. The cache is used if the lowest
+seed computes the same values. Here they are computed once. The cache is used if the lowest
 adapter is on the ``fc2`` of any block but the last, as in the study; everything below that adapter
 is then skipped.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -80,15 +81,20 @@ class CachedActivations:
 
 
 class ActivationCache:
-    """The activations below a model's lowest adapter, for each text that it has seen.
+    """The activations below a model's lowest adapter: of the texts that ``add`` was given, for
+    batches of any of them, and of every evaluation batch as long as it exists.
 
     They are dropped as soon as a weight that they depend on has changed.
     """
 
     def __init__(self) -> None:
+        self._clear([])
+
+    def _clear(self, weights: list[tuple[int, int]]) -> None:
         self._texts: dict[tuple[int, ...], CachedActivations] = {}
-        self._bytes = 0
-        self._weights: list[tuple[int, int]] = []
+        self._text_bytes = 0
+        self._batches: WeakKeyDictionary[Batch, CachedActivations] = WeakKeyDictionary()
+        self._weights = weights
 
     def __deepcopy__(self, memo: object) -> ActivationCache:
         return ActivationCache()  # the copy has weights of its own
@@ -100,43 +106,57 @@ class ActivationCache:
         if lowest is None:
             return None
         self._drop_if_changed(model, lowest)
-        at = self._lookup(model, batch, lowest)
-        if len(at.residual) > len(index.indices):  # some tokens are shared
-            at = at.rows(PackedIndex.of(batch.mask).inverse[index.indices])
+        look_up = self._training_batch if model.training else self._evaluation_batch
+        at = look_up(model, batch, index, lowest)
         fc2 = cast(AdaptedLinear, blocks_of(model)[lowest].mlp.fc2)
         return at.residual + fc2.adapt(at.hidden, at.base_output), lowest + 1
 
     def add(self, model: MiniGPT, batch: Batch) -> None:
-        """Cache the texts of a batch, where that can be done."""
+        """Cache the texts of a batch, for training, where that can be done."""
         lowest = lowest_adapted_fc2(model)
-        if lowest is not None:
-            self._drop_if_changed(model, lowest)
-            self._lookup(model, batch, lowest)
+        if lowest is None:
+            return
+        self._drop_if_changed(model, lowest)
+        shared = PackedIndex.of_prefixes(batch)
+        found = activations_before_fc2(model, batch, shared, lowest)
+        rows = shared.inverse.view(batch.mask.shape)
+        for text, row in zip(texts_of(batch), rows, strict=True):
+            activations = found.rows(row[: len(text)])
+            if tuple(text) not in self._texts and self._fits(activations):
+                self._texts[tuple(text)] = activations
+                self._text_bytes += activations.size_bytes
 
-    def _lookup(self, model: MiniGPT, batch: Batch, lowest: int) -> CachedActivations:
-        """The activations of a batch's tokens, in order."""
-        texts = [tuple(text) for text in texts_of(batch)]
-        known = {text: self._texts[text] for text in texts if text in self._texts}
-        if any(text not in known for text in texts):
-            found = activations_before_fc2(model, batch, lowest)
-            lengths = [len(text) for text in texts]
-            for text, rows in zip(texts, torch.arange(sum(lengths)).split(lengths), strict=True):
-                if text not in known:
-                    known[text] = found.rows(rows)
-                    self._keep(text, known[text])
-        return CachedActivations.concatenate([known[text] for text in texts])
+    def _training_batch(
+        self, model: MiniGPT, batch: Batch, index: PackedIndex, lowest: int
+    ) -> CachedActivations:
+        """The activations of a batch's tokens, in order; joined if all its texts are known."""
+        texts = [self._texts.get(tuple(text)) for text in texts_of(batch)]
+        known = [text for text in texts if text is not None]
+        if len(known) < len(texts):
+            return activations_before_fc2(model, batch, index, lowest)
+        return CachedActivations.concatenate(known)
 
-    def _keep(self, text: tuple[int, ...], activations: CachedActivations) -> None:
-        if self._bytes + activations.size_bytes <= CACHE_BYTES:
-            self._texts[text] = activations
-            self._bytes += activations.size_bytes
+    def _evaluation_batch(
+        self, model: MiniGPT, batch: Batch, index: PackedIndex, lowest: int
+    ) -> CachedActivations:
+        """The activations of a batch's distinct tokens, in order."""
+        known = self._batches.get(batch)
+        if known is None:
+            known = activations_before_fc2(model, batch, index, lowest)
+            if self._fits(known):
+                self._batches[batch] = known
+        return known
+
+    def _fits(self, activations: CachedActivations) -> bool:
+        batch_bytes = sum(each.size_bytes for each in self._batches.values())
+        return self._text_bytes + batch_bytes + activations.size_bytes <= CACHE_BYTES
 
     def _drop_if_changed(self, model: MiniGPT, lowest: int) -> None:
         # torch counts most writes to a tensor in _version, but not those of fused optimizers and
         # of `.data`. The checksum detects those; it takes under 1 % of a training step.
         weights = [(w._version, sum_of_bits(w)) for w in weights_below(model, lowest)]
         if weights != self._weights:
-            self._texts, self._bytes, self._weights = {}, 0, weights
+            self._clear(weights)
 
 
 def sum_of_bits(weight: Tensor) -> int:
@@ -170,9 +190,10 @@ def weights_below(model: MiniGPT, lowest: int) -> list[nn.Parameter]:
 
 
 @torch.no_grad()
-def activations_before_fc2(model: MiniGPT, batch: Batch, lowest: int) -> CachedActivations:
-    """The activations of every token of a batch, in order of their positions."""
-    index = PackedIndex.of_prefixes(batch)
+def activations_before_fc2(
+    model: MiniGPT, batch: Batch, index: PackedIndex, lowest: int
+) -> CachedActivations:
+    """The activations of the N tokens of an index."""
     x = packed_embedding(model, batch, index)
     blocks = blocks_of(model)
     for block in blocks[:lowest]:
@@ -181,5 +202,4 @@ def activations_before_fc2(model: MiniGPT, batch: Batch, lowest: int) -> CachedA
     residual = packed_attend(block, x, index, index)
     hidden = mlp_hidden(block.mlp, block.ln_2(residual))
     fc2 = cast(AdaptedLinear, block.mlp.fc2)
-    shared = CachedActivations(residual, hidden, fc2.base(hidden))
-    return shared.rows(index.inverse[PackedIndex.of(batch.mask).indices])
+    return CachedActivations(residual, hidden, fc2.base(hidden))

@@ -17,7 +17,7 @@ from minituner.data.pairs import TokenizedPair
 from minituner.fast import cache
 from minituner.fast.cache import lowest_adapted_fc2, sum_of_bits, weights_below
 from minituner.fast.minigpt import FastMiniGPT
-from minituner.fast.packed import blocks_of
+from minituner.fast.packed import PackedIndex, blocks_of
 from minituner.loop import token_losses, train_step
 from minituner.lora import LoRALinear, lora_layers, merge_, reset_adapters, unmerge_, unwrap, wrap
 from minituner.lora_config import LoRAConfig
@@ -82,11 +82,13 @@ def test_lowest_adapter_decides_what_is_cached(
 ) -> None:
     model = tuned_copy(base, targets)
     assert lowest_adapted_fc2(model) == block
+    model.precompute([batch])
     calls = [attention_calls(model, i) for i in range(3)]
-    for training in (True, False, True):
+    for training in (True, False, True, False):
         token_losses(model.train(training), batch)
     cached = 0 if block is None else block + 1
-    assert [each.count for each in calls] == [1] * cached + [3] * (3 - cached)
+    # Once below the adapter, since an evaluation batch is kept as a whole.
+    assert [each.count for each in calls] == [1] * cached + [4] * (3 - cached)
 
 
 def test_base_without_adapters_is_not_cached(base: MiniGPT, batch: Batch) -> None:
@@ -96,12 +98,12 @@ def test_base_without_adapters_is_not_cached(base: MiniGPT, batch: Batch) -> Non
     assert lowest_adapted_fc2(base) is None and calls.count == 2
 
 
-def test_texts_are_cached_whatever_batch_they_are_in(
+def test_precomputed_texts_are_known_in_every_training_batch(
     base: MiniGPT, pairs: list[TokenizedPair]
 ) -> None:
-    model = tuned_copy(base)
+    model = tuned_copy(base, dropout=0.0).train()
     examples = completion_examples(pairs)
-    model.scored_logits(pad(examples, PAD_ID))
+    model.precompute([pad(examples, PAD_ID)])
     calls = attention_calls(model)
     for some in (examples[::-1], examples[2:3], [*examples, examples[1]]):
         assert_fresh(model, pad(some, PAD_ID))
@@ -109,6 +111,18 @@ def test_texts_are_cached_whatever_batch_they_are_in(
     new = Example([*examples[0].ids[:-1], 5, 5], 3)
     assert_fresh(model, pad([new, *examples], PAD_ID))
     assert calls.count == 5
+
+
+def test_evaluation_batch_is_kept_as_long_as_it_exists(
+    base: MiniGPT, pairs: list[TokenizedPair]
+) -> None:
+    model = tuned_copy(base)
+    batch = pad(completion_examples(pairs), PAD_ID)
+    for _ in range(2):
+        assert_fresh(model, batch)
+    assert held_bytes(model) > 0
+    del batch
+    assert held_bytes(model) == 0
 
 
 def test_seeds_share_what_is_cached(base: MiniGPT, batch: Batch) -> None:
@@ -129,12 +143,13 @@ def test_seeds_share_what_is_cached(base: MiniGPT, batch: Batch) -> None:
 
 def test_training_steps_do_not_drop_what_is_cached(base: MiniGPT, batch: Batch) -> None:
     model = tuned_copy(base, dropout=0.0).train()
+    model.precompute([batch])
     calls = attention_calls(model)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, 1e-2, fused=True)
     for _ in range(3):
         train_step(model, batch, optimizer)
-    assert calls.count == 1
+    assert calls.count == 0
     assert_fresh(model, batch)
 
 
@@ -144,7 +159,7 @@ def test_precompute_fills_the_cache_for_any_batch(
     examples = completion_examples(pairs)
     found = []
     for order in (examples, examples[::-1]):
-        model = tuned_copy(base).float()
+        model = tuned_copy(base, dropout=0.0).float().train()
         model.precompute([pad(examples, PAD_ID)])
         calls = attention_calls(model)
         # Bit for bit the same, whatever is computed first.
@@ -163,7 +178,7 @@ def held_bytes(model: MiniGPT) -> int:
     assert isinstance(model, FastMiniGPT)
     tensors = [
         tensor
-        for found in model._cache._texts.values()
+        for found in (*model._cache._texts.values(), *model._cache._batches.values())
         for tensor in (found.residual, found.hidden, found.base_output)
     ]
     assert all(t.untyped_storage().nbytes() == t.nbytes for t in tensors), "views of more"
@@ -174,25 +189,28 @@ def test_cache_stays_within_its_bytes(
     base: MiniGPT, pairs: list[TokenizedPair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     examples = completion_examples(pairs)
+    batch = pad(examples, PAD_ID)
     tokens = [len(example.ids) - 1 for example in examples]
+    distinct = len(PackedIndex.of_prefixes(batch).indices)
     per_token = 8 * 6 * base.config.d_model  # residual d, hidden 4 d, fc2's output d
-    whole = tuned_copy(base)
-    whole.scored_logits(pad(examples, PAD_ID))
-    assert held_bytes(whole) == per_token * sum(tokens)
 
-    limit = per_token * sum(tokens[:2])
-    monkeypatch.setattr(cache, "CACHE_BYTES", limit)
-    model = tuned_copy(base)
-    calls = attention_calls(model)
-    for _ in range(2):
-        assert_fresh(model, pad(examples, PAD_ID))
-        assert_fresh(model, pad(examples[:2], PAD_ID))
-    assert 0 < held_bytes(model) <= limit
-    assert calls.count == 4 + 2  # the textbook's, and those of what does not fit
-    monkeypatch.setattr(cache, "CACHE_BYTES", 0)
-    none = tuned_copy(base)
-    assert_fresh(none, pad(examples, PAD_ID))
-    assert held_bytes(none) == 0
+    def after_both(limit: int) -> tuple[int, int]:
+        """The bytes of the texts and of the batch that a model keeps."""
+        monkeypatch.setattr(cache, "CACHE_BYTES", limit)
+        model = tuned_copy(base, dropout=0.0)
+        model.precompute([batch])
+        texts = held_bytes(model)
+        for _ in range(2):
+            assert_fresh(model, batch)
+            assert_fresh(model.train(), batch)
+            model.eval()
+        return texts, held_bytes(model) - texts
+
+    texts, shared = per_token * sum(tokens), per_token * distinct
+    assert after_both(texts + shared) == (texts, shared)
+    assert after_both(texts + shared - 1) == (texts, 0)
+    assert after_both(per_token * sum(tokens[:2]))[0] == per_token * sum(tokens[:2])
+    assert after_both(0) == (0, 0)
 
 
 # --- never stale ----------------------------------------------------------------------------------
@@ -206,7 +224,7 @@ def full_fine_tuning(model: MiniGPT, batch: Batch, logits_of: Callable[..., Tens
     logits_of(model, batch).square().mean().backward()
     optimizer.step()
     optimizer.zero_grad()
-    wrap(model, LoRAConfig(r=config.r, target_modules=("mlp.fc2",)), seed=1)
+    wrap(model, LoRAConfig(r=config.r, dropout=0.0, target_modules=("mlp.fc2",)), seed=1)
     for _, layer in lora_layers(model):
         nn.init.normal_(layer.lora_B)
 
@@ -238,7 +256,7 @@ def replace_layer(model: MiniGPT) -> None:
 
 def wrap_others(model: MiniGPT, *targets: str) -> None:
     unwrap(model)
-    wrap(model, LoRAConfig(target_modules=targets), seed=3)
+    wrap(model, LoRAConfig(dropout=0.0, target_modules=targets), seed=3)
     for _, layer in lora_layers(model):
         nn.init.normal_(layer.lora_B)
 
@@ -272,11 +290,13 @@ CHANGES: dict[str, Callable[[MiniGPT, Batch], object]] = {
 @pytest.mark.parametrize("use_dora", [False, True])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_is_seen(base: MiniGPT, batch: Batch, change: str, use_dora: bool) -> None:
-    model = tuned_copy(base, use_dora=use_dora)
+    model = tuned_copy(base, dropout=0.0, use_dora=use_dora)
+    model.precompute([batch])
     for _ in range(2):
         before = model.scored_logits(batch).detach()
     CHANGES[change](model, batch)
-    assert_fresh(model.eval(), batch)
+    for training in (False, True):
+        assert_fresh(model.train(training), batch)
     if change not in ("merged", "merged and unmerged", "float32 and back"):
         assert (model.scored_logits(batch) - before).abs().max() > 1e-3, "must change something"
 

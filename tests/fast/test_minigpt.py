@@ -139,9 +139,12 @@ def test_adapters_have_the_textbooks_logits_and_gradients(
     monkeypatch.setattr(LoRALinear, "drop", lambda layer, x: dropout.drop(layer, x))
     for batch in batches.values():
         dropout.batch = batch
-        for training in (True, False):
-            # Twice: the second pass finds in the cache what the first has put there.
-            assert_equals_textbook(model.train(training), batch, times=2)
+        for precomputed in (False, True):
+            if precomputed:
+                model.precompute([batch])
+            for training in (True, False):
+                # Twice: the second pass finds in the cache what the first has put there.
+                assert_equals_textbook(model.train(training), batch, times=2)
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     assert trained == set(named_lora_parameters(model))
 
