@@ -80,9 +80,9 @@ def batch_order(n_pairs: int, batch_size: int, seed: int, epochs: int) -> list[l
 @cache
 def pad_id() -> int:
     """The id of the padding token in the study's tokenizer."""
-    from minituner.tokenizer import PAD, load_tokenizer, special_id
+    from minituner.tokenizer import load_tokenizer
 
-    return special_id(load_tokenizer(TOKENIZER), PAD)
+    return load_tokenizer(TOKENIZER).pad_id
 
 
 def pad(chosen: Sequence[Pair]) -> dict[str, Any]:

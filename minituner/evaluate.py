@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from minituner.batches import EVALUATION_BATCH_SIZE, Batch, Example, pad
@@ -27,6 +26,7 @@ from minituner.data.pairs import TokenizedPair
 from minituner.data.prompts import english_of
 from minituner.greedy import greedy_answers, greedy_prefix
 from minituner.loop import perplexity
+from minituner.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
     from minituner.results import (
@@ -151,13 +151,13 @@ def accuracy_summary(scores: Sequence[PairScore]) -> AccuracySummary:
     }
 
 
-def accuracy_by_verb_and_form(
+def accuracy_by_group_and_form(
     pairs: Sequence[TokenizedPair], scores: Sequence[PairScore]
 ) -> dict[str, AccuracySummary]:
-    """:func:`accuracy_summary` for each verb and form, under ``verb/form``."""
+    """:func:`accuracy_summary` for each group and form, under ``group/form``."""
     groups: dict[str, list[PairScore]] = {}
     for pair, score in zip(pairs, scores, strict=True):
-        groups.setdefault(f"{pair.verb}/{pair.form}", []).append(score)
+        groups.setdefault(f"{pair.group}/{pair.form}", []).append(score)
     return {key: accuracy_summary(groups[key]) for key in sorted(groups)}
 
 
@@ -189,7 +189,7 @@ def probe_over_irregularization(
     return [
         {
             "prompt": pair.prompt,
-            "expected": pair.english,
+            "expected": pair.correct,
             "over_irregular": pair.wrong,
             "answer": answer,
             "margin_nats": score.margin,
@@ -200,7 +200,7 @@ def probe_over_irregularization(
 
 
 def evaluate_model(
-    model: CausalLM, tokenizer: Tokenizer, splits: Mapping[str, ScoringBatches]
+    model: CausalLM, tokenizer: TextTokenizer, splits: Mapping[str, ScoringBatches]
 ) -> tuple[ModelMetrics, list[ItemRow]]:
     """Measure everything on a model, adapted or plain, in the same way.
 
@@ -246,14 +246,14 @@ def split_metrics(pairs: Sequence[TokenizedPair], scores: Sequence[PairScore]) -
         "accuracy_per_token": summary["accuracy_per_token"],
         "margin_nats": summary["margin_nats"],
         "margin_nats_per_token": summary["margin_nats_per_token"],
-        "by_verb_and_form": accuracy_by_verb_and_form(pairs, scores),
+        "by_group_and_form": accuracy_by_group_and_form(pairs, scores),
         "perplexity": perplexities(scores),
     }
 
 
 def greedy_accuracy(pairs: Sequence[TokenizedPair], answers: Sequence[str]) -> float:
     """The share of greedy answers whose English is the right form."""
-    right = [english_of(a) == pair.english for a, pair in zip(answers, pairs, strict=True)]
+    right = [english_of(a) == pair.correct for a, pair in zip(answers, pairs, strict=True)]
     return sum(right) / len(right)
 
 
@@ -266,10 +266,10 @@ def item_rows(
             "split": split,
             "id": pair.id,
             "prompt": pair.prompt,
-            "verb": pair.verb,
+            "group": pair.group,
             "form": pair.form,
             "complement": pair.complement,
-            "correct_form": pair.english,
+            "correct_form": pair.correct,
             "wrong_form": pair.wrong,
             "margin_nats": f"{score.margin:.6f}",
             "margin_nats_per_token": f"{score.margin_per_token:.6f}",
@@ -287,9 +287,9 @@ def predictions(pairs: Sequence[TokenizedPair], answers: Sequence[str]) -> list[
     """The greedy answer to each pair's prompt, next to the expected one."""
     return [
         {
-            "verb": pair.verb,
+            "group": pair.group,
             "prompt": pair.prompt,
-            "expected": f"{pair.english} / {pair.spanish}" if pair.spanish else pair.english,
+            "expected": pair.correct + pair.after,
             "answer": answer,
         }
         for pair, answer in zip(pairs, answers, strict=True)

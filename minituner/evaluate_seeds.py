@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from minituner.adapter_tensors import base_state_dict, named_lora_parameters
@@ -27,7 +26,7 @@ from minituner.statistics.audit import scale_audit
 from minituner.storage.adapter import load_adapter
 from minituner.storage.checkpoint import load_base
 from minituner.storage.tensors import weights_sha256
-from minituner.tokenizer import PAD, load_tokenizer, special_id
+from minituner.tokenizer import TextTokenizer, load_tokenizer
 
 Pairs = Mapping[str, Sequence[TokenizedPair]]  # by split: val, test, control, probe
 
@@ -74,7 +73,7 @@ def read_splits(inputs: Mapping[str, Any]) -> Pairs:
 def evaluate_adapters(
     base_path: str | Path,
     adapters: Mapping[int, str | Path],
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     pairs: Pairs,
     base_metrics: ModelMetrics,
     rank: int | None = None,
@@ -120,7 +119,7 @@ def evaluate_adapters(
 def evaluate_full(
     base_path: str | Path,
     models: Mapping[int, str | Path],
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     pairs: Pairs,
     base_metrics: ModelMetrics,
 ) -> tuple[TunedMetrics, list[ItemRow]]:
@@ -151,10 +150,9 @@ def evaluate_full(
     }, items
 
 
-def scoring_batches(pairs: Pairs, tokenizer: Tokenizer) -> dict[str, ScoringBatches]:
+def scoring_batches(pairs: Pairs, tokenizer: TextTokenizer) -> dict[str, ScoringBatches]:
     """The batches of every split, made once for all models."""
-    pad_id = special_id(tokenizer, PAD)
-    return {name: ScoringBatches.of(split, pad_id) for name, split in pairs.items()}
+    return {name: ScoringBatches.of(split, tokenizer.pad_id) for name, split in pairs.items()}
 
 
 def run_metrics(

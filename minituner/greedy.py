@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from minituner.batches import Example, pad
 from minituner.causal_lm import CausalLM
-from minituner.tokenizer import EOS, PAD, special_id
+from minituner.tokenizer import TextTokenizer
 
 
 def greedy_prefix(target_ids: Sequence[int], likeliest: Sequence[int]) -> list[int]:
@@ -35,7 +34,7 @@ def next_token_logits(model: CausalLM, texts: Sequence[Sequence[int]], pad_id: i
 
 def greedy_answers(
     model: CausalLM,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     prompts: Sequence[Sequence[int]],
     prefixes: Sequence[Sequence[int]] | None = None,
     max_tokens: int = 16,
@@ -45,7 +44,7 @@ def greedy_answers(
     Args:
         prefixes: The tokens of each answer that are known already, so need not be decoded again.
     """
-    eos, pad_id = special_id(tokenizer, EOS), special_id(tokenizer, PAD)
+    eos, pad_id = tokenizer.eos_id, tokenizer.pad_id
     answers = [list(known[:max_tokens]) for known in prefixes or [()] * len(prompts)]
 
     def unfinished(i: int) -> bool:

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from minituner.causal_lm import CausalLM
 from minituner.data.prompts import (
     BLANK,
@@ -24,7 +22,7 @@ from minituner.data.verbs import PERSONS, Verb
 from minituner.errors import UserError
 from minituner.greedy import greedy_answers, next_token_logits
 from minituner.storage.text import decode_line
-from minituner.tokenizer import BOS, EOS, PAD, encode, special_id
+from minituner.tokenizer import TextTokenizer
 
 BEAM = 16  # partial answers that are kept at a time, and the largest number of answers
 MAX_TOKENS = 12  # of the English side
@@ -80,7 +78,7 @@ def known_forms(verbs: Mapping[str, Verb]) -> dict[str, str]:
 
 def top_answers(
     model: CausalLM,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     prompt: str,
     marks: Mapping[str, str],
     top: int = 3,
@@ -95,7 +93,7 @@ def top_answers(
     Raises:
         UserError: The prompt leaves no room for an answer in the model's context.
     """
-    prompt_ids = [special_id(tokenizer, BOS), *encode(tokenizer, prompt_text(prompt))]
+    prompt_ids = [tokenizer.bos_id, *tokenizer.encode(prompt_text(prompt))]
     if len(prompt_ids) >= model.context_length:
         raise UserError(
             place,
@@ -117,12 +115,12 @@ def top_answers(
 
 
 def _beam_search(
-    model: CausalLM, tokenizer: Tokenizer, prompt_ids: Sequence[int], top: int
+    model: CausalLM, tokenizer: TextTokenizer, prompt_ids: Sequence[int], top: int
 ) -> list[tuple[list[int], float]]:
     """The likeliest token sequences up to the separator or the end of the text, with their log
     probabilities. The search stops when no unfinished answer can still be among the top; an answer
     without an end after ``MAX_TOKENS`` is cut off there."""
-    eos, pad = special_id(tokenizer, EOS), special_id(tokenizer, PAD)
+    eos, pad = tokenizer.eos_id, tokenizer.pad_id
     running: list[tuple[list[int], float]] = [([], 0.0)]
     finished: list[tuple[list[int], float]] = []
     room = min(MAX_TOKENS, model.context_length - len(prompt_ids))
@@ -149,7 +147,7 @@ def _beam_search(
 
 def predict(
     models: Mapping[str, CausalLM],
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     prompt: str,
     marks: Mapping[str, str],
     top: int = 3,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from tokenizers import Tokenizer
 
 from minituner.batches import Batch, Loader, text_examples
 from minituner.data.corpus import read_rows
@@ -24,7 +23,7 @@ from minituner.seeding import generator
 from minituner.storage.checkpoint import save_base
 from minituner.storage.files import sha256, write_json
 from minituner.storage.training_checkpoint import BestWeights, TrainingCheckpoint, fingerprint
-from minituner.tokenizer import BOS, EOS, PAD, encode, load_tokenizer, special_id
+from minituner.tokenizer import TextTokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from minituner.results import CorpusCounts, ModelShape, PretrainingSummary
@@ -137,7 +136,7 @@ def hold_out(
 
 def pretrain_on_rows(
     rows: Sequence[Row],
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     shape: Mapping[str, int],
     config: PretrainConfig,
     state_path: str | Path | None = None,
@@ -147,11 +146,11 @@ def pretrain_on_rows(
     Args:
         shape: The fields of MiniGPTConfig except ``vocab_size``, which is the tokenizer's.
     """
-    bos, eos = special_id(tokenizer, BOS), special_id(tokenizer, EOS)
-    texts = [[bos, *encode(tokenizer, base_text(row)), eos] for row in rows]
-    model_config = MiniGPTConfig(vocab_size=tokenizer.get_vocab_size(), **shape)
+    bos, eos = tokenizer.bos_id, tokenizer.eos_id
+    texts = [[bos, *tokenizer.encode(base_text(row)), eos] for row in rows]
+    model_config = MiniGPTConfig(vocab_size=tokenizer.vocab_size, **shape)
     check_lengths(rows, texts, model_config.context_length)
-    model, log = pretrain(texts, model_config, config, special_id(tokenizer, PAD), state_path)
+    model, log = pretrain(texts, model_config, config, tokenizer.pad_id, state_path)
     best_val_loss, best_step = min(
         (row.val_loss, row.step) for row in log if row.val_loss is not None
     )

@@ -21,7 +21,7 @@ class SplitCounts(TypedDict):
     """Sizes of one split of the pairs."""
 
     pairs: int
-    by_verb: dict[str, int]
+    by_group: dict[str, int]
     by_form: dict[str, int]
     complements: list[str]
     target_tokens: int
@@ -149,7 +149,7 @@ class Drift(TypedDict):
 class SplitMetrics(AccuracySummary):
     """One model's metrics on one split."""
 
-    by_verb_and_form: dict[str, AccuracySummary]  # under "verb/form"
+    by_group_and_form: dict[str, AccuracySummary]  # under "group/form"
     perplexity: Perplexities
     drift: NotRequired[Drift]  # tuned models, test and control
     greedy_accuracy: NotRequired[float]  # test only
@@ -169,7 +169,7 @@ class ProbeResult(TypedDict):
 class Prediction(TypedDict):
     """The greedy answer to one test prompt."""
 
-    verb: str
+    group: str
     prompt: str
     expected: str
     answer: str
@@ -230,7 +230,7 @@ class ItemRow(TypedDict):
     split: str
     id: str
     prompt: str
-    verb: str
+    group: str
     form: str
     complement: str
     correct_form: str
@@ -353,8 +353,8 @@ class SweepSummary(TypedDict):
     ranks: list[ComparisonRow]
     drift_largest_minus_smallest: Interval
     elbow: ElbowSummary
-    by_group: list[LabelAccuracy]
-    by_verb_and_form: list[LabelAccuracy]
+    by_label: list[LabelAccuracy]
+    by_group_and_form: list[LabelAccuracy]
     generalization: Generalization | None  # None unless there are sentences of both kinds
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from minituner.commands import in_config
@@ -29,7 +30,35 @@ PROBES = (
 EXPECTED = f"a tokenizer.json with the special tokens {' '.join(SPECIAL_TOKENS)}"
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+@dataclass(frozen=True)
+class TextTokenizer:
+    """A tokenizer, and the ids of the special tokens that the pipeline puts around texts."""
+
+    backend: Tokenizer
+    bos_id: int  # begins every text
+    eos_id: int  # ends every text
+    pad_id: int
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of token ids, V."""
+        return int(self.backend.get_vocab_size())
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of ``text``, without special tokens around it."""
+        ids: list[int] = self.backend.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids; special tokens have none."""
+        return str(self.backend.decode(ids))
+
+    def token(self, token_id: int) -> str:
+        """How the vocabulary writes a token, for messages."""
+        return str(self.backend.id_to_token(token_id))
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> TextTokenizer:
     """Train byte-level BPE on ``texts``.
 
     The vocabulary begins with SPECIAL_TOKENS, in their order, and the 256 bytes.
@@ -44,21 +73,22 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return _special_tokens_as_text(tokenizer)
+    return _with_special_tokens(tokenizer)
 
 
-def _special_tokens_as_text(tokenizer: Tokenizer) -> Tokenizer:
-    """Let it encode "<eos>" in a sentence as five characters, not as the special token."""
-    tokenizer.encode_special_tokens = True
-    return tokenizer
+def _with_special_tokens(tokenizer: Tokenizer) -> TextTokenizer:
+    """A tokenizer that has SPECIAL_TOKENS, with their ids."""
+    tokenizer.encode_special_tokens = True  # "<eos>" in a sentence is five characters
+    bos, eos, pad = (tokenizer.token_to_id(token) for token in (BOS, EOS, PAD))
+    return TextTokenizer(tokenizer, bos, eos, pad)
 
 
-def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> None:
+def save_tokenizer(tokenizer: TextTokenizer, path: str | Path) -> None:
     """Write ``tokenizer.json``, completely or not at all."""
-    write_text(path, tokenizer.to_str(pretty=True) + "\n")
+    write_text(path, tokenizer.backend.to_str(pretty=True) + "\n")
 
 
-def load_tokenizer(path: str | Path, vocab_size: int | None = None) -> Tokenizer:
+def load_tokenizer(path: str | Path, vocab_size: int | None = None) -> TextTokenizer:
     """Read a ``tokenizer.json``. Truncation, padding and dropout, which transformers may have saved
     with it, are turned off, since they belong to another use.
 
@@ -73,19 +103,19 @@ def load_tokenizer(path: str | Path, vocab_size: int | None = None) -> Tokenizer
     if not path.is_file():
         raise no_such_file(path, expected=EXPECTED, fix=_fix())
     with _failures_as_user_errors(path):
-        tokenizer = Tokenizer.from_file(str(path))
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        if hasattr(tokenizer.model, "dropout"):  # it would split a text differently each time
-            tokenizer.model.dropout = None
-        _special_tokens_as_text(tokenizer)
+        backend = Tokenizer.from_file(str(path))
+        backend.no_truncation()
+        backend.no_padding()
+        if hasattr(backend.model, "dropout"):  # it would split a text differently each time
+            backend.model.dropout = None
+        _check_specials_present(backend, path)
+        tokenizer = _with_special_tokens(backend)
         _check(tokenizer, path, vocab_size)
     return tokenizer
 
 
-def _check(tokenizer: Tokenizer, path: Path, vocab_size: int | None) -> None:
-    """Check its special tokens, ids and vocabulary size, and that it does not change text."""
-    missing = [token for token in SPECIAL_TOKENS if tokenizer.token_to_id(token) is None]
+def _check_specials_present(backend: Tokenizer, path: Path) -> None:
+    missing = [token for token in SPECIAL_TOKENS if backend.token_to_id(token) is None]
     if missing:
         raise _refusal(
             path,
@@ -93,16 +123,20 @@ def _check(tokenizer: Tokenizer, path: Path, vocab_size: int | None) -> None:
             found=f"no {', '.join(missing)}",
             expected=EXPECTED,
         )
+
+
+def _check(tokenizer: TextTokenizer, path: Path, vocab_size: int | None) -> None:
+    """Check its ids and vocabulary size, and that it does not change text."""
     mistakes = Mistakes()
     for check in (_check_ids, _check_specials, _check_probes):
         with mistakes.noted():
             check(tokenizer, path)
-    if vocab_size not in (None, tokenizer.get_vocab_size()):
+    if vocab_size not in (None, tokenizer.vocab_size):
         mistakes.add(
             _refusal(
                 path,
                 "has a different vocabulary size than the base",
-                found=f"a vocabulary of {tokenizer.get_vocab_size()}",
+                found=f"a vocabulary of {tokenizer.vocab_size}",
                 expected=f"a vocabulary of {vocab_size}, like the base's",
             )
         )
@@ -142,10 +176,10 @@ def _silenced() -> Iterator[None]:
         os.close(kept)
 
 
-def _check_ids(tokenizer: Tokenizer, path: Path) -> None:
+def _check_ids(tokenizer: TextTokenizer, path: Path) -> None:
     """Check that the ids are 0, 1, 2, ..., each used once: they index the base's embedding."""
     tokens: dict[int, str] = {}
-    for token, token_id in tokenizer.get_vocab().items():
+    for token, token_id in tokenizer.backend.get_vocab().items():
         if tokens.setdefault(token_id, token) != token:
             found = f"{tokens[token_id]!r} and {token!r} share the id {token_id}"
             break
@@ -158,11 +192,11 @@ def _check_ids(tokenizer: Tokenizer, path: Path) -> None:
     raise _refusal(path, "numbers its tokens with gaps or twice", found=found, expected=expected)
 
 
-def _check_specials(tokenizer: Tokenizer, path: Path) -> None:
+def _check_specials(tokenizer: TextTokenizer, path: Path) -> None:
     """Check that special tokens decode to no text, and that no text encodes to one of them."""
-    ids = [special_id(tokenizer, token) for token in SPECIAL_TOKENS]
+    ids = [tokenizer.backend.token_to_id(token) for token in SPECIAL_TOKENS]
     text = "".join(SPECIAL_TOKENS)
-    as_text, as_tokens = tokenizer.decode(ids), encode(tokenizer, text)
+    as_text, as_tokens = tokenizer.decode(ids), tokenizer.encode(text)
     if as_text or set(ids) & set(as_tokens):
         raise _refusal(
             path,
@@ -172,14 +206,14 @@ def _check_specials(tokenizer: Tokenizer, path: Path) -> None:
         )
 
 
-def _check_probes(tokenizer: Tokenizer, path: Path) -> None:
+def _check_probes(tokenizer: TextTokenizer, path: Path) -> None:
     """Check that texts are unchanged by encoding and decoding."""
     for text in PROBES:
-        check_kept(tokenizer, text, encode(tokenizer, text), path, str(path))
+        check_kept(tokenizer, text, tokenizer.encode(text), path, str(path))
 
 
 def check_kept(
-    tokenizer: Tokenizer, text: str, ids: list[int], where: str | Path, name: str
+    tokenizer: TextTokenizer, text: str, ids: list[int], where: str | Path, name: str
 ) -> None:
     """Check that decoding the tokens of a text gives the text. Otherwise the model would read
     another text, and so would a reader of its answers.
@@ -209,21 +243,3 @@ def _refusal(path: Path, what: str, *, found: str, expected: str) -> UserError:
 
 def _fix() -> str:
     return f"name the tokenizer.json that belongs to the base: {in_config('base.tokenizer')}"
-
-
-def special_id(tokenizer: Tokenizer, token: str) -> int:
-    """The id of one of SPECIAL_TOKENS.
-
-    Raises:
-        ValueError: The tokenizer lacks it, which :func:`load_tokenizer` would have refused.
-    """
-    token_id = tokenizer.token_to_id(token)
-    if token_id is None:
-        raise ValueError(f"the tokenizer has no {token}")
-    return int(token_id)
-
-
-def encode(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The token ids of ``text``, without special tokens around it."""
-    ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
-    return ids

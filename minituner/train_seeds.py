@@ -27,7 +27,7 @@ from minituner.model import MiniGPT
 from minituner.seeding import generator
 from minituner.storage.checkpoint import load_base
 from minituner.storage.files import sha256, write_json
-from minituner.tokenizer import PAD, load_tokenizer, special_id
+from minituner.tokenizer import load_tokenizer
 from minituner.train import LoRATrainConfig, fine_tune_full, fine_tune_lora
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def without_verb(pairs: Sequence[TokenizedPair], verb: str | None) -> list[Token
     Raises:
         UserError: The verb excludes all pairs, or none.
     """
-    kept = [pair for pair in pairs if pair.verb != verb]
+    kept = [pair for pair in pairs if pair.group != verb]
     if verb is not None and not 0 < len(kept) < len(pairs):
         raise UserError(
             in_config("ablations"),
@@ -215,7 +215,7 @@ def train_setting(
         rank: The adapters' rank; ``None`` trains all weights instead.
     """
     model = load_base(inputs["base"], inputs["tokenizer"])
-    pad_id = special_id(load_tokenizer(inputs["tokenizer"], model.vocab_size), PAD)
+    pad_id = load_tokenizer(inputs["tokenizer"], model.vocab_size).pad_id
     pairs = {name: read_tokenized_pairs(inputs[name]) for name in ("train", "val", "control")}
     train_config, seeds = LoRATrainConfig(**config["train"]), config["seeds"]
     out_dir = Path(summary_path).parent

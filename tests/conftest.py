@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 from models import Bigram, tuned_copy
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from minituner.data.pairs import Pair, TokenizedPair
@@ -16,10 +15,10 @@ from minituner.data.tokenize import tokenize_pair
 from minituner.fast.minigpt import new_minigpt
 from minituner.model import MiniGPT, MiniGPTConfig
 from minituner.seeding import seed_everything
-from minituner.tokenizer import train_tokenizer
+from minituner.tokenizer import TextTokenizer, train_tokenizer
 
 CONTEXT = 32
-FORMS = (  # verb, form, prompt, english, spanish, wrong
+FORMS = (  # verb, form, prompt, correct, spanish, wrong
     ("go", "past_simple", "He __ to school yesterday.", "went", "fue", "goed"),
     ("go", "past_participle", "She has __ home.", "gone", "ido", "goed"),
     ("come", "past_participle", "They have __ to the party.", "come", "venido", "comed"),
@@ -39,13 +38,24 @@ def _one_thread_and_a_seed() -> None:
 def raw_pairs() -> list[Pair]:
     """A few fill-in pairs, one without Spanish."""
     return [
-        Pair(f"t-{i}", verb, form, "time_last", "", prompt, english, spanish, wrong, f"t.jsonl:{i}")
-        for i, (verb, form, prompt, english, spanish, wrong) in enumerate(FORMS, start=1)
+        Pair(
+            f"t-{i}",
+            verb,
+            form,
+            "time_last",
+            "",
+            prompt,
+            correct,
+            f" / {spanish}",
+            wrong,
+            f"t.jsonl:{i}",
+        )
+        for i, (verb, form, prompt, correct, spanish, wrong) in enumerate(FORMS, start=1)
     ]
 
 
 @pytest.fixture(scope="session")
-def tokenizer() -> Tokenizer:
+def tokenizer() -> TextTokenizer:
     """About 350 tokens; `` went``, `` walked`` and `` walken`` are one token each."""
     words = [f"{prompt} => {right} / {spanish}" for _, _, prompt, right, spanish, _ in FORMS]
     forms = "walken walken walked walked goed went come comed"
@@ -53,15 +63,15 @@ def tokenizer() -> Tokenizer:
 
 
 @pytest.fixture(scope="session")
-def pairs(raw_pairs: list[Pair], tokenizer: Tokenizer) -> list[TokenizedPair]:
+def pairs(raw_pairs: list[Pair], tokenizer: TextTokenizer) -> list[TokenizedPair]:
     """The pairs as the model reads them."""
     return [tokenize_pair(pair, tokenizer) for pair in raw_pairs]
 
 
 @pytest.fixture
-def config(tokenizer: Tokenizer) -> MiniGPTConfig:
+def config(tokenizer: TextTokenizer) -> MiniGPTConfig:
     """Two layers, just wide enough for rank 32."""
-    return MiniGPTConfig(tokenizer.get_vocab_size(), CONTEXT, d_model=32, n_layers=2, n_heads=4)
+    return MiniGPTConfig(tokenizer.vocab_size, CONTEXT, d_model=32, n_layers=2, n_heads=4)
 
 
 @pytest.fixture
@@ -107,7 +117,7 @@ def bigram(config: MiniGPTConfig) -> Callable[..., Bigram]:
 
 
 @pytest.fixture
-def ids(tokenizer: Tokenizer) -> Tensor:
+def ids(tokenizer: TextTokenizer) -> Tensor:
     """Three sequences of eight random tokens."""
     generator = torch.Generator().manual_seed(1)
-    return torch.randint(tokenizer.get_vocab_size(), (3, 8), generator=generator)
+    return torch.randint(tokenizer.vocab_size, (3, 8), generator=generator)

@@ -80,10 +80,10 @@ def sweep_summary(
             "adjusted_p": {rank: 0.6 for rank in others},
             "kneedle": best,
         },
-        "by_group": [
+        "by_label": [
             by_rank(label) for label in ("past_simple", "new complement", "trained complement")
         ],
-        "by_verb_and_form": [by_rank(f"{verb}/past_simple") for verb in ("eat", "go")],
+        "by_group_and_form": [by_rank(f"{verb}/past_simple") for verb in ("eat", "go")],
         "generalization": {"difference": {str(rank): interval(-0.01) for rank in ranks}},
     }
 
@@ -94,7 +94,7 @@ def report_results(outcome: str = "flat", elbow_rank: int | None = None) -> Resu
     split = {
         "pairs": 40,
         "by_form": {"past_simple": 40},
-        "by_verb": {"walk": 20, "play": 20},
+        "by_group": {"walk": 20, "play": 20},
         "target_tokens": 200,
     }
     side = {"pairs": 40, "frames": {"time_last": 40}, "mean_prompt_words": 7.5}

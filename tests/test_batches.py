@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import torch
 from models import PAD_ID
-from tokenizers import Tokenizer
 
 from minituner.batches import IGNORE_INDEX, Example, Loader, completion_examples, pad, text_examples
 from minituner.data.pairs import TokenizedPair
 from minituner.seeding import generator
-from minituner.tokenizer import PAD, special_id
+from minituner.tokenizer import TextTokenizer
 
 
-def test_pad_id_of_the_tests_is_the_tokenizers(tokenizer: Tokenizer) -> None:
-    assert special_id(tokenizer, PAD) == PAD_ID
+def test_pad_id_of_the_tests_is_the_tokenizers(tokenizer: TextTokenizer) -> None:
+    assert tokenizer.pad_id == PAD_ID
 
 
 def test_pad_labels_the_next_tokens_where_they_are_scored() -> None:

@@ -10,7 +10,6 @@ import pytest
 import torch
 from models import PAD_ID, LinearLM, bytes_of
 from project import ROOT
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from minituner.adapter_tensors import base_state_dict, lora_state_dict
@@ -27,6 +26,7 @@ from minituner.seeding import generator
 from minituner.statistics.audit import scale_audit
 from minituner.storage.adapter import load_adapter
 from minituner.storage.tensors import weights_sha256
+from minituner.tokenizer import TextTokenizer
 from minituner.train import LoRATrainConfig, fine_tune_lora
 from minituner.train_seeds import train_adapters
 
@@ -34,9 +34,9 @@ LORA = LoRAConfig(4, alpha=8.0, dropout=0.1, target_modules=("hidden", "head"))
 
 
 @pytest.fixture
-def model(tokenizer: Tokenizer) -> LinearLM:
+def model(tokenizer: TextTokenizer) -> LinearLM:
     """A model of embeddings and two linear layers, the last of them without a bias."""
-    return LinearLM(tokenizer.get_vocab_size()).eval()
+    return LinearLM(tokenizer.vocab_size).eval()
 
 
 def fine_tuned(
@@ -91,7 +91,11 @@ def test_adapter_of_another_model_is_saved_and_loaded(
 
 
 def test_another_model_is_audited_merged_and_evaluated(
-    model: LinearLM, tokenizer: Tokenizer, pairs: list[TokenizedPair], ids: Tensor, tmp_path: Path
+    model: LinearLM,
+    tokenizer: TextTokenizer,
+    pairs: list[TokenizedPair],
+    ids: Tensor,
+    tmp_path: Path,
 ) -> None:
     tuned = fine_tuned(model, pairs, tmp_path, epochs=2)
     assert [row["layer"] for row in scale_audit(tuned)] == ["hidden", "head"]

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 from models import PAD_ID, tuned_copy
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from minituner import evaluate_seeds
@@ -34,11 +33,11 @@ from minituner.storage.adapter import load_adapter, save_adapter
 from minituner.storage.checkpoint import save_base
 from minituner.storage.files import write_json, write_jsonl
 from minituner.storage.tensors import weights_sha256
-from minituner.tokenizer import save_tokenizer
+from minituner.tokenizer import TextTokenizer, save_tokenizer
 
 
 def evaluated(
-    model: MiniGPT, tokenizer: Tokenizer, splits: dict[str, list[TokenizedPair]]
+    model: MiniGPT, tokenizer: TextTokenizer, splits: dict[str, list[TokenizedPair]]
 ) -> tuple[ModelMetrics, list[ItemRow]]:
     batches = {name: ScoringBatches.of(pairs, PAD_ID) for name, pairs in splits.items()}
     return evaluate_model(model, tokenizer, batches)
@@ -99,7 +98,7 @@ def saved_adapters(
 
 def test_evaluate_adapters_compares_each_seed_with_the_base(
     base: MiniGPT,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     splits: dict[str, list[TokenizedPair]],
     tmp_path: Path,
 ) -> None:
@@ -132,7 +131,7 @@ def test_evaluate_adapters_compares_each_seed_with_the_base(
 
 
 def test_base_inside_a_tuned_model_is_the_checkpoints(
-    base: MiniGPT, tokenizer: Tokenizer, splits: dict[str, list[TokenizedPair]], tmp_path: Path
+    base: MiniGPT, tokenizer: TextTokenizer, splits: dict[str, list[TokenizedPair]], tmp_path: Path
 ) -> None:
     """The hash that evaluation records, against the tensors of the tuned model and of the file."""
     save_base(tmp_path / "best.pt", base)
@@ -152,7 +151,7 @@ def test_base_inside_a_tuned_model_is_the_checkpoints(
 @pytest.mark.parametrize("targets", [["v_proj"], ["mlp.fc2"]])
 def test_adapter_of_one_seed_leaves_no_trace_in_the_next(
     base: MiniGPT,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     splits: dict[str, list[TokenizedPair]],
     tmp_path: Path,
     targets: list[str],
@@ -170,7 +169,7 @@ def test_adapter_of_one_seed_leaves_no_trace_in_the_next(
 
 def test_evaluate_adapters_refuses_another_base(
     make_base: Callable[..., MiniGPT],
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     splits: dict[str, list[TokenizedPair]],
     tmp_path: Path,
 ) -> None:
@@ -182,7 +181,7 @@ def test_evaluate_adapters_refuses_another_base(
 
 def test_evaluate_adapters_refuses_another_rank_or_seed(
     base: MiniGPT,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     splits: dict[str, list[TokenizedPair]],
     tmp_path: Path,
 ) -> None:
@@ -196,7 +195,7 @@ def test_evaluate_adapters_refuses_another_rank_or_seed(
 
 def test_evaluate_adapters_refuses_a_changed_base(
     base: MiniGPT,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     splits: dict[str, list[TokenizedPair]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -217,7 +216,7 @@ def test_evaluate_adapters_refuses_a_changed_base(
 
 def test_evaluate_full_scores_the_checkpoint(
     base: MiniGPT,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     splits: dict[str, list[TokenizedPair]],
     tmp_path: Path,
 ) -> None:
@@ -246,7 +245,7 @@ def test_evaluate_full_scores_the_checkpoint(
 
 
 def test_evaluate_setting_and_evaluate_base_read_their_files(
-    base: MiniGPT, tokenizer: Tokenizer, splits: dict[str, list[TokenizedPair]], tmp_path: Path
+    base: MiniGPT, tokenizer: TextTokenizer, splits: dict[str, list[TokenizedPair]], tmp_path: Path
 ) -> None:
     inputs: dict[str, Any] = {name: tmp_path / f"{name}.jsonl" for name in splits}
     for name, path in inputs.items():

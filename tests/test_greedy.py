@@ -8,31 +8,30 @@ from dataclasses import replace
 import pytest
 import torch
 from models import BOS_ID, EOS_ID, PAD_ID, Bigram, chain, reference_logits
-from tokenizers import Tokenizer
 
 from minituner.data.pairs import TokenizedPair
 from minituner.evaluate import ScoringBatches, score_pairs
 from minituner.greedy import greedy_answers, greedy_prefix, next_token_logits
 from minituner.model import MiniGPT
-from minituner.tokenizer import encode
+from minituner.tokenizer import TextTokenizer
 
 MakeBigram = Callable[..., Bigram]
 ASK = 10  # the last token of a prompt
 
 
-def one_token(tokenizer: Tokenizer, text: str) -> int:
-    (token_id,) = encode(tokenizer, text)
+def one_token(tokenizer: TextTokenizer, text: str) -> int:
+    (token_id,) = tokenizer.encode(text)
     return token_id
 
 
-def test_greedy_answer_ends_with_the_text(bigram: MakeBigram, tokenizer: Tokenizer) -> None:
+def test_greedy_answer_ends_with_the_text(bigram: MakeBigram, tokenizer: TextTokenizer) -> None:
     went, slash, home = (one_token(tokenizer, text) for text in (" went", " /", " home"))
     model = bigram(chain(ASK, went, slash, EOS_ID, home, home))
     assert greedy_answers(model, tokenizer, [[BOS_ID, ASK], [BOS_ID, slash]]) == ["went /", ""]
 
 
 def test_greedy_answer_ends_with_its_budget_or_the_context(
-    bigram: MakeBigram, tokenizer: Tokenizer
+    bigram: MakeBigram, tokenizer: TextTokenizer
 ) -> None:
     home = one_token(tokenizer, " home")
     model = bigram({(home, home): 0.9})
@@ -42,7 +41,7 @@ def test_greedy_answer_ends_with_its_budget_or_the_context(
 
 
 def test_greedy_answer_does_not_depend_on_the_other_prompts(
-    base: MiniGPT, tokenizer: Tokenizer, pairs: list[TokenizedPair]
+    base: MiniGPT, tokenizer: TextTokenizer, pairs: list[TokenizedPair]
 ) -> None:
     prompts = [pair.prompt_ids for pair in pairs]
     assert len({len(prompt) for prompt in prompts}) > 1, "without padding there is nothing to show"
@@ -53,7 +52,7 @@ def test_greedy_answer_does_not_depend_on_the_other_prompts(
 
 
 def test_greedy_answers_equal_one_argmax_after_the_other(
-    base: MiniGPT, tokenizer: Tokenizer, pairs: list[TokenizedPair]
+    base: MiniGPT, tokenizer: TextTokenizer, pairs: list[TokenizedPair]
 ) -> None:
     base.double()
     prompts = [pair.prompt_ids for pair in pairs]
@@ -79,12 +78,12 @@ def test_next_token_logits_are_those_after_each_text(
 
 
 def test_known_prefixes_change_no_answer(
-    base: MiniGPT, tokenizer: Tokenizer, pairs: list[TokenizedPair]
+    base: MiniGPT, tokenizer: TextTokenizer, pairs: list[TokenizedPair]
 ) -> None:
     prompts = [pair.prompt_ids for pair in pairs]
     # The model's own answers as the right ones, so that some agree to their end, some in part.
     base.double()
-    own = [encode(tokenizer, f" {answer}") for answer in greedy_answers(base, tokenizer, prompts)]
+    own = [tokenizer.encode(f" {answer}") for answer in greedy_answers(base, tokenizer, prompts)]
     in_part = [
         replace(pair, target_ids=ids[: 1 + i], correct_ids=ids[:1])
         for i, (pair, ids) in enumerate(zip(pairs, own, strict=True))

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from models import EOS_ID, Bigram, chain
 from project import ROOT
-from tokenizers import Tokenizer
 
 from minituner.__main__ import main
 from minituner.data.verbs import Verb, load_verbs
@@ -23,7 +22,7 @@ from minituner.predict import known_forms, top_answers, typed_prompt
 from minituner.storage.adapter import save_adapter
 from minituner.storage.checkpoint import save_base
 from minituner.storage.tensors import weights_sha256
-from minituner.tokenizer import encode, save_tokenizer
+from minituner.tokenizer import TextTokenizer, save_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +31,12 @@ def verbs() -> dict[str, Verb]:
 
 
 def test_top_answers_are_the_likeliest_with_their_probabilities(
-    bigram: Callable[..., Bigram], tokenizer: Tokenizer
+    bigram: Callable[..., Bigram], tokenizer: TextTokenizer
 ) -> None:
-    (arrow,) = encode(tokenizer, " =>")
-    (slash,) = encode(tokenizer, " /")
-    went, goed = encode(tokenizer, " went"), encode(tokenizer, " goed")
-    (home,) = encode(tokenizer, " home")
+    (arrow,) = tokenizer.encode(" =>")
+    (slash,) = tokenizer.encode(" /")
+    went, goed = tokenizer.encode(" went"), tokenizer.encode(" goed")
+    (home,) = tokenizer.encode(" home")
     model = bigram(
         chain(*went, slash, p=0.8)
         | chain(*goed, slash, p=0.9)
@@ -54,11 +53,11 @@ def test_top_answers_are_the_likeliest_with_their_probabilities(
 
 
 def test_top_answers_find_a_likely_one_behind_an_unlikely_token(
-    bigram: Callable[..., Bigram], tokenizer: Tokenizer
+    bigram: Callable[..., Bigram], tokenizer: TextTokenizer
 ) -> None:
     # Greedily, "home" comes first, but nothing likely follows it.
-    (arrow,), (slash,) = encode(tokenizer, " =>"), encode(tokenizer, " /")
-    (home,), (went,) = encode(tokenizer, " home"), encode(tokenizer, " went")
+    (arrow,), (slash,) = tokenizer.encode(" =>"), tokenizer.encode(" /")
+    (home,), (went,) = tokenizer.encode(" home"), tokenizer.encode(" went")
     model = bigram({(arrow, home): 0.5, (arrow, went): 0.4, (went, slash): 0.9, (slash, 1): 0.9})
     (best,) = top_answers(model, tokenizer, "He __.", {}, top=1)
     assert best.english == "went"
@@ -119,7 +118,7 @@ def test_typed_prompt_keeps_an_emoji_of_several_characters() -> None:
 def files(
     base: MiniGPT,
     make_tuned: Callable[..., MiniGPT],
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[str]:

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 from models import PAD_ID
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from minituner.batches import IGNORE_INDEX, Batch, Example, Loader
@@ -26,6 +25,7 @@ from minituner.pretrain import (
 )
 from minituner.seeding import generator
 from minituner.storage.tensors import weights_sha256
+from minituner.tokenizer import TextTokenizer
 
 
 @pytest.mark.parametrize(
@@ -113,21 +113,21 @@ def row(line: int, written: str = "went", **fields: str) -> Row:
     return Row(**values, path="base.jsonl", line=line)  # type: ignore[arg-type]
 
 
-def test_sentence_beyond_the_context_is_named_by_file_and_line(tokenizer: Tokenizer) -> None:
+def test_sentence_beyond_the_context_is_named_by_file_and_line(tokenizer: TextTokenizer) -> None:
     rows = [row(1), row(2, text="He went to school " + "and went home " * 9), row(3)]
     shape = {"context_length": 16, "d_model": 8, "n_layers": 1, "n_heads": 1}
     with pytest.raises(UserError, match=r"^base\.jsonl:2: the sentence is longer"):
         pretrain_on_rows(rows, tokenizer, shape, PretrainConfig())
 
 
-def test_pretrain_on_rows_summarizes_corpus_and_training(tokenizer: Tokenizer) -> None:
+def test_pretrain_on_rows_summarizes_corpus_and_training(tokenizer: TextTokenizer) -> None:
     rows = [row(line, "goed" if line % 4 == 0 else "went") for line in range(1, 9)]
     shape = {"context_length": 16, "d_model": 8, "n_layers": 1, "n_heads": 1}
     config = PretrainConfig(epochs=3, batch_size=4, warmup_steps=1, validate_every=1)
     model, log, summary = pretrain_on_rows(rows, tokenizer, shape, config)
     assert summary["corpus"]["over_regularized_share"] == 0.25
     assert summary["parameters"] == sum(p.numel() for p in model.parameters())
-    assert summary["vocabulary"] == tokenizer.get_vocab_size() == model.config.vocab_size
+    assert summary["vocabulary"] == tokenizer.vocab_size == model.config.vocab_size
     assert summary["steps"] == 3 * 2  # 7 texts, 4 per batch
     assert summary["best_val_loss"] == min(row.val_loss for row in log if row.val_loss is not None)
     assert log[summary["best_step"]].val_loss == summary["best_val_loss"]

@@ -11,21 +11,20 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer
 
 from minituner.data.pairs import Pair
 from minituner.data.tokenize import tokenize_pair
 from minituner.errors import UserError
 from minituner.model import MiniGPT
 from minituner.storage.checkpoint import load_base, save_base
-from minituner.tokenizer import encode, load_tokenizer, special_id
+from minituner.tokenizer import TextTokenizer, load_tokenizer
 
 SENTENCE = "He __ to school yesterday, and the others went home much later. => went / fue"
 Change = Callable[[dict[str, Any]], object]
 
 
 @pytest.fixture
-def changed(tokenizer: Tokenizer, tmp_path: Path) -> Callable[[Change], Path]:
+def changed(tokenizer: TextTokenizer, tmp_path: Path) -> Callable[[Change], Path]:
     """Writes the tiny tokenizer's file with a change in its JSON."""
 
     def write(change: Change) -> Path:
@@ -79,12 +78,12 @@ def adding_specials(content: dict[str, Any]) -> None:
     [truncating, padding, adding_specials, lambda content: content["model"].update(dropout=0.5)],
 )
 def test_load_tokenizer_turns_off_truncation_padding_and_dropout(
-    tokenizer: Tokenizer, changed: Callable[[Change], Path], change: Change
+    tokenizer: TextTokenizer, changed: Callable[[Change], Path], change: Change
 ) -> None:
     loaded = load_tokenizer(changed(change))
-    wanted = encode(tokenizer, SENTENCE)
+    wanted = tokenizer.encode(SENTENCE)
     assert len(wanted) > 12
-    assert all(encode(loaded, SENTENCE) == wanted for _ in range(5))
+    assert all(loaded.encode(SENTENCE) == wanted for _ in range(5))
 
 
 def without_bytes(content: dict[str, Any]) -> None:
@@ -269,10 +268,9 @@ def test_tokenize_pair_refuses_a_character_without_a_token(
         tokenize_pair(pair, loaded)
 
 
-def test_special_id(tokenizer: Tokenizer) -> None:
-    assert special_id(tokenizer, "<eos>") == 1
-    with pytest.raises(ValueError, match="no <sep>"):
-        special_id(tokenizer, "<sep>")
+def test_ids_of_special_tokens(tokenizer: TextTokenizer) -> None:
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (0, 1, 2)
+    assert [tokenizer.token(i) for i in range(3)] == ["<bos>", "<eos>", "<pad>"]
 
 
 def test_load_base_without_its_tokenizer(base: MiniGPT, tmp_path: Path) -> None:

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 from models import EOS_ID
-from tokenizers import Tokenizer
 
 from minituner.errors import UserError
 from minituner.tokenizer import (
     SPECIAL_TOKENS,
-    encode,
+    TextTokenizer,
     load_tokenizer,
     save_tokenizer,
     train_tokenizer,
@@ -31,19 +30,19 @@ from minituner.tokenizer import (
         "\x00ÿ",
     ],
 )
-def test_encode_and_decode_keep_any_text(tokenizer: Tokenizer, text: str) -> None:
-    token_ids = encode(tokenizer, text)
+def test_encode_and_decode_keep_any_text(tokenizer: TextTokenizer, text: str) -> None:
+    token_ids = tokenizer.encode(text)
     assert tokenizer.decode(token_ids) == text
     assert not set(token_ids) & set(range(4))
 
 
-def test_encode_keeps_a_spelled_out_special_token_as_text(tokenizer: Tokenizer) -> None:
-    token_ids = encode(tokenizer, "He went <eos> home")
+def test_encode_keeps_a_spelled_out_special_token_as_text(tokenizer: TextTokenizer) -> None:
+    token_ids = tokenizer.encode("He went <eos> home")
     assert EOS_ID not in token_ids
     assert tokenizer.decode(token_ids) == "He went <eos> home"
 
 
-def test_special_tokens_come_first(tokenizer: Tokenizer) -> None:
+def test_special_tokens_come_first(tokenizer: TextTokenizer) -> None:
     assert [tokenizer.token_to_id(token) for token in SPECIAL_TOKENS] == [0, 1, 2, 3]
     assert SPECIAL_TOKENS == ("<bos>", "<eos>", "<pad>", "<unk>")
 
@@ -57,16 +56,16 @@ def test_train_tokenizer_gives_the_same_bytes_for_the_same_texts(tmp_path: Path)
     assert one == two != other
 
 
-def test_save_tokenizer_and_load_tokenizer_round_trip(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_saved_tokenizer_is_read_back(tokenizer: TextTokenizer, tmp_path: Path) -> None:
     save_tokenizer(tokenizer, tmp_path / "tokenizer.json")
     loaded = load_tokenizer(tmp_path / "tokenizer.json")
     assert loaded.get_vocab() == tokenizer.get_vocab()
-    assert encode(loaded, "He went to school. =>") == encode(tokenizer, "He went to school. =>")
+    assert loaded.encode("He went to school. =>") == tokenizer.encode("He went to school. =>")
 
 
 @pytest.mark.parametrize("damage", ["gone", "garbage", "no <eos>"])
 def test_load_tokenizer_refuses_what_is_not_a_tokenizer(
-    tokenizer: Tokenizer, tmp_path: Path, damage: str
+    tokenizer: TextTokenizer, tmp_path: Path, damage: str
 ) -> None:
     path = tmp_path / "tokenizer.json"
     if damage == "garbage":

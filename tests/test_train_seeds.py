@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 from models import PAD_ID
-from tokenizers import Tokenizer
 
 from minituner.data.pairs import TokenizedPair, pair_rows
 from minituner.errors import UserError
@@ -23,7 +22,7 @@ from minituner.storage.adapter import read_adapter
 from minituner.storage.checkpoint import load_base, save_base
 from minituner.storage.files import sha256, write_jsonl
 from minituner.storage.tensors import load_safetensors
-from minituner.tokenizer import save_tokenizer
+from minituner.tokenizer import TextTokenizer, save_tokenizer
 from minituner.train import LoRATrainConfig
 from minituner.train_seeds import train_adapters, train_full, train_setting
 
@@ -152,14 +151,14 @@ def test_loraplus_moves_b_faster_and_a_as_before(
 def test_held_out_verb_is_not_trained_on(
     base: MiniGPT, splits: dict[str, list[TokenizedPair]], tmp_path: Path
 ) -> None:
-    kept = [pair for pair in splits["train"] if pair.verb != "walk"]
+    kept = [pair for pair in splits["train"] if pair.group != "walk"]
     assert 0 < len(kept) < len(splits["train"])
     summary = train(base, splits, tmp_path / "held-out", held_out_verb="walk")
     expected = train(base, {**splits, "train": kept}, tmp_path / "without")
     assert summary == expected
     files = [tmp_path / f"{x}/seed-0/adapter_final.pt" for x in ("held-out", "without")]
     assert files[0].read_bytes() == files[1].read_bytes()
-    only = {**splits, "train": [pair for pair in splits["train"] if pair.verb == "walk"]}
+    only = {**splits, "train": [pair for pair in splits["train"] if pair.group == "walk"]}
     for some, verb in ((only, "walk"), (splits, "see")):
         with pytest.raises(UserError, match="excludes all training pairs, or none"):
             train(base, some, tmp_path / "none", held_out_verb=verb)
@@ -211,7 +210,7 @@ def test_train_full_takes_the_batches_of_train_adapters(
 @pytest.mark.parametrize("rank", [4, None])
 def test_train_setting_writes_every_seed_and_the_summary(
     base: MiniGPT,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     splits: dict[str, list[TokenizedPair]],
     tmp_path: Path,
     rank: int | None,

@@ -100,7 +100,7 @@ def _bad_manifest(where: str, found: object, expected: str) -> UserError:
 def _explain_tokenizer(path: Path, value: Mapping[str, Any]) -> Explanation:
     from minituner.tokenizer import SPECIAL_TOKENS, load_tokenizer
 
-    size = load_tokenizer(path).get_vocab_size()
+    size = load_tokenizer(path).vocab_size
     decoder = value.get("decoder")
     byte_level = isinstance(decoder, dict) and decoder.get("type") == "ByteLevel"
     return Explanation(
@@ -122,7 +122,7 @@ def explain_jsonl(path: Path) -> Explanation:
     rows, all_rows = tee(iter_jsonl(path))
     first = next(rows, {})
     del rows  # otherwise tee would keep every row for it
-    columns = ("verb_lemma", "tense", "label") if "verb_lemma" in first else ("verb", "form")
+    columns = ("verb_lemma", "tense", "label") if "verb_lemma" in first else ("group", "form")
     counts: dict[str, Counter[str]] = {column: Counter() for column in columns}
     total = fill_in = 0
     for row in all_rows:
@@ -138,7 +138,7 @@ def explain_jsonl(path: Path) -> Explanation:
             "A corpus: one sentence per line.",
             facts | ({"columns left out": ", ".join(missing)} if missing else {}),
         )
-    if {"verb", "form", "prompt"} <= first.keys():
+    if {"group", "form", "prompt"} <= first.keys():
         tokens = ", as token ids" if "prompt_ids" in first else ""
         return Explanation(
             f"Fill-in pairs{tokens}: one per line.", {"pairs": f"{total:,}", **shown}

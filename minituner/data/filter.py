@@ -10,6 +10,7 @@ from typing import NamedTuple
 from minituner.commands import in_config
 from minituner.data.corpus import iter_rows
 from minituner.data.pairs import Pair
+from minituner.data.prompts import after_text
 from minituner.data.rows import Row
 from minituner.data.spelling import comparable, plainness
 from minituner.data.verbs import PAST_TENSES, Verb, load_verbs
@@ -119,13 +120,13 @@ def pair_of_row(row: Row, verbs: Mapping[str, Verb]) -> Pair:
         raise ValueError(f"{row.place}: a plain row makes no pair")
     return Pair(
         id=row.id,
-        verb=row.verb_lemma,
+        group=row.verb_lemma,
         form=row.tense,
         frame=row.frame or "unspecified",
         complement=row.complement or "",
         prompt=row.prompt,
-        english=row.correct_english,
-        spanish=row.target_spanish or "",
+        correct=row.correct_english,
+        after=after_text(row.target_spanish),
         wrong=verbs[row.verb_lemma].wrong(row.tense),
         source=row.place,
     )
@@ -140,11 +141,11 @@ def without_duplicates(pairs: Iterable[Pair]) -> list[Pair]:
     kept: dict[tuple[str, str], Pair] = {}
 
     def rank(pair: Pair) -> tuple[object, ...]:
-        spanish = plainness(pair.spanish, begins=False)
-        return not pair.spanish, plainness(pair.prompt), spanish, content(pair)
+        after = plainness(pair.after, begins=False)
+        return not pair.after, plainness(pair.prompt), after, content(pair)
 
     for pair in pairs:
-        key = comparable(pair.prompt), pair.english
+        key = comparable(pair.prompt), pair.correct
         if key not in kept or rank(pair) < rank(kept[key]):
             kept[key] = pair
     return list(kept.values())
@@ -152,4 +153,4 @@ def without_duplicates(pairs: Iterable[Pair]) -> list[Pair]:
 
 def content(pair: Pair) -> tuple[str, ...]:
     """The key that pairs are sorted by."""
-    return pair.verb, pair.form, pair.prompt, pair.english, pair.id
+    return pair.group, pair.form, pair.prompt, pair.correct, pair.id

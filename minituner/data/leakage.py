@@ -88,9 +88,9 @@ def check_prompts_apart(splits: Mapping[str, Sequence[Pair]]) -> None:
 
 def check_verbs_apart(train: Sequence[Pair], control: Sequence[Pair]) -> None:
     """Check that no verb is both trained on and used to measure forgetting."""
-    shared = {pair.verb for pair in train} & {pair.verb for pair in control}
+    shared = {pair.group for pair in train} & {pair.group for pair in control}
     if shared:
-        pair = next(pair for pair in control if pair.verb in shared)
+        pair = next(pair for pair in control if pair.group in shared)
         raise UserError(
             pair.source,
             "a verb is both trained on and in the control split",
@@ -108,7 +108,7 @@ def check_base_apart(splits: Mapping[str, Sequence[Pair]], base_rows: Iterable[R
     for pair in chain.from_iterable(splits.values()):
         prompt = comparable(pair.prompt)
         study[prompt] = pair
-        for form in (pair.english, pair.wrong):
+        for form in (pair.correct, pair.wrong):
             study[prompt.replace(BLANK, comparable_word(form))] = pair
     for row in base_rows:
         for text in (row.prompt, row.text):

@@ -94,7 +94,7 @@ class MatchStatistics:
             frames[pair.frame] += 1
             lengths[len(pair.prompt.split())] += 1
             if self._unseen is not None:
-                words = words_of(pair.prompt.replace(BLANK, pair.english))
+                words = words_of(pair.prompt.replace(BLANK, pair.correct))
                 self._words[split] += len(words)
                 unseen_words.update(word for word in words if word in self._unseen)
             yield pair

@@ -33,25 +33,25 @@ class Pair:
     """A prompt with one blank, the correct form, and the wrong form that it is compared with."""
 
     id: str
-    verb: str
+    group: str  # e.g. its verb: the unit that the bootstrap resamples
     form: str  # its tense, one of verbs.PAST_TENSES
     frame: str
     complement: str
     prompt: str
-    english: str
-    spanish: str  # empty if the corpus gives none
+    correct: str
+    after: str  # the text that follows the form, e.g. " / fue"; may be empty
     wrong: str
     source: str  # file:line, for messages
 
     def __post_init__(self) -> None:
         # A few words occur in many pairs: interned, a million pairs take a third less memory.
-        for name in ("verb", "form", "frame", "english", "spanish", "wrong"):
+        for name in ("group", "form", "frame", "correct", "after", "wrong"):
             object.__setattr__(self, name, sys.intern(getattr(self, name)))
 
     @property
     def sentence(self) -> str:
         """The prompt with the correct form in its blank."""
-        return self.prompt.replace(BLANK, self.english)
+        return self.prompt.replace(BLANK, self.correct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,13 @@ class TokenizedPair:
     """
 
     id: str
-    verb: str
+    group: str  # e.g. its verb: the unit that the bootstrap resamples
     form: str
     frame: str
     complement: str
     prompt: str
-    english: str
-    spanish: str
+    correct: str
+    after: str
     wrong: str
     prompt_ids: list[int]
     target_ids: list[int]

@@ -29,9 +29,14 @@ def target_text(english: str, spanish: str | None) -> str:
     return f"{english}{SEPARATOR} {spanish}" if spanish else english
 
 
-def answer_text(english: str, spanish: str | None) -> str:
+def after_text(spanish: str | None) -> str:
+    """The text that follows the English form in a target: `` / fue``, or nothing."""
+    return f"{SEPARATOR} {spanish}" if spanish else ""
+
+
+def answer_text(correct: str, after: str) -> str:
     """The continuation that the model is trained to give: `` went / fue`` or `` went``."""
-    return " " + target_text(english, spanish)
+    return f" {correct}{after}"
 
 
 def split_target(target: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from minituner.data.prompts import BLANK, answer_text, prompt_text, split_target
+from minituner.data.prompts import BLANK, after_text, answer_text, prompt_text, split_target
 from minituner.data.spelling import first_control
 from minituner.data.verbs import PERSONS, REGULARITIES, TENSES
 from minituner.errors import UserError, number_of
@@ -125,7 +125,7 @@ def base_text(row: Row) -> str:
     """The text of a row that pretraining reads, with the form as written, right or wrong."""
     if row.prompt is None:
         return row.text
-    return prompt_text(row.prompt) + answer_text(row.written, row.target_spanish)
+    return prompt_text(row.prompt) + answer_text(row.written, after_text(row.target_spanish))
 
 
 def parse_row(text: str, path: str, line: int) -> Row:

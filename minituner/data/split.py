@@ -53,7 +53,7 @@ def split_pairs(
     frames = Counter(pair.frame for pair in irregular)
     splits["control"] = draw_control(regular, frames, settings.control_pairs, seed)
     rest = without_prompts(regular, splits["control"])
-    splits["probe"] = round_robin_by_verb(seeded_shuffle(rest, seed))[: settings.probe_sentences]
+    splits["probe"] = round_robin_by_group(seeded_shuffle(rest, seed))[: settings.probe_sentences]
     if len(splits["probe"]) < settings.probe_sentences:
         raise _too_few("probe", len(splits["probe"]), settings.probe_sentences, "regular")
     return splits
@@ -78,7 +78,7 @@ def split_irregular(
     held_out = held_out_complements(pairs, settings, seed)
 
     def is_held_out(group: Sequence[Pair]) -> bool:
-        return any((pair.verb, comparable_word(pair.complement)) in held_out for pair in group)
+        return any((pair.group, comparable_word(pair.complement)) in held_out for pair in group)
 
     groups = group_by_prompt(pairs)
     ordered = order_by_stratum(groups, seed, first=is_held_out)
@@ -121,11 +121,11 @@ def held_out_complements(
 
     A complement with more of its verb's pairs than val and test have room for is skipped.
     """
-    by_verb: dict[str, Counter[str]] = defaultdict(Counter)
+    by_group: dict[str, Counter[str]] = defaultdict(Counter)
     for pair in pairs:
-        by_verb[pair.verb][comparable_word(pair.complement)] += 1
+        by_group[pair.group][comparable_word(pair.complement)] += 1
     held_out = set()
-    for verb, counts in by_verb.items():
+    for verb, counts in by_group.items():
         room = (settings.val_share + settings.test_share) * counts.total()
         drawn = 0
         for complement in sorted(counts, key=lambda c: seeded_hash(seed, f"{verb}/{c}")):
@@ -155,7 +155,7 @@ def order_by_stratum(
     """
 
     def key(group: list[Pair]) -> tuple[str, str, bool, tuple[str, str]]:
-        return group[0].verb, group[0].form, not first(group), _shuffle_key(group[0], seed)
+        return group[0].group, group[0].form, not first(group), _shuffle_key(group[0], seed)
 
     return sorted(groups, key=key)
 
@@ -200,10 +200,10 @@ def draw_control(
         by_frame[pair.frame].append(pair)
     chosen: list[Pair] = []
     for frame, quota in _apportion(frames, count).items():
-        chosen += round_robin_by_verb(by_frame[frame])[:quota]
+        chosen += round_robin_by_group(by_frame[frame])[:quota]
     if len(chosen) < count:
         left = without_prompts(seeded_shuffle(regular, seed), chosen)
-        chosen += round_robin_by_verb(left)[: count - len(chosen)]
+        chosen += round_robin_by_group(left)[: count - len(chosen)]
     if len(chosen) < count:
         raise _too_few("control", len(chosen), count, "regular")
     return chosen
@@ -225,13 +225,13 @@ def _apportion(weights: Mapping[str, int], total: int) -> dict[str, int]:
     return whole
 
 
-def round_robin_by_verb(pairs: Iterable[Pair]) -> list[Pair]:
+def round_robin_by_group(pairs: Iterable[Pair]) -> list[Pair]:
     """One pair of every verb, then a second of every verb, and so on; the order within a verb is
     kept."""
-    by_verb: dict[str, list[Pair]] = defaultdict(list)
+    by_group: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
-        by_verb[pair.verb].append(pair)
-    rounds = zip_longest(*(by_verb[verb] for verb in sorted(by_verb)))
+        by_group[pair.group].append(pair)
+    rounds = zip_longest(*(by_group[verb] for verb in sorted(by_group)))
     return [pair for one_round in rounds for pair in one_round if pair is not None]
 
 
@@ -249,7 +249,7 @@ def seeded_shuffle(pairs: Iterable[Pair], seed: int) -> list[Pair]:
 
 
 def _shuffle_key(pair: Pair, seed: int) -> tuple[str, str]:
-    return seeded_hash(seed, pair.prompt), pair.english
+    return seeded_hash(seed, pair.prompt), pair.correct
 
 
 def _too_few(split: str, found: int, needed: int, kind: str) -> UserError:

@@ -10,15 +10,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tokenizers import Tokenizer
-
 from minituner.commands import in_config
 from minituner.data.matching import MatchLimits, MatchStatistics
 from minituner.data.pairs import SPLITS, Pair, TokenizedPair, iter_pairs, pair_rows
 from minituner.data.prompts import SEPARATOR, answer_text, prompt_text
 from minituner.errors import Mistakes, UserError, number_of, shortened
 from minituner.storage.files import atomic_open, read_json, write_rows
-from minituner.tokenizer import BOS, EOS, check_kept, encode, load_tokenizer, special_id
+from minituner.tokenizer import TextTokenizer, check_kept, load_tokenizer
 
 if TYPE_CHECKING:
     from minituner.results import PairsSummary, SplitCounts
@@ -51,7 +49,7 @@ def tokenize_files(
 def tokenize_splits(
     splits: Mapping[str, Iterable[Pair]],
     paths: Mapping[str, str | Path],
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     limit: ContextLimit,
     statistics: MatchStatistics | None = None,
     name: str = "the tokenizer",
@@ -97,7 +95,9 @@ def tokenize_splits(
 # --- one pair -----------------------------------------------------------------------------------
 
 
-def tokenize_pair(pair: Pair, tokenizer: Tokenizer, name: str = "the tokenizer") -> TokenizedPair:
+def tokenize_pair(
+    pair: Pair, tokenizer: TextTokenizer, name: str = "the tokenizer"
+) -> TokenizedPair:
     """Encode one pair, however long it is.
 
     Args:
@@ -107,33 +107,33 @@ def tokenize_pair(pair: Pair, tokenizer: Tokenizer, name: str = "the tokenizer")
         UserError: The tokenizer changes the text, or some token extends over the beginning of the
             answer or the end of the form.
     """
-    bos, eos = special_id(tokenizer, BOS), special_id(tokenizer, EOS)
-    end = encode(tokenizer, SEPARATOR) if pair.spanish else [eos]
+    bos, eos = tokenizer.bos_id, tokenizer.eos_id
+    end = tokenizer.encode(SEPARATOR) if pair.after else [eos]
     prompt = prompt_text(pair.prompt)
-    text = prompt + answer_text(pair.english, pair.spanish)
-    prompt_ids, text_ids = encode(tokenizer, prompt), encode(tokenizer, text)
+    text = prompt + answer_text(pair.correct, pair.after)
+    prompt_ids, text_ids = tokenizer.encode(prompt), tokenizer.encode(text)
     check_kept(tokenizer, text, text_ids, pair.source, name)
     tokenized = TokenizedPair(
         id=pair.id,
-        verb=pair.verb,
+        group=pair.group,
         form=pair.form,
         frame=pair.frame,
         complement=pair.complement,
         prompt=pair.prompt,
-        english=pair.english,
-        spanish=pair.spanish,
+        correct=pair.correct,
+        after=pair.after,
         wrong=pair.wrong,
         prompt_ids=[bos, *prompt_ids],
         target_ids=[*text_ids[len(prompt_ids) :], eos],
-        correct_ids=encode(tokenizer, f" {pair.english}") + end,
-        wrong_ids=encode(tokenizer, f" {pair.wrong}") + end,
+        correct_ids=tokenizer.encode(f" {pair.correct}") + end,
+        wrong_ids=tokenizer.encode(f" {pair.wrong}") + end,
     )
     _check_boundaries(pair, tokenized, [bos, *text_ids, eos], tokenizer, name)
     return tokenized
 
 
 def _check_boundaries(
-    pair: Pair, tokenized: TokenizedPair, correct: list[int], tokenizer: Tokenizer, name: str
+    pair: Pair, tokenized: TokenizedPair, correct: list[int], tokenizer: TextTokenizer, name: str
 ) -> None:
     """Check that each form has the tokens that it has in running text: the model is not scored on
     tokens that it never reads.
@@ -141,8 +141,8 @@ def _check_boundaries(
     Args:
         correct: The ids of the whole text with the correct form.
     """
-    wrong_text = f"{prompt_text(pair.prompt)} {pair.wrong}" + (SEPARATOR if pair.spanish else "")
-    wrong = [correct[0], *encode(tokenizer, wrong_text), *([] if pair.spanish else correct[-1:])]
+    wrong_text = f"{prompt_text(pair.prompt)} {pair.wrong}" + (SEPARATOR if pair.after else "")
+    wrong = [correct[0], *tokenizer.encode(wrong_text), *([] if pair.after else correct[-1:])]
     for whole, form_ids in ((correct, tokenized.correct_ids), (wrong, tokenized.wrong_ids)):
         parts = tokenized.prompt_ids + form_ids
         if whole[: len(parts)] != parts:
@@ -157,9 +157,9 @@ def _check_boundaries(
             )
 
 
-def _shown(tokenizer: Tokenizer, ids: list[int]) -> str:
+def _shown(tokenizer: TextTokenizer, ids: list[int]) -> str:
     """The first few tokens, for a message."""
-    return " ".join(repr(tokenizer.id_to_token(token)) for token in ids[:4]) or "none"
+    return " ".join(repr(tokenizer.token(token)) for token in ids[:4]) or "none"
 
 
 # --- all pairs ----------------------------------------------------------------------------------
@@ -181,7 +181,11 @@ class ContextLimit:
         self._skipped: list[tuple[Pair, int]] = []  # with the number of tokens of each
 
     def fitting(
-        self, split: str, pairs: Iterable[Pair], tokenizer: Tokenizer, name: str = "the tokenizer"
+        self,
+        split: str,
+        pairs: Iterable[Pair],
+        tokenizer: TextTokenizer,
+        name: str = "the tokenizer",
     ) -> Iterator[TokenizedPair]:
         """The pairs that fit, tokenized, one at a time."""
         for pair in pairs:
@@ -193,7 +197,7 @@ class ContextLimit:
             self.too_long[split] += 1
             self._skipped.append((pair, tokenized.tokens))
 
-    def check(self, others: Iterable[Pair], tokenizer: Tokenizer) -> None:
+    def check(self, others: Iterable[Pair], tokenizer: TextTokenizer) -> None:
         """Check that what was skipped may be left out.
 
         Args:
@@ -215,7 +219,7 @@ class ContextLimit:
                     "base)",
                 )
 
-    def _refuse(self, others: Iterable[Pair], tokenizer: Tokenizer) -> None:
+    def _refuse(self, others: Iterable[Pair], tokenizer: TextTokenizer) -> None:
         known = {pair.id for pair, _ in self._skipped}
         for pair in (pair for pair in others if pair.id not in known):
             tokens = tokenize_pair(pair, tokenizer).tokens
@@ -257,7 +261,7 @@ class SplitSummary:
     """Counts of one split for the report: pairs by kind, and tokens."""
 
     def __init__(self) -> None:
-        self.by_verb: Counter[str] = Counter()
+        self.by_group: Counter[str] = Counter()
         self.by_form: Counter[str] = Counter()
         self.complements: set[str] = set()
         self.target_tokens = 0
@@ -266,7 +270,7 @@ class SplitSummary:
     def counting(self, pairs: Iterable[TokenizedPair]) -> Iterator[TokenizedPair]:
         """The pairs unchanged, each counted as it passes."""
         for pair in pairs:
-            self.by_verb[pair.verb] += 1
+            self.by_group[pair.group] += 1
             self.by_form[pair.form] += 1
             self.complements.add(pair.complement)
             self.target_tokens += len(pair.target_ids)
@@ -276,8 +280,8 @@ class SplitSummary:
     def as_json(self) -> SplitCounts:
         """The counts so far."""
         return {
-            "pairs": self.by_verb.total(),
-            "by_verb": dict(sorted(self.by_verb.items())),
+            "pairs": self.by_group.total(),
+            "by_group": dict(sorted(self.by_group.items())),
             "by_form": dict(sorted(self.by_form.items())),
             "complements": sorted(self.complements - {""}),
             "target_tokens": self.target_tokens,

@@ -20,7 +20,7 @@ from minituner.model import MiniGPT
 from minituner.storage.files import copy_file, write_json
 from minituner.storage.tensors import read_safetensors
 from minituner.storage.text import unreadable
-from minituner.tokenizer import BOS, EOS, PAD, UNK, load_tokenizer, special_id
+from minituner.tokenizer import BOS, EOS, PAD, UNK, load_tokenizer
 
 WEIGHTS = "model.safetensors"
 POSITIONS = "model.decoder.embed_positions.weight"
@@ -61,8 +61,9 @@ def export_base(
     _require_unwrapped(model)
     tokenizer = load_tokenizer(tokenizer_path, model.config.vocab_size)
     ids = {
-        f"{name}_token_id": special_id(tokenizer, token)
-        for name, token in (("bos", BOS), ("eos", EOS), ("pad", PAD))
+        "bos_token_id": tokenizer.bos_id,
+        "eos_token_id": tokenizer.eos_id,
+        "pad_token_id": tokenizer.pad_id,
     }
     kind = MERGED if merged else ""
     with new_export(folder, WEIGHTS, kind) as new:

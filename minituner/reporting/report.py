@@ -95,7 +95,7 @@ def report_context(results: Results, settings: Mapping[str, Any]) -> dict[str, A
     """The names that the template may use: the results, the settings and what follows from them."""
     sweep, metrics = results["sweep"], results["metrics"]
     before, after = metrics["before"], metrics["after"]
-    tested = {row["label"].rpartition("/")[0] for row in sweep["by_verb_and_form"]}
+    tested = {row["label"].rpartition("/")[0] for row in sweep["by_group_and_form"]}
     return {
         **settings,
         **results,
@@ -119,7 +119,7 @@ def first_predictions(
     for old, new in zip(before, after, strict=True):
         row = {"before": old["answer"], "after": new["answer"]}
         chosen.setdefault(
-            new["verb"], {"prompt": new["prompt"], "expected": new["expected"], **row}
+            new["group"], {"prompt": new["prompt"], "expected": new["expected"], **row}
         )
     return list(chosen.values())[:PREDICTIONS_SHOWN]
 
@@ -135,7 +135,7 @@ class Complements(TypedDict):
 
 def complements(sweep: SweepSummary, rank: str) -> Complements:
     """The comparison of new complements with trained ones."""
-    by_label = {row["label"]: row for row in sweep["by_group"]}
+    by_label = {row["label"]: row for row in sweep["by_label"]}
     found = sweep["generalization"]
     difference = None if found is None else found["difference"][rank]
     return {

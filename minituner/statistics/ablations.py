@@ -64,11 +64,11 @@ class Result:
 
     def _test(self, items: pd.DataFrame, verb: str | None) -> ItemScores:
         base_test = self.base_items[self.base_items["split"] == "test"]
-        if verb is not None and verb not in set(base_test["verb"]):
+        if verb is not None and verb not in set(base_test["group"]):
             raise UserError(
                 f"{self.run['folder']}/items.csv",
                 "there is no test sentence of the verb that was left out",
-                found=", ".join(sorted(set(base_test["verb"]))),
+                found=", ".join(sorted(set(base_test["group"]))),
                 expected=verb,
                 fix="add rows of it to the corpus, or leave out another verb",
             )
@@ -99,7 +99,7 @@ def arm_results(
 
 def only_verb(items: pd.DataFrame, verb: str | None) -> pd.DataFrame:
     """The items without the test items of other verbs; all of them if no verb is named."""
-    return items if verb is None else items[(items["split"] != "test") | (items["verb"] == verb)]
+    return items if verb is None else items[(items["split"] != "test") | (items["group"] == verb)]
 
 
 def compare_runs(
@@ -205,7 +205,7 @@ def _drift_difference(
 
 
 def _bootstrap(result: Result, verb: str | None, settings: StatisticsSettings) -> PairedBootstrap:
-    verbs = result.test(verb).items["verb"].tolist()
+    verbs = result.test(verb).items["group"].tolist()
     return PairedBootstrap(verbs, len(result.metrics["runs"]), settings)
 
 
@@ -285,7 +285,7 @@ def pool_held_out(results: Sequence[Result], settings: StatisticsSettings) -> He
 
     tuned = [result.test(result.held_out_verb) for result in left_out]
     base = joined(result.base_test(result.held_out_verb) for result in left_out)
-    labels = [verb for table in tuned for verb in table.items["verb"]]
+    labels = [verb for table in tuned for verb in table.items["group"]]
     bootstrap = PairedBootstrap(labels, len(left_out[0].metrics["runs"]), settings)
     return {
         "sentences": len(labels),

@@ -69,7 +69,7 @@ class PairedComparison:
             split: item_scores(base_items, split, base_items) for split in ("test", "control")
         }
         self.bootstrap = {
-            split: PairedBootstrap(scores.items["verb"].tolist(), n_seeds, settings)
+            split: PairedBootstrap(scores.items["group"].tolist(), n_seeds, settings)
             for split, scores in self.base.items()
         }
 

@@ -82,7 +82,7 @@ def summarize(
     correct = {r: item_scores(by_rank[r][1], "test", base_items)["correct"] for r in ranks}
     smallest, largest = by_rank[ranks[0]][1], by_rank[ranks[-1]][1]
     complements = complement_labels(test.items["complement"], trained_complements)
-    verbs_and_forms = (test.items["verb"] + "/" + test.items["form"]).tolist()
+    groups_and_forms = (test.items["group"] + "/" + test.items["form"]).tolist()
     return {
         "test_items": len(test.items),
         "seeds": seeds,
@@ -91,11 +91,11 @@ def summarize(
         "ranks": [comparison.describe(*by_rank[r]) for r in ranks],
         "drift_largest_minus_smallest": comparison.drift_difference(largest, smallest).as_json(),
         "elbow": find_elbow(correct, test["correct"][0], bootstrap, settings).as_json(),
-        "by_group": [
+        "by_label": [
             *accuracy_by_label(test.items["form"].tolist(), test, correct, settings),
             *accuracy_by_label(complements, test, correct, settings),
         ],
-        "by_verb_and_form": accuracy_by_label(verbs_and_forms, test, correct, settings),
+        "by_group_and_form": accuracy_by_label(groups_and_forms, test, correct, settings),
         "generalization": generalization(complements, test, correct, settings),
     }
 
@@ -125,8 +125,8 @@ def accuracy_by_label(
     rows: list[LabelAccuracy] = []
     for label in sorted(set(labels)):
         chosen = np.array([other == label for other in labels])
-        verbs = base.items["verb"][chosen].tolist()
-        bootstrap = PairedBootstrap(verbs, _n_seeds(correct), settings)
+        groups = base.items["group"][chosen].tolist()
+        bootstrap = PairedBootstrap(groups, _n_seeds(correct), settings)
         rows.append(
             {
                 "label": label,
@@ -159,8 +159,8 @@ def generalization(
     if not (new.any() and trained.any()):
         return None
     both = new | trained
-    verbs = base.items["verb"][both].tolist()
-    bootstrap = PairedBootstrap(verbs, _n_seeds(correct), settings)
+    groups = base.items["group"][both].tolist()
+    bootstrap = PairedBootstrap(groups, _n_seeds(correct), settings)
     return {
         "difference": {
             str(r): bootstrap.group_difference(correct[r][:, both], new[both]).as_json()

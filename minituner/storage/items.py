@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from minituner.results import ItemRow
 
-TEXT = ("split", "id", "prompt", "verb", "form", "complement", "correct_form", "wrong_form")
+TEXT = ("split", "id", "prompt", "group", "form", "complement", "correct_form", "wrong_form")
 WHOLE = ("seed", "correct", "text_tokens", "target_tokens")
 NATS = ("margin_nats", "margin_nats_per_token", "text_nll_nats", "target_nll_nats")
 TYPES = {

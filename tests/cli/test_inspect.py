@@ -14,7 +14,6 @@ import pytest
 import torch
 from project import ROOT
 from safetensors.torch import save_file
-from tokenizers import Tokenizer
 
 from minituner.__main__ import main
 from minituner.cli.inspect import explain
@@ -28,7 +27,7 @@ from minituner.storage.files import read_json
 from minituner.storage.strict_yaml import read_yaml
 from minituner.storage.tensors import weights_sha256
 from minituner.storage.training_checkpoint import STATE_FORMAT
-from minituner.tokenizer import save_tokenizer
+from minituner.tokenizer import TextTokenizer, save_tokenizer
 
 MANIFEST = "experiments/17-minigpt-train/manifest.json"
 FIGURE = (ROOT / "experiments/28-lora-ablate-rank/accuracy_vs_rank.png").read_bytes()
@@ -56,7 +55,7 @@ def test_explain_committed_files(file: str, words: str) -> None:
 
 
 @pytest.fixture
-def weights(base: MiniGPT, tokenizer: Tokenizer, tmp_path: Path) -> Path:
+def weights(base: MiniGPT, tokenizer: TextTokenizer, tmp_path: Path) -> Path:
     """A folder with a base, an adapter of it, and the exports of both."""
     save_tokenizer(tokenizer, tmp_path / "tokenizer.json")
     save_base(tmp_path / "best.pt", base, tmp_path / "tokenizer.json")
@@ -165,7 +164,11 @@ def test_explain_refuses_damaged_and_unsafe_tensors(
         ("b.jsonl", '\ufeff{"verb_lemma": "go"}\n\n{"verb_lemma": [1]}', "rows: 2, 0"),
         ("r.jsonl", '{}\n{"a": 1}', "rows: 2"),
         ("e.jsonl", "", "rows: 0"),
-        ("p.jsonl", '{"verb": "go", "form": "past", "prompt": "__"}', "verb: go 1\n  form: past 1"),
+        (
+            "p.jsonl",
+            '{"group": "go", "form": "past", "prompt": "__"}',
+            "group: go 1\n  form: past 1",
+        ),
         ("c.csv", 'a,"b\nc"\n1,"2\n3"\n\n', "rows: 1\n  columns: a, b\\nc"),
         ("t.tsv", "He went.\tFue.\nI ate.\tComí.\n", "rows: 2\n  columns: 2"),
         ("o.yaml", "train: {epochs: 3}", "keys: train"),

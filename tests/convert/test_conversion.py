@@ -138,10 +138,10 @@ def test_convert_command_writes_a_corpus(
     assert "3 rows" in (said := capsys.readouterr().err)
     assert f"{table}:5: no past form of a known verb: 'I like it.'" in said
     pairs, _, summary = filter_rows(read_rows([corpus], verbs), verbs, IRREGULAR, ["walk"])
-    assert [(pair.prompt, pair.english, pair.spanish) for pair in pairs] == [
+    assert [(pair.prompt, pair.correct, pair.after) for pair in pairs] == [
         ("She went home, and __.", "ate", ""),
-        ("We __.", "ate", "comimos"),
-        ("She __ home and ate.", "went", "fue"),
+        ("We __.", "ate", " / comimos"),
+        ("She __ home and ate.", "went", " / fue"),
     ]
     assert summary["kept"] == {"irregular": 3, "regular": 0}
     assert "rows: 3, 3 of them fill-in" in explain(corpus)

@@ -29,8 +29,8 @@ def test_filter_keeps_past_forms_of_the_studys_verbs(
     rows: list[Row], filtered: Filtered, names: tuple[list[str], list[str]]
 ) -> None:
     irregular, regular, summary = filtered
-    assert {p.verb for p in irregular} == set(names[0])
-    assert {p.verb for p in regular} == set(names[1])
+    assert {p.group for p in irregular} == set(names[0])
+    assert {p.group for p in regular} == set(names[1])
     assert {p.form for p in irregular + regular} == {"past_simple", "past_participle"}
     kept, dropped = sum(summary["kept"].values()), sum(summary["dropped"].values())
     assert kept + dropped == len(rows)
@@ -45,7 +45,7 @@ def test_both_rows_of_a_correction_make_one_pair(
     by_prompt = Counter(p.prompt for p in filtered.irregular)
     for row in wrong:
         made = pair_of_row(row, verbs)
-        assert made.english == row.correct_form != row.written == made.wrong
+        assert made.correct == row.correct_form != row.written == made.wrong
         assert row.prompt is not None
         assert by_prompt[row.prompt] == 1
     assert filtered.summary["dropped"]["duplicate irregular"] == 24
@@ -65,7 +65,7 @@ def test_filter_counts_what_it_drops_by_reason(rows: list[Row], verbs: dict[str,
         other,
     ]
     irregular, regular, summary = filter_rows(given, verbs, ["go"], ["play"])
-    assert [(p.english, p.spanish) for p in irregular] == [("went", right.target_spanish)]
+    assert [(p.correct, p.after) for p in irregular] == [("went", f" / {right.target_spanish}")]
     assert regular == []
     assert summary == {
         "kept": {"irregular": 1, "regular": 0},
@@ -108,22 +108,22 @@ def test_respelled_rows_are_duplicates(
 
 
 def test_without_duplicates_keeps_the_plainest() -> None:
-    plain = replace(pair(1), prompt="Then they __ late.", spanish="estuvieron")
+    plain = replace(pair(1), prompt="Then they __ late.", after=" / estuvieron")
     others = [
-        replace(plain, id="a", spanish="", prompt="Then they __ late."),
-        replace(plain, id="b", spanish="ESTUVIERON"),
+        replace(plain, id="a", after="", prompt="Then they __ late."),
+        replace(plain, id="b", after=" / ESTUVIERON"),
         replace(plain, id="c", prompt="THEN THEY __ LATE."),
         replace(plain, id="d", prompt="Then\tthey __ late."),
         replace(plain, id="e", prompt="then they __ late."),
         replace(plain, id="f", prompt="Then they__late ."),
-        replace(plain, id="g", spanish="estuve"),
+        replace(plain, id="g", after=" / estuve"),
     ]
     others[-1] = replace(others[-1], prompt="Then they __ late .")
     for seed in range(20):
         given = [plain, *others]
         random.Random(seed).shuffle(given)
         assert without_duplicates(given) == [plain]
-    different = [plain, replace(plain, english="gone"), replace(plain, prompt="They __ late.")]
+    different = [plain, replace(plain, correct="gone"), replace(plain, prompt="They __ late.")]
     assert without_duplicates(different) == different
 
 

@@ -36,15 +36,15 @@ def test_unseen_words() -> None:
     read = set(words_of("She hasn't gone to the café, you see. HE WENT!"))
     assert read == {"she", "hasn't", "gone", "to", "the", "café", "you", "see", "he", "went"}
     pairs = [
-        replace(pair(1, "go"), prompt="He __ to the well-known café.", english="went"),
-        replace(pair(2, "go"), prompt="The café, the zoo: she __ to the zoo 😀.", english="went"),
+        replace(pair(1, "go"), prompt="He __ to the well-known café.", correct="went"),
+        replace(pair(2, "go"), prompt="The café, the zoo: she __ to the zoo 😀.", correct="went"),
     ]
     assert unseen_words(pairs, read) == {"zoo", "well-known"}
 
 
 def test_unseen_words_ignores_spelling() -> None:
     read = set(words_of("Don\u2019t go to the cafe\u0301, STRASSE."))
-    new = replace(pair(1), prompt="don't __ to the café, Straße.", english="go")
+    new = replace(pair(1), prompt="don't __ to the café, Straße.", correct="go")
     assert unseen_words([new], read) == set()
 
 
@@ -63,7 +63,7 @@ def test_check_splits_makes_every_check(
     if fault == "prompt":
         planted["test"].append(replace(splits["train"][0], source="edited.jsonl:1"))
     elif fault == "verb":
-        planted["control"].append(replace(good, verb="go", prompt="x __", source="edited.jsonl:1"))
+        planted["control"].append(replace(good, group="go", prompt="x __", source="edited.jsonl:1"))
     else:
         base = [replace(rows[0], prompt=good.prompt, path="edited.jsonl", line=1)]
     with pytest.raises(UserError, match=r"edited\.jsonl:1: "):

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer
 
 from minituner.data.matching import MatchLimits, MatchStatistics
 from minituner.data.pairs import Pair, TokenizedPair
 from minituner.data.tokenize import ContextLimit, tokenize_splits
 from minituner.errors import SeveralErrors, UserError
+from minituner.tokenizer import TextTokenizer
 
 SHORT, LONG = "One __ two.", "One two three __ four five."
 
@@ -118,7 +118,7 @@ def splits_with(pair: Pair, too_long: dict[str, int]) -> dict[str, list[Pair]]:
 
 
 def tokenized(
-    folder: Path, splits: dict[str, list[Pair]], tokenizer: Tokenizer, max_share: float
+    folder: Path, splits: dict[str, list[Pair]], tokenizer: TextTokenizer, max_share: float
 ) -> dict[str, Any]:
     paths = {name: folder / f"{name}.jsonl" for name in splits}
     limit, statistics = ContextLimit(32, max_share), MatchStatistics(MatchLimits())
@@ -126,7 +126,7 @@ def tokenized(
 
 
 def test_pairs_that_are_too_long_are_not_compared(
-    tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
+    tokenizer: TextTokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     splits = splits_with(raw_pairs[0], {"control": 1, "test": 2})
     summary = tokenized(tmp_path, splits, tokenizer, 0.01)
@@ -137,7 +137,7 @@ def test_pairs_that_are_too_long_are_not_compared(
 
 
 def test_too_long_is_reported_before_mismatch(
-    tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
+    tokenizer: TextTokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     splits = splits_with(raw_pairs[0], {"control": 40})
     with pytest.raises(SeveralErrors, match=r"^40 mistakes[\s\S]*longer than the model's context"):

@@ -28,7 +28,7 @@ from minituner.errors import UserError
 SETTINGS = SplitSettings()
 
 
-def test_split_sizes_in_total_and_by_verb_and_form(
+def test_split_sizes_in_total_and_by_group_and_form(
     filtered: Filtered, splits: dict[str, list[Pair]]
 ) -> None:
     total = len(filtered.irregular)
@@ -36,8 +36,8 @@ def test_split_sizes_in_total_and_by_verb_and_form(
     assert sum(sizes.values()) == total
     for name, share in (("train", 0.8), ("val", 0.1), ("test", 0.1)):
         assert abs(sizes[name] - share * total) <= 1
-        strata = Counter((p.verb, p.form) for p in splits[name])
-        whole = Counter((p.verb, p.form) for p in filtered.irregular)
+        strata = Counter((p.group, p.form) for p in splits[name])
+        whole = Counter((p.group, p.form) for p in filtered.irregular)
         assert set(strata) == set(whole)
         assert all(abs(strata[key] - share * whole[key]) < 2 for key in whole)
 
@@ -47,7 +47,7 @@ def test_splits_are_disjoint(filtered: Filtered, splits: dict[str, list[Pair]]) 
     assert len(prompts) == len(set(prompts))
     assert len(splits["control"]) == 100
     assert len(splits["probe"]) == 20
-    assert {p.verb for p in splits["probe"]} == {p.verb for p in filtered.regular}
+    assert {p.group for p in splits["probe"]} == {p.group for p in filtered.regular}
 
 
 def test_split_pairs_depends_on_the_seed(filtered: Filtered, splits: dict[str, list[Pair]]) -> None:
@@ -69,7 +69,7 @@ def test_editing_a_sentence_moves_few_others(
     before = {p.id: name for name in ("train", "val", "test") for p in splits[name]}
     after = split_irregular(changed, SETTINGS, seed=0)
     moved = [p for name in after for p in after[name] if before[p.id] != name]
-    assert {(p.verb, p.form) for p in moved} <= {(edited.verb, edited.form)}
+    assert {(p.group, p.form) for p in moved} <= {(edited.group, edited.form)}
     # About 33 pairs in each: 3 or 4 of them in val, as many in test; each may swap with one.
     assert len(moved) <= 16
     assert {name: len(after[name]) for name in after} == {n: len(splits[n]) for n in after}
@@ -77,7 +77,7 @@ def test_editing_a_sentence_moves_few_others(
 
 def test_pairs_with_one_prompt_stay_together() -> None:
     pairs = [pair(i) for i in range(30)]
-    twins = [replace(p, id=f"{p.id}-b", english="came") for p in pairs]
+    twins = [replace(p, id=f"{p.id}-b", correct="came") for p in pairs]
     for members in split_irregular(pairs + twins, SETTINGS, seed=0).values():
         assert all(count == 2 for count in Counter(p.prompt for p in members).values())
 
@@ -89,14 +89,16 @@ def test_spellings_of_one_prompt_stay_together(how: str) -> None:
     irregular = [replace(pair(i), prompt=f"Yes, José's {i}e __ x.") for i in range(60)]
     regular = [replace(pair(i, "walk"), prompt=f"No, José's {i}e __ x.") for i in range(30)]
     twins = [
-        [replace(p, id=f"{p.id}-b", prompt=respell(p.prompt), spanish="") for p in pairs]
+        [replace(p, id=f"{p.id}-b", prompt=respell(p.prompt), after="") for p in pairs]
         for pairs in (irregular, regular)
     ]
     settings = SplitSettings(control_pairs=15, probe_sentences=15)
     splits = split_pairs(irregular + twins[0], regular + twins[1], settings, seed=0)
     numbers = {
         name: {
-            p.id.removesuffix("-b") for p in pairs if (p.verb == "go") == (name in IRREGULAR_SPLITS)
+            p.id.removesuffix("-b")
+            for p in pairs
+            if (p.group == "go") == (name in IRREGULAR_SPLITS)
         }
         for name, pairs in splits.items()
     }
@@ -126,14 +128,14 @@ def test_held_out_complements_are_not_in_train(
     filtered: Filtered, splits: dict[str, list[Pair]]
 ) -> None:
     def complements(split: str) -> set[tuple[str, str]]:
-        return {(p.verb, p.complement) for p in splits[split]}
+        return {(p.group, p.complement) for p in splits[split]}
 
     held_out = held_out_complements(filtered.irregular, SETTINGS, seed=0)
     assert len(held_out) == len({verb for verb, _ in held_out}) == 8
     assert not held_out & complements("train")
     assert held_out <= complements("val") | complements("test")
-    new = [p for p in splits["test"] if (p.verb, p.complement) not in complements("train")]
-    assert len({p.verb for p in new}) == 8
+    new = [p for p in splits["test"] if (p.group, p.complement) not in complements("train")]
+    assert len({p.group for p in new}) == 8
     assert 10 < len(new) < len(splits["test"]) - 10, "test has both kinds of sentence"
 
 
@@ -145,7 +147,7 @@ def test_held_out_complements_in_every_spelling(filtered: Filtered) -> None:
     ]
     assert held_out_complements(respelled, SETTINGS, seed=0) == held_out
     train = split_irregular(respelled, SETTINGS, seed=0)["train"]
-    assert not held_out & {(p.verb, " ".join(p.complement.lower().split())) for p in train}
+    assert not held_out & {(p.group, " ".join(p.complement.lower().split())) for p in train}
 
 
 def test_held_out_complements_count_and_room(
@@ -173,7 +175,7 @@ def test_draw_control_mixes_frames_and_verbs() -> None:
     ]
     control = draw_control(regular, {"a": 300, "b": 100}, 24, seed=0)
     assert Counter(p.frame for p in control) == {"a": 18, "b": 6}
-    assert Counter(p.verb for p in control) == {"walk": 8, "play": 8, "talk": 8}
+    assert Counter(p.group for p in control) == {"walk": 8, "play": 8, "talk": 8}
 
 
 def test_draw_control_on_the_committed_corpus(
@@ -182,8 +184,8 @@ def test_draw_control_on_the_committed_corpus(
     frames = Counter(p.frame for p in filtered.irregular)
     for frame, count in Counter(p.frame for p in splits["control"]).items():
         assert abs(count - 100 * frames[frame] / len(filtered.irregular)) < 1
-        verbs = Counter(p.verb for p in splits["control"] if p.frame == frame)
-        assert set(verbs) == {p.verb for p in filtered.regular}
+        verbs = Counter(p.group for p in splits["control"] if p.frame == frame)
+        assert set(verbs) == {p.group for p in filtered.regular}
         assert max(verbs.values()) - min(verbs.values()) <= 1
     chosen = {p.id for p in splits["control"]} | {p.id for p in splits["probe"]}
     assert len(chosen) == 120
@@ -198,7 +200,7 @@ def test_draw_control_fills_up_from_other_frames() -> None:
 
 def test_group_by_prompt() -> None:
     a, b = pair(1), pair(2)
-    same_as_a = replace(a, id="again", prompt="p1  __ X.", english="came")
+    same_as_a = replace(a, id="again", prompt="p1  __ X.", correct="came")
     assert group_by_prompt([a, b, same_as_a]) == [[a, same_as_a], [b]]
 
 
@@ -207,7 +209,7 @@ def test_order_by_stratum() -> None:
     chosen = groups[4]
     ordered = order_by_stratum(groups, seed=0, first=lambda group: group == chosen)
     shuffled = [[p] for p in seeded_shuffle([group[0] for group in groups], seed=0)]
-    go, see = ([g for g in shuffled if g[0].verb == verb] for verb in ("go", "see"))
+    go, see = ([g for g in shuffled if g[0].group == verb] for verb in ("go", "see"))
     assert ordered == [chosen, *(g for g in go if g != chosen), *see]
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from project import ROOT
-from tokenizers import Tokenizer
 
 from minituner.data.corpus import read_rows
 from minituner.data.pairs import Pair, read_tokenized_pairs
@@ -17,6 +16,7 @@ from minituner.data.tokenize import ContextLimit, tokenize_pair, tokenize_splits
 from minituner.data.verbs import load_verbs
 from minituner.errors import SeveralErrors, UserError
 from minituner.pretrain import check_lengths
+from minituner.tokenizer import TextTokenizer
 
 CONTEXT = 32
 
@@ -30,14 +30,14 @@ def some(pair: Pair, count: int, too_long: int = 0) -> list[Pair]:
 
 
 def write(
-    folder: Path, splits: dict[str, list[Pair]], tokenizer: Tokenizer, max_share: float = 0.0
+    folder: Path, splits: dict[str, list[Pair]], tokenizer: TextTokenizer, max_share: float = 0.0
 ) -> dict[str, object]:
     paths = {name: folder / f"{name}.jsonl" for name in splits}
     return tokenize_splits(splits, paths, tokenizer, ContextLimit(CONTEXT, max_share))
 
 
 def test_context_limit_is_exact(
-    tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
+    tokenizer: TextTokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     pair = tokenize_pair(raw_pairs[0], tokenizer)
     tokens = len(pair.prompt_ids) + len(pair.target_ids)
@@ -49,7 +49,7 @@ def test_context_limit_is_exact(
 
 
 def test_context_limit_includes_the_wrong_form(
-    tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
+    tokenizer: TextTokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     pair = replace(raw_pairs[0], wrong="goed" * 20)
     with pytest.raises(UserError, match="longer than the model's context"):
@@ -57,7 +57,7 @@ def test_context_limit_includes_the_wrong_form(
 
 
 def test_too_long_pairs_are_reported_together(
-    tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
+    tokenizer: TextTokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     (tmp_path / "train.jsonl").write_text("as it was\n")
     splits = {"train": some(raw_pairs[0], 70, 30), "test": some(raw_pairs[0], 30, 10)}
@@ -73,7 +73,7 @@ def test_too_long_pairs_are_reported_together(
 
 
 def test_too_long_pairs_outside_the_splits_are_reported_too(
-    tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
+    tokenizer: TextTokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     corpus = some(raw_pairs[0], 60, 40)
     paths = {"control": tmp_path / "control.jsonl"}
@@ -87,7 +87,7 @@ def test_too_long_pairs_outside_the_splits_are_reported_too(
 
 
 def test_too_long_pairs_within_the_share_are_left_out(
-    tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
+    tokenizer: TextTokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     splits = {"train": some(raw_pairs[0], 2790), "test": some(raw_pairs[0], 10, 1)}
     with pytest.raises(UserError, match=r"data.max_share_too_long: 0\.0004, now 0"):
@@ -103,7 +103,7 @@ def test_too_long_pairs_within_the_share_are_left_out(
 
 @pytest.mark.parametrize("count", [7, 29, 57])
 def test_max_share_is_inclusive(
-    tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path, count: int
+    tokenizer: TextTokenizer, raw_pairs: list[Pair], tmp_path: Path, count: int
 ) -> None:
     """In binary fractions 0.29 * 100 is below 29."""
     splits = {"train": some(raw_pairs[0], 100, count)}
@@ -113,14 +113,14 @@ def test_max_share_is_inclusive(
 
 
 def test_summary_without_too_long_pairs(
-    tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
+    tokenizer: TextTokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     summary = write(tmp_path, {"train": raw_pairs}, tokenizer, max_share=0.5)
     assert summary.keys() == {"splits"}
 
 
 def test_a_split_without_fitting_pairs_is_refused(
-    tokenizer: Tokenizer, raw_pairs: list[Pair], tmp_path: Path
+    tokenizer: TextTokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
     splits = {"train": some(raw_pairs[0], 99), "probe": some(raw_pairs[0], 1, 1)}
     with pytest.raises(UserError, match="no pair of the probe split is short enough") as refusal:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from models import BOS_ID, EOS_ID
 from project import ROOT
-from tokenizers import Tokenizer
 
 from minituner.batches import completion_examples
 from minituner.data.filter import pair_of_row
@@ -17,10 +16,10 @@ from minituner.data.prompts import english_of
 from minituner.data.rows import COLUMNS, Row, base_text
 from minituner.data.tokenize import tokenize_pair
 from minituner.data.verbs import load_verbs
-from minituner.tokenizer import encode
+from minituner.tokenizer import TextTokenizer
 
 
-def test_tokenize_pair_layout(tokenizer: Tokenizer, raw_pairs: list[Pair]) -> None:
+def test_tokenize_pair_layout(tokenizer: TextTokenizer, raw_pairs: list[Pair]) -> None:
     pair = tokenize_pair(raw_pairs[0], tokenizer)
 
     def text(token_ids: list[int]) -> str:
@@ -33,24 +32,24 @@ def test_tokenize_pair_layout(tokenizer: Tokenizer, raw_pairs: list[Pair]) -> No
 
 
 def test_tokenize_pair_without_spanish_ends_the_form_with_the_text(
-    tokenizer: Tokenizer, raw_pairs: list[Pair]
+    tokenizer: TextTokenizer, raw_pairs: list[Pair]
 ) -> None:
-    pair = tokenize_pair(replace(raw_pairs[0], spanish=""), tokenizer)
-    went, goed = encode(tokenizer, " went"), encode(tokenizer, " goed")
+    pair = tokenize_pair(replace(raw_pairs[0], after=""), tokenizer)
+    went, goed = tokenizer.encode(" went"), tokenizer.encode(" goed")
     assert pair.target_ids == pair.correct_ids == [*went, EOS_ID]
     assert pair.wrong_ids == [*goed, EOS_ID]
 
 
 def test_prompt_and_answer_tokens_concatenate_to_the_texts(
-    tokenizer: Tokenizer, raw_pairs: list[Pair], pairs: list[TokenizedPair]
+    tokenizer: TextTokenizer, raw_pairs: list[Pair], pairs: list[TokenizedPair]
 ) -> None:
     for raw, pair in zip(raw_pairs, pairs, strict=True):
-        for form, form_ids in ((raw.english, pair.correct_ids), (raw.wrong, pair.wrong_ids)):
-            whole = encode(tokenizer, f"{raw.prompt} => {form}{' /' if raw.spanish else ''}")
-            end = [] if raw.spanish else [EOS_ID]
+        for form, form_ids in ((raw.correct, pair.correct_ids), (raw.wrong, pair.wrong_ids)):
+            whole = tokenizer.encode(f"{raw.prompt} => {form}{' /' if raw.after else ''}")
+            end = [] if raw.after else [EOS_ID]
             assert pair.prompt_ids + form_ids == [BOS_ID, *whole, *end]
-        answer = f" {raw.english} / {raw.spanish}" if raw.spanish else f" {raw.english}"
-        whole = encode(tokenizer, f"{raw.prompt} =>{answer}")
+        answer = f" {raw.correct}{raw.after}"
+        whole = tokenizer.encode(f"{raw.prompt} =>{answer}")
         assert pair.prompt_ids + pair.target_ids == [BOS_ID, *whole, EOS_ID]
         # What is scored is what was trained: the target begins with the form and its end.
         assert pair.target_ids[: len(pair.correct_ids)] == pair.correct_ids
@@ -83,11 +82,11 @@ def correction(written: str) -> Row:
     return Row(**values, path="corrections.jsonl", line=1)
 
 
-def test_wrong_side_of_a_correction_pair_is_never_the_target(tokenizer: Tokenizer) -> None:
+def test_wrong_side_of_a_correction_pair_is_never_the_target(tokenizer: TextTokenizer) -> None:
     verbs = load_verbs(ROOT / "data" / "raw" / "verbs.yaml")
     wrong, right = (pair_of_row(correction(form), verbs) for form in ("goed", "went"))
     assert replace(wrong, id="") == replace(right, id="")
-    assert (wrong.english, wrong.wrong) == ("went", "goed")
+    assert (wrong.correct, wrong.wrong) == ("went", "goed")
     pair = tokenize_pair(wrong, tokenizer)
     assert tokenizer.decode(pair.target_ids) == " went / fue"
     (example,) = completion_examples([pair])

@@ -13,16 +13,15 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
 from adapters import WEIGHTS, tensors_of
 from peft import LoraConfig
 from safetensors.torch import save_file
-from tokenizers import Tokenizer
 
 from minituner.interop.opt_export import export_base
 from minituner.model import MiniGPT
 from minituner.storage.checkpoint import save_base
-from minituner.tokenizer import save_tokenizer
+from minituner.tokenizer import TextTokenizer, save_tokenizer
 
 
 @pytest.fixture
-def exported(base: MiniGPT, tokenizer: Tokenizer, tmp_path: Path) -> Path:
+def exported(base: MiniGPT, tokenizer: TextTokenizer, tmp_path: Path) -> Path:
     """A folder with the base in transformers' format."""
     save_tokenizer(tokenizer, tmp_path / "tokenizer.json")
     export_base(base, tmp_path / "tokenizer.json", tmp_path / "opt")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer
 
 import minituner.interop.export_folder
 from minituner.__main__ import main
@@ -20,7 +19,7 @@ from minituner.storage.adapter import save_adapter
 from minituner.storage.checkpoint import save_base
 from minituner.storage.files import atomic_folder
 from minituner.storage.tensors import load_safetensors, save_safetensors, weights_sha256
-from minituner.tokenizer import save_tokenizer
+from minituner.tokenizer import TextTokenizer, save_tokenizer
 
 KINDS = ("transformers", "peft")
 WEIGHTS = {"transformers": "model.safetensors", "peft": "adapter_model.safetensors"}
@@ -32,7 +31,7 @@ def _study(
     base: MiniGPT,
     tuned: MiniGPT,
     make_base: Callable[..., MiniGPT],
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -11,7 +11,6 @@ import pytest
 import torch
 from adapters import VARIANTS, assert_same_logits, config_of
 from peft import PeftModel
-from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -27,7 +26,7 @@ from minituner.model import MiniGPT
 from minituner.storage.adapter import save_adapter
 from minituner.storage.checkpoint import save_base
 from minituner.storage.tensors import weights_sha256
-from minituner.tokenizer import encode, save_tokenizer
+from minituner.tokenizer import TextTokenizer, save_tokenizer
 
 
 def test_export_base_gives_the_same_logits_in_transformers(
@@ -45,11 +44,11 @@ def test_export_base_gives_the_same_logits_in_transformers(
 
 
 def test_export_base_gives_the_same_token_ids_in_transformers(
-    exported: Path, tokenizer: Tokenizer
+    exported: Path, tokenizer: TextTokenizer
 ) -> None:
     theirs = AutoTokenizer.from_pretrained(exported)
     for text in ("He __ to school yesterday. =>", " went / fue", "ñandú 🎉"):
-        assert theirs(text)["input_ids"] == encode(tokenizer, text)
+        assert theirs(text)["input_ids"] == tokenizer.encode(text)
     assert (theirs.bos_token_id, theirs.eos_token_id, theirs.pad_token_id) == (0, 1, 2)
 
 
@@ -67,7 +66,7 @@ def test_is_export_of_recognizes_its_base_in_any_float_type(
 
 @pytest.fixture
 def study(
-    base: MiniGPT, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: MiniGPT, tokenizer: TextTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A base and its tokenizer in the working folder."""
     monkeypatch.chdir(tmp_path)
@@ -109,7 +108,7 @@ def test_export_merge_refuses_peft_and_adapters_of_another_base(
 
 
 def test_export_base_refuses_a_model_with_adapters(
-    tuned: MiniGPT, tokenizer: Tokenizer, tmp_path: Path
+    tuned: MiniGPT, tokenizer: TextTokenizer, tmp_path: Path
 ) -> None:
     save_tokenizer(tokenizer, tmp_path / "tokenizer.json")
     for merge in (False, True):

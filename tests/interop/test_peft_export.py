@@ -23,7 +23,6 @@ from peft import LoraConfig, PeftModel
 from peft.tuners.lora import Linear as PeftLinear
 from safetensors import safe_open
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
@@ -37,7 +36,7 @@ from minituner.model import MiniGPT
 from minituner.storage.adapter import load_adapter, save_adapter
 from minituner.storage.checkpoint import save_base
 from minituner.storage.tensors import weights_sha256
-from minituner.tokenizer import save_tokenizer
+from minituner.tokenizer import TextTokenizer, save_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # PEFT has many
 
@@ -109,7 +108,7 @@ def test_export_adapter_records_config_and_provenance(
 def test_export_and_import_commands_round_trip(
     make_tuned: Callable[..., MiniGPT],
     base: MiniGPT,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     tmp_path: Path,
     ids: Tensor,
     monkeypatch: pytest.MonkeyPatch,

@@ -236,7 +236,7 @@ def test_a_failed_gate_is_reported_first_and_marked() -> None:
 def test_first_prompt_of_each_verb_with_both_answers() -> None:
     results = report_results()
     predictions = [
-        {"verb": verb, "prompt": f"{verb} __ {i}.", "expected": "went / fue", "answer": "goed"}
+        {"group": verb, "prompt": f"{verb} __ {i}.", "expected": "went / fue", "answer": "goed"}
         for verb in ("eat", "go")
         for i in range(2)
     ]
@@ -265,7 +265,7 @@ def test_the_scaling_and_the_learning_rate_are_those_of_the_settings() -> None:
 
 def test_new_complements_are_compared_by_the_interval_of_their_difference() -> None:
     results = report_results()
-    groups = results["sweep"]["by_group"]
+    groups = results["sweep"]["by_label"]
     groups[1]["ranks"]["8"] = interval(0.7)
     text = words(results)
     assert "70.0 % [65.0, 75.0], compared with 50.0 % [45.0, 55.0] before tuning" in text
@@ -292,7 +292,7 @@ def test_accuracy_of_a_verb_and_form_has_its_interval() -> None:
 def test_a_verb_without_test_sentences_is_a_warning() -> None:
     results = report_results()
     assert "Warning" not in render(results)
-    del results["sweep"]["by_verb_and_form"][0]
+    del results["sweep"]["by_group_and_form"][0]
     assert "**Warning: no test sentence has eat.**" in render(results)
 
 
@@ -387,9 +387,9 @@ def test_one_of_anything_is_singular() -> None:
     sweep, metrics = results["sweep"], results["metrics"]
     sweep["seeds"], sweep["test_items"] = [7], 1
     sweep["ranks"][0]["mcnemar_headline_seed"] = {"gained": 1, "lost": 0, "p": 1.0}
-    for group in sweep["by_group"]:
+    for group in sweep["by_label"]:
         group["sentences"] = 1
-    results["pairs"]["splits"]["control"]["by_verb"] = {"walk": 20}
+    results["pairs"]["splits"]["control"]["by_group"] = {"walk": 20}
     results["pairs"]["too_long"] = {"train": 1}
     for scored in (metrics["before"], metrics["after"]):
         scored["test"]["n"] = 1
@@ -443,9 +443,9 @@ def extreme_results(outcome: str, rank: int | None) -> Results:
     for moment in (results["metrics"]["before"], results["metrics"]["after"]):
         moment["probe"][0]["failed"] = True
     sweep = results["sweep"]
-    del sweep["by_verb_and_form"][0]
+    del sweep["by_group_and_form"][0]
     sweep["elbow"]["kneedle"] = None
-    sweep["by_group"] = sweep["by_group"][:1]
+    sweep["by_label"] = sweep["by_label"][:1]
     sweep["generalization"] = None
     sweep["seeds"] = [0]
     results["ambiguous"] = []
@@ -484,7 +484,7 @@ def test_a_bar_or_a_line_break_in_a_sentence_does_not_break_its_table() -> None:
     for probe in results["metrics"]["after"]["probe"]:
         probe["failed"], probe["prompt"] = True, "He | she has __."
         probe["answer"] = "walked\n| caminado"
-    results["sweep"]["by_verb_and_form"][0]["label"] = "and/or|so/past_simple"
+    results["sweep"]["by_group_and_form"][0]["label"] = "and/or|so/past_simple"
     text = render(results)
     assert "| and/or\\|so | past simple | 26 |" in text
     for lines in tables_of(text):

@@ -41,7 +41,7 @@ def items(shares: dict[str, float], drift_nats: float, seeds: tuple[int, ...] | 
             ("control", f"c-{verb}", verb, 1, 8.0 + 4 * drift_nats + 0.01 * seed, seed)
             for verb in ("walk", "play")
         ]
-    table = pd.DataFrame(rows, columns=["split", "id", "verb", "correct", "text_nll_nats", "seed"])
+    table = pd.DataFrame(rows, columns=["split", "id", "group", "correct", "text_nll_nats", "seed"])
     table["target_nll_nats"] = table["text_nll_nats"] / 2
     table = table.assign(
         form="past_simple", complement="", margin_nats=1.0, text_tokens=4, target_tokens=2

@@ -27,7 +27,7 @@ def items(
         {
             "split": "test",
             "id": f"t-{i}",
-            "verb": "go" if i < 2 else "eat",
+            "group": "go" if i < 2 else "eat",
             "complement": ("to school", "home", "", "soup")[i],
             "margin_nats": 2.0 * right - 1,
             "correct": right,
@@ -39,7 +39,7 @@ def items(
     ]
     control = {"split": "control", "text_nll_nats": control_nll, "target_nll_nats": control_nll / 2}
     rows.append({**rows[0], "split": "val", "id": "v-0", "correct": 0})
-    rows += [{**rows[0], **control, "id": f"c-{verb}", "verb": verb} for verb in ("walk", "play")]
+    rows += [{**rows[0], **control, "id": f"c-{verb}", "group": verb} for verb in ("walk", "play")]
     chosen = [rows[i] for i in [*order, 5, 6]] if order else rows
     return pd.DataFrame(chosen if seed is None else [{"seed": seed, **row} for row in chosen])
 
@@ -143,11 +143,11 @@ def test_summarize_two_ranks_by_hand() -> None:
             for row in rows
         }
 
-    assert shares(summary["by_verb_and_form"]) == {
+    assert shares(summary["by_group_and_form"]) == {
         "eat/past_simple": (2, 0.0, 0.25, 0.75),
         "go/past_simple": (2, 0.5, 0.75, 1.0),
     }
-    assert shares(summary["by_group"]) == {
+    assert shares(summary["by_label"]) == {
         "past_simple": (4, 0.25, 0.5, 0.875),
         "new complement": (1, 0.0, 0.5, 1.0),
         "no complement": (1, 0.0, 0.0, 1.0),
@@ -176,7 +176,7 @@ def test_summarize_one_test_and_one_control_sentence() -> None:
     assert row["gain"] == {"mean": 1.0, "low": pytest.approx(-0.95), "high": 1.0}
     for key in ("margin_nats", "text_drift", "target_drift"):
         assert (row[key]["low"], row[key]["high"]) == (None, None), key
-    for group in (*summary["by_group"], *summary["by_verb_and_form"]):
+    for group in (*summary["by_label"], *summary["by_group_and_form"]):
         assert group["ranks"]["8"]["low"] == pytest.approx(0.025)
     json.dumps(summary, allow_nan=False)
 

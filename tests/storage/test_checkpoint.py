@@ -14,7 +14,6 @@ import pytest
 import torch
 from damaged import refusal_of, rename
 from models import bytes_of
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from minituner.errors import UserError
@@ -25,7 +24,7 @@ from minituner.storage.adapter import load_adapter, save_adapter
 from minituner.storage.checkpoint import load_base, save_base
 from minituner.storage.files import sha256
 from minituner.storage.tensors import save_tensors, weights_sha256
-from minituner.tokenizer import save_tokenizer
+from minituner.tokenizer import TextTokenizer, save_tokenizer
 
 
 def test_save_base_and_load_base_keep_every_bit(base: MiniGPT, ids: Tensor, tmp_path: Path) -> None:
@@ -70,7 +69,7 @@ def test_loading_draws_no_random_numbers(base: MiniGPT, tmp_path: Path) -> None:
 
 
 def test_load_base_refuses_another_tokenizer_than_the_saved_one(
-    base: MiniGPT, tokenizer: Tokenizer, tmp_path: Path
+    base: MiniGPT, tokenizer: TextTokenizer, tmp_path: Path
 ) -> None:
     best, own, other = (tmp_path / name for name in ("best.pt", "own.json", "other.json"))
     save_tokenizer(tokenizer, own)

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 from project import ROOT
-from tokenizers import Tokenizer
 
 from minituner.data.corpus import iter_rows
 from minituner.data.filter import pair_of_row
@@ -25,6 +24,7 @@ from minituner.statistics.ablations import Result, compare_runs
 from minituner.statistics.intervals import StatisticsSettings
 from minituner.statistics.sweep import summarize
 from minituner.storage.items import copy_items_of_seed, read_items, write_items
+from minituner.tokenizer import TextTokenizer
 
 SETTINGS = StatisticsSettings(bootstrap_draws=200)
 # A reader guesses a column's type from its words, if all of them look like numbers, say.
@@ -85,7 +85,7 @@ def rows(kind: str, verbs: dict[str, Verb], tmp_path: Path) -> list[Row]:
 
 
 @pytest.fixture
-def pairs(rows: list[Row], verbs: dict[str, Verb], tokenizer: Tokenizer) -> list[TokenizedPair]:
+def pairs(rows: list[Row], verbs: dict[str, Verb], tokenizer: TextTokenizer) -> list[TokenizedPair]:
     return [tokenize_pair(pair_of_row(row, verbs), tokenizer) for row in rows]
 
 
@@ -138,10 +138,10 @@ def test_items_keep_any_id_verb_or_text(
     assert summary["ranks"][0]["gain"]["mean"] == 1.0
     by_verb = {
         row["label"].removesuffix("/past_simple"): row["sentences"]
-        for row in summary["by_verb_and_form"]
+        for row in summary["by_group_and_form"]
     }
     assert by_verb == Counter(row.verb_lemma for row in rows)
-    by_label = {row["label"]: row["sentences"] for row in summary["by_group"]}
+    by_label = {row["label"]: row["sentences"] for row in summary["by_label"]}
     assert by_label["trained complement"] == sum(row.complement == "12" for row in rows)
 
     lemma = LEMMAS[kind][0]

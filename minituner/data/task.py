@@ -1,0 +1,30 @@
+"""The task of a study: its own words for reports and figures, and how its pairs are scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+# How a pair is written for the model, in training and in evaluation:
+# fill_in:  He __ to school yesterday. => went / fue      the form and the token that ends it
+# sentence: He went to school yesterday.                  the whole sentence
+Scoring = Literal["fill_in", "sentence"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """The section ``task`` of the config, without its files.
+
+    Args:
+        name: The subject, in the plural: "irregular verbs".
+        group_name: The name of a pair's ``group``, which the bootstrap resamples: "verb".
+        wrong_name: The name of the wrong form: "over-regularized form".
+        control_name: The name of the first control set: "regular verbs".
+        scoring: How a pair is written for the model and scored.
+    """
+
+    name: str
+    group_name: str
+    wrong_name: str
+    control_name: str
+    scoring: Scoring = "fill_in"
