@@ -79,8 +79,15 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> TextTokenizer:
 def _with_special_tokens(tokenizer: Tokenizer) -> TextTokenizer:
     """A tokenizer that has SPECIAL_TOKENS, with their ids."""
     tokenizer.encode_special_tokens = True  # "<eos>" in a sentence is five characters
-    bos, eos, pad = (tokenizer.token_to_id(token) for token in (BOS, EOS, PAD))
+    bos, eos, pad = (_special_id(tokenizer, token) for token in (BOS, EOS, PAD))
     return TextTokenizer(tokenizer, bos, eos, pad)
+
+
+def _special_id(tokenizer: Tokenizer, token: str) -> int:
+    token_id = tokenizer.token_to_id(token)
+    if token_id is None:
+        raise ValueError(f"the tokenizer has no {token}")
+    return int(token_id)
 
 
 def save_tokenizer(tokenizer: TextTokenizer, path: str | Path) -> None:
@@ -194,7 +201,7 @@ def _check_ids(tokenizer: TextTokenizer, path: Path) -> None:
 
 def _check_specials(tokenizer: TextTokenizer, path: Path) -> None:
     """Check that special tokens decode to no text, and that no text encodes to one of them."""
-    ids = [tokenizer.backend.token_to_id(token) for token in SPECIAL_TOKENS]
+    ids = [_special_id(tokenizer.backend, token) for token in SPECIAL_TOKENS]
     text = "".join(SPECIAL_TOKENS)
     as_text, as_tokens = tokenizer.decode(ids), tokenizer.encode(text)
     if as_text or set(ids) & set(as_tokens):

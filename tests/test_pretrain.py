@@ -131,7 +131,7 @@ def test_pretrain_on_rows_summarizes_corpus_and_training(tokenizer: TextTokenize
     assert summary["steps"] == 3 * 2  # 7 texts, 4 per batch
     assert summary["best_val_loss"] == min(row.val_loss for row in log if row.val_loss is not None)
     assert log[summary["best_step"]].val_loss == summary["best_val_loss"]
-    words = [tokenizer.encode(r.text).ids for r in rows]
+    words = [tokenizer.encode(r.text) for r in rows]
     assert summary["tokens"] == sum(len(ids) + 2 for ids in words)  # and <bos> and <eos>
 
 

@@ -28,7 +28,7 @@ def changed(tokenizer: TextTokenizer, tmp_path: Path) -> Callable[[Change], Path
     """Writes the tiny tokenizer's file with a change in its JSON."""
 
     def write(change: Change) -> Path:
-        content = json.loads(tokenizer.to_str())
+        content = json.loads(tokenizer.backend.to_str())
         change(content)
         path = tmp_path / "tokenizer.json"
         path.write_text(json.dumps(content), encoding="utf-8")

@@ -43,7 +43,7 @@ def test_encode_keeps_a_spelled_out_special_token_as_text(tokenizer: TextTokeniz
 
 
 def test_special_tokens_come_first(tokenizer: TextTokenizer) -> None:
-    assert [tokenizer.token_to_id(token) for token in SPECIAL_TOKENS] == [0, 1, 2, 3]
+    assert [tokenizer.backend.token_to_id(token) for token in SPECIAL_TOKENS] == [0, 1, 2, 3]
     assert SPECIAL_TOKENS == ("<bos>", "<eos>", "<pad>", "<unk>")
 
 
@@ -59,7 +59,7 @@ def test_train_tokenizer_gives_the_same_bytes_for_the_same_texts(tmp_path: Path)
 def test_saved_tokenizer_is_read_back(tokenizer: TextTokenizer, tmp_path: Path) -> None:
     save_tokenizer(tokenizer, tmp_path / "tokenizer.json")
     loaded = load_tokenizer(tmp_path / "tokenizer.json")
-    assert loaded.get_vocab() == tokenizer.get_vocab()
+    assert loaded.backend.get_vocab() == tokenizer.backend.get_vocab()
     assert loaded.encode("He went to school. =>") == tokenizer.encode("He went to school. =>")
 
 
@@ -71,7 +71,7 @@ def test_load_tokenizer_refuses_what_is_not_a_tokenizer(
     if damage == "garbage":
         path.write_text("{}")
     elif damage == "no <eos>":
-        path.write_text(tokenizer.to_str().replace("<eos>", "<end>"))
+        path.write_text(tokenizer.backend.to_str().replace("<eos>", "<end>"))
     expected = {"gone": "no such file", "garbage": "is not a tokenizer", "no <eos>": "no <eos>"}
     with pytest.raises(UserError, match=expected[damage]) as refusal:
         load_tokenizer(path)

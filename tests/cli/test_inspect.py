@@ -46,7 +46,7 @@ FIGURE = (ROOT / "experiments/28-lora-ablate-rank/accuracy_vs_rank.png").read_by
         ("data/processed/base-corpus", "holds: fill_in.jsonl, plain.jsonl"),
         ("data/raw/verbs.yaml", "irregular: 8: be, have, do, go, come, see, eat, write"),
         ("data/raw/frames.yaml", "frames: time_last, time_first"),
-        ("config.yaml", "keys: generate, data, base, ranks"),
+        ("config.yaml", "keys: generate, task, data, base"),
         ("REPORT.md", "title: What does a LoRA adapter of rank r buy"),
     ],
 )

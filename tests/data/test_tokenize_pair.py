@@ -23,7 +23,7 @@ def test_tokenize_pair_layout(tokenizer: TextTokenizer, raw_pairs: list[Pair]) -
     pair = tokenize_pair(raw_pairs[0], tokenizer)
 
     def text(token_ids: list[int]) -> str:
-        return tokenizer.decode(token_ids, skip_special_tokens=False)
+        return tokenizer.backend.decode(token_ids, skip_special_tokens=False)
 
     assert text(pair.prompt_ids) == "<bos>He __ to school yesterday. =>"
     assert text(pair.target_ids) == " went / fue<eos>"
