@@ -142,7 +142,7 @@ def _beam_search(
         running = [answer for answer, end in zip(grown, ends, strict=True) if not end][:BEAM]
         if not running or (len(finished) == top and finished[-1][1] >= running[0][1]):
             break
-    return (finished + running)[:top]
+    return sorted(finished + running, key=lambda answer: -answer[1])[:top]
 
 
 def predict(

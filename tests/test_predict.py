@@ -18,7 +18,7 @@ from minituner.__main__ import main
 from minituner.data.verbs import Verb, load_verbs
 from minituner.errors import UserError
 from minituner.model import MiniGPT
-from minituner.predict import known_forms, top_answers, typed_prompt
+from minituner.predict import MAX_TOKENS, known_forms, top_answers, typed_prompt
 from minituner.storage.adapter import save_adapter
 from minituner.storage.checkpoint import save_base
 from minituner.storage.tensors import weights_sha256
@@ -63,6 +63,20 @@ def test_top_answers_find_a_likely_one_behind_an_unlikely_token(
     assert best.english == "went"
     assert best.spanish == "" and best.mark == ""
     assert best.probability == pytest.approx(0.4 * 0.9)
+
+
+def test_top_answers_order_an_answer_without_an_end_by_its_probability(
+    bigram: Callable[..., Bigram], tokenizer: TextTokenizer
+) -> None:
+    (arrow,), (slash,) = tokenizer.encode(" =>"), tokenizer.encode(" /")
+    (home,), (went,) = tokenizer.encode(" home"), tokenizer.encode(" went")
+    # "home home home ..." never ends, but is likelier than "went".
+    model = bigram(
+        {(arrow, home): 0.9, (home, home): 0.99, (arrow, went): 0.05, (went, slash): 0.9}
+    )
+    endless, ended = top_answers(model, tokenizer, "He __.", {}, top=2)
+    assert endless.english.startswith("home home") and ended.english == "went"
+    assert endless.probability == pytest.approx(0.9 * 0.99 ** (MAX_TOKENS - 1))
 
 
 def test_known_forms_marks_past_forms_only(verbs: dict[str, Verb]) -> None:
