@@ -28,6 +28,14 @@ class CausalLM(nn.Module, ABC):
     def vocab_size(self) -> int:
         """The number of token ids, V."""
 
+    @property
+    def output_head(self) -> nn.Module | None:
+        """The layer that computes the logits, which gets no adapter; None if it is not a layer.
+
+        It is often the token embedding itself.
+        """
+        return None
+
     @abstractmethod
     def forward(self, input_ids: Tensor) -> Tensor:
         """Next-token logits: (B, T) int64 -> (B, T, V)."""
@@ -49,9 +57,10 @@ class CausalLM(nn.Module, ABC):
 
 
 def linear_layers(model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
-    """Every ``nn.Linear`` by its dotted name, in the model's order."""
+    """Every ``nn.Linear`` except the output head by its dotted name, in the model's order."""
+    head = model.output_head if isinstance(model, CausalLM) else None
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) and module is not head:
             yield name, module
 
 
