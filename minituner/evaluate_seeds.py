@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from minituner.adapter_tensors import base_state_dict, named_lora_parameters
+from minituner.base_files import BaseInput, load_base_tokenizer, stored_bytes
+from minituner.bases import load_base_model, load_tuned_model
 from minituner.data.pairs import EVALUATED_SPLITS, TokenizedPair, read_tokenized_pairs
 from minituner.evaluate import ScoringBatches, drift, evaluate_model
 from minituner.lora import lora_layers, unwrap
@@ -24,9 +26,8 @@ from minituner.results import (
 )
 from minituner.statistics.audit import scale_audit
 from minituner.storage.adapter import load_adapter
-from minituner.storage.checkpoint import load_base
 from minituner.storage.tensors import weights_sha256
-from minituner.tokenizer import TextTokenizer, load_tokenizer
+from minituner.tokenizer import TextTokenizer
 
 Pairs = Mapping[str, Sequence[TokenizedPair]]  # by split: val, test, control, probe
 
@@ -41,8 +42,9 @@ def evaluate_base(inputs: Mapping[str, Any]) -> tuple[ModelMetrics, list[ItemRow
     Args:
         inputs: The files ``base`` and ``tokenizer``, and one per split.
     """
-    model = load_base(inputs["base"], inputs["tokenizer"])
-    tokenizer = load_tokenizer(inputs["tokenizer"], model.vocab_size)
+    base, tokenizer_path = inputs["base"], inputs["tokenizer"]
+    model = load_base_model(base, tokenizer_path)
+    tokenizer = load_base_tokenizer(base, tokenizer_path, model.vocab_size)
     return evaluate_model(model, tokenizer, scoring_batches(read_splits(inputs), tokenizer))
 
 
@@ -56,7 +58,7 @@ def evaluate_setting(
             the adapter, or the fully tuned model, of each seed.
         rank: The adapters' rank; ``None`` if all weights were trained instead.
     """
-    tokenizer = load_tokenizer(inputs["tokenizer"])
+    tokenizer = load_base_tokenizer(inputs["base"], inputs["tokenizer"])
     tuned = dict(zip(seeds, inputs["tuned"], strict=True))
     base_metrics = read_results(inputs["base_metrics"], ModelMetrics)
     pairs = read_splits(inputs)
@@ -71,7 +73,7 @@ def read_splits(inputs: Mapping[str, Any]) -> Pairs:
 
 
 def evaluate_adapters(
-    base_path: str | Path,
+    base_input: BaseInput,
     adapters: Mapping[int, str | Path],
     tokenizer: TextTokenizer,
     pairs: Pairs,
@@ -81,6 +83,7 @@ def evaluate_adapters(
     """:func:`evaluate_model` for the adapter of each seed, all over one base.
 
     Args:
+        base_input: The base's file or folder, or a job's input ``base``.
         adapters: The adapter file of each seed; all of one rank.
         base_metrics: The metrics of the base.
         rank: The rank that the adapters must have; ``None`` accepts any.
@@ -89,7 +92,7 @@ def evaluate_adapters(
         UserError: An adapter does not belong to the base, or is of another rank or seed.
         BaseChangedError: A base weight inside a tuned model differs from the checkpoint's.
     """
-    model = load_base(base_path)
+    model = load_base_model(base_input)
     base = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     sha256 = weights_sha256(base)
     splits = scoring_batches(pairs, tokenizer)
@@ -111,13 +114,13 @@ def evaluate_adapters(
         "rank": layer.config.r,
         "scaling": layer.scaling,
         "trained_parameters": size,
-        **stored_size(base_path, adapters.values()),
+        **stored_size(base_input, adapters.values()),
         "runs": runs,
     }, items
 
 
 def evaluate_full(
-    base_path: str | Path,
+    base_input: BaseInput,
     models: Mapping[int, str | Path],
     tokenizer: TextTokenizer,
     pairs: Pairs,
@@ -126,18 +129,19 @@ def evaluate_full(
     """:func:`evaluate_model` for the fully tuned model of each seed; no rank, no scaling.
 
     Args:
-        models: The checkpoint of each seed.
+        base_input: As in :func:`evaluate_adapters`.
+        models: The weights of each seed.
         base_metrics: The metrics of the base.
 
     Raises:
         UserError: A checkpoint is damaged.
     """
-    base = load_base(base_path).state_dict()
+    base = load_base_model(base_input).state_dict()
     splits = scoring_batches(pairs, tokenizer)
     runs: list[RunMetrics] = []
     items: list[ItemRow] = []
     for seed, path in models.items():
-        model = load_base(path)
+        model = load_tuned_model(path, base_input)
         metrics, rows = evaluate_model(model, tokenizer, splits)
         runs.append(run_metrics(seed, metrics, base_metrics, base, model))
         items += [{"seed": seed, **row} for row in rows]
@@ -145,7 +149,7 @@ def evaluate_full(
         "rank": None,
         "scaling": None,
         "trained_parameters": sum(tensor.numel() for tensor in base.values()),
-        **stored_size(base_path, models.values()),
+        **stored_size(base_input, models.values()),
         "runs": runs,
     }, items
 
@@ -211,7 +215,7 @@ class StoredSize(TypedDict):
     size_ratio: float
 
 
-def stored_size(base_path: str | Path, files: Iterable[str | Path]) -> StoredSize:
+def stored_size(base_input: BaseInput, files: Iterable[str | Path]) -> StoredSize:
     """The size of the largest file, and its ratio to the base's."""
     file_bytes = max(Path(path).stat().st_size for path in files)
-    return {"file_bytes": file_bytes, "size_ratio": file_bytes / Path(base_path).stat().st_size}
+    return {"file_bytes": file_bytes, "size_ratio": file_bytes / stored_bytes(base_input)}

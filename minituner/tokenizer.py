@@ -38,6 +38,9 @@ class TextTokenizer:
     bos_id: int  # begins every text
     eos_id: int  # ends every text
     pad_id: int
+    # Whether it puts a space before every text, as many of transformers do: the tokens of " went"
+    # in a sentence are those that it gives "went".
+    prepends_space: bool = False
 
     @property
     def vocab_size(self) -> int:
@@ -46,12 +49,15 @@ class TextTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The token ids of ``text``, without special tokens around it."""
+        if self.prepends_space:
+            text = text.removeprefix(" ")
         ids: list[int] = self.backend.encode(text, add_special_tokens=False).ids
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids; special tokens have none."""
-        return str(self.backend.decode(ids))
+        text = str(self.backend.decode(ids))
+        return text.removeprefix(" ") if self.prepends_space else text
 
     def token(self, token_id: int) -> str:
         """How the vocabulary writes a token, for messages."""
@@ -96,8 +102,7 @@ def save_tokenizer(tokenizer: TextTokenizer, path: str | Path) -> None:
 
 
 def load_tokenizer(path: str | Path, vocab_size: int | None = None) -> TextTokenizer:
-    """Read a ``tokenizer.json``. Truncation, padding and dropout, which transformers may have saved
-    with it, are turned off, since they belong to another use.
+    """Read the ``tokenizer.json`` of a MiniGPT.
 
     Args:
         vocab_size: That of the base; a tokenizer of another size is refused.
@@ -107,6 +112,21 @@ def load_tokenizer(path: str | Path, vocab_size: int | None = None) -> TextToken
             its ids have gaps, or it changes text.
     """
     path = Path(path)
+    backend = read_backend(path)
+    with _failures_as_user_errors(path):
+        _check_specials_present(backend, path)
+        tokenizer = _with_special_tokens(backend)
+        _check(tokenizer, path, vocab_size)
+    return tokenizer
+
+
+def read_backend(path: Path) -> Tokenizer:
+    """Read any ``tokenizer.json``. Truncation, padding and dropout, which transformers may have
+    saved with it, are turned off, since they belong to another use.
+
+    Raises:
+        UserError: There is no such file, or it is not a tokenizer.
+    """
     if not path.is_file():
         raise no_such_file(path, expected=EXPECTED, fix=_fix())
     with _failures_as_user_errors(path):
@@ -115,10 +135,7 @@ def load_tokenizer(path: str | Path, vocab_size: int | None = None) -> TextToken
         backend.no_padding()
         if hasattr(backend.model, "dropout"):  # it would split a text differently each time
             backend.model.dropout = None
-        _check_specials_present(backend, path)
-        tokenizer = _with_special_tokens(backend)
-        _check(tokenizer, path, vocab_size)
-    return tokenizer
+    return backend
 
 
 def _check_specials_present(backend: Tokenizer, path: Path) -> None:

@@ -18,13 +18,12 @@ from minituner.adapter_tensors import (
     refuse_adapters,
     require_adapters,
 )
+from minituner.bases import save_tuned_model
 from minituner.batches import Batch, Loader
 from minituner.causal_lm import CausalLM
 from minituner.loop import LogRow, mean_loss, perplexity, train_loop, write_log
 from minituner.lora import lora_layers
-from minituner.model import MiniGPT
 from minituner.storage.adapter import save_adapter
-from minituner.storage.checkpoint import save_base
 from minituner.storage.tensors import weights_sha256
 
 
@@ -98,7 +97,7 @@ def lora_optimizer(model: CausalLM, config: LoRATrainConfig) -> torch.optim.Adam
 
 
 def fine_tune_full(
-    model: MiniGPT,
+    model: CausalLM,
     train_loader: Loader,
     val_loader: Iterable[Batch],
     config: LoRATrainConfig,
@@ -110,7 +109,8 @@ def fine_tune_full(
 ) -> list[LogRow]:
     """Train every weight of a plain model: the baseline that LoRA is compared with.
 
-    Writes ``model_final.pt``, a base checkpoint, and ``train_log.csv`` into ``out_dir``.
+    Writes ``model_final.pt`` (see :func:`minituner.bases.save_tuned_model`) and ``train_log.csv``
+    into ``out_dir``.
 
     Args:
         start: As in :func:`fine_tune_lora`.
@@ -129,7 +129,7 @@ def fine_tune_full(
     log = fine_tune(
         model, optimizer, train_loader, val_loader, config, control_loader, show_progress, start
     )
-    save_base(Path(out_dir) / "model_final.pt", model, tokenizer_path)
+    save_tuned_model(Path(out_dir) / "model_final.pt", model, tokenizer_path)
     write_log(Path(out_dir) / "train_log.csv", log)
     return log
 

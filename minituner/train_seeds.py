@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from minituner.adapter_tensors import lora_parameter_count
+from minituner.base_files import load_base_tokenizer
+from minituner.bases import load_base_model
 from minituner.batches import (
     EVALUATION_BATCH_SIZE,
     Batch,
@@ -23,11 +25,8 @@ from minituner.data.pairs import TokenizedPair, read_tokenized_pairs
 from minituner.errors import UserError, number_of
 from minituner.lora import lora_layers, reset_adapters, wrap
 from minituner.lora_config import LoRAConfig
-from minituner.model import MiniGPT
 from minituner.seeding import generator
-from minituner.storage.checkpoint import load_base
 from minituner.storage.files import sha256, write_json
-from minituner.tokenizer import load_tokenizer
 from minituner.train import LoRATrainConfig, fine_tune_full, fine_tune_lora
 
 if TYPE_CHECKING:
@@ -156,7 +155,7 @@ def count_trainable(model: CausalLM, lora: LoRAConfig) -> int:
 
 
 def train_full(
-    model: MiniGPT,
+    model: CausalLM,
     pairs: Mapping[str, Sequence[TokenizedPair]],
     config: LoRATrainConfig,
     seeds: Sequence[int],
@@ -210,18 +209,19 @@ def train_setting(
     """Train one setting from its files and write training.json, with the seeds' folders beside it.
 
     Args:
-        inputs: The files ``base``, ``tokenizer``, ``train``, ``val`` and ``control``.
+        inputs: The files ``base`` (several of a folder), ``tokenizer``, ``train``, ``val`` and
+            ``control``.
         config: The sections ``lora``, ``train`` and ``seeds``.
         rank: The adapters' rank; ``None`` trains all weights instead.
     """
-    model = load_base(inputs["base"], inputs["tokenizer"])
-    pad_id = load_tokenizer(inputs["tokenizer"], model.vocab_size).pad_id
+    base, tokenizer_path = inputs["base"], inputs["tokenizer"]
+    model = load_base_model(base, tokenizer_path)
+    pad_id = load_base_tokenizer(base, tokenizer_path, model.vocab_size).pad_id
     pairs = {name: read_tokenized_pairs(inputs[name]) for name in ("train", "val", "control")}
     train_config, seeds = LoRATrainConfig(**config["train"]), config["seeds"]
     out_dir = Path(summary_path).parent
     summary: TrainingSummary
     if rank is None:
-        tokenizer_path = inputs["tokenizer"]
         summary = train_full(model, pairs, train_config, seeds, pad_id, out_dir, tokenizer_path)
     else:
         lora = LoRAConfig(r=rank, **config["lora"])

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from minituner import commands
+from minituner.base_files import BaseFiles, base_files
 from minituner.data.corpus import corpus_files
 from minituner.pipeline import paths
 from minituner.pipeline.arms import (
@@ -78,10 +79,18 @@ BASE_CORPUS = (
 )
 SPLITS = ["train", "val", "test", "control", "probe"]
 
-# The base: pretrained by the study, or a checkpoint that the config names.
+# The base: pretrained by the study, or one that the config names.
 OWN_BASE = config["base"]["checkpoint"] is not None
-BASE = config["base"]["checkpoint"] or paths.BASE
-TOKENIZER = config["base"]["tokenizer"] or paths.TOKENIZER
+BASE_FILES = (
+    exit_on_user_error(
+        base_files, config["base"]["checkpoint"], config["base"]["tokenizer"]
+    )
+    if OWN_BASE
+    else BaseFiles(paths.BASE, paths.TOKENIZER)
+)
+BASE, TOKENIZER = BASE_FILES.base, BASE_FILES.tokenizer
+# What decides how a text is read, besides the tokenizer; a folder has its context length itself.
+READING_KEY = "base.start_token" if BASE_FILES.settings else "base.model.context_length"
 BASE_FIGURE = [] if OWN_BASE else [paths.BASE_LOSS_FIGURE]
 
 ADAPTER = "adapter_final.pt"

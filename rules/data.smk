@@ -59,6 +59,7 @@ checkpoint tokenize:
         regular="data/filtered/regular.jsonl",
         unseen_words="data/splits/unseen_words.json",
         tokenizer=TOKENIZER,
+        base_settings=BASE_FILES.settings,
         code=source("tokenize"),
     output:
         **{name: update(tokenized(name)) for name in SPLITS},
@@ -69,8 +70,6 @@ checkpoint tokenize:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=config_for(
-            "base.model.context_length", "data.max_share_too_long", *LIMIT_KEYS
-        ),
+        config=config_for(READING_KEY, "data.max_share_too_long", *LIMIT_KEYS),
     script:
         "../workflow_scripts/tokenize.py"

@@ -104,7 +104,7 @@ rule render:
         "../envs/minituner.yaml"
     params:
         config=config_for("lora", "train", "data.irregular_verbs", "data.regular_verbs"),
-        base_path=BASE,
+        base_path=config["base"]["checkpoint"] or paths.BASE,
     script:
         "../workflow_scripts/render.py"
 

@@ -8,40 +8,54 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from minituner.base_files import context_length_of, load_base_tokenizer
 from minituner.commands import in_config
 from minituner.data.matching import MatchLimits, MatchStatistics
 from minituner.data.pairs import SPLITS, Pair, TokenizedPair, iter_pairs, pair_rows
 from minituner.data.prompts import SEPARATOR, answer_text, prompt_text
+from minituner.data.split_summary import SplitSummary
 from minituner.errors import Mistakes, UserError, number_of, shortened
 from minituner.storage.files import atomic_open, read_json, write_rows
-from minituner.tokenizer import TextTokenizer, check_kept, load_tokenizer
+from minituner.tokenizer import TextTokenizer, check_kept
 
 if TYPE_CHECKING:
-    from minituner.results import PairsSummary, SplitCounts
+    from minituner.results import PairsSummary
 
 
 def tokenize_files(
-    inputs: Mapping[str, str], outputs: Mapping[str, str], limit: ContextLimit, match: MatchLimits
+    inputs: Mapping[str, Any],
+    outputs: Mapping[str, str],
+    config: Mapping[str, Any],
+    match: MatchLimits,
 ) -> PairsSummary:
     """``tokenize_splits`` of the files that ``filter`` and ``split`` wrote.
 
     Args:
         inputs: By name: the file of every split, those of all ``regular`` pairs and of the
-            ``unseen_words``, and the ``tokenizer``.
+            ``unseen_words``, the ``tokenizer``, and ``base_settings``: the files that tokenizing
+            reads of a base that is a folder, else none.
         outputs: By name, where every split is written.
+        config: ``base.model`` or, for a folder, ``base.start_token``; ``data.max_share_too_long``.
 
     Raises:
         UserError: As ``tokenize_splits``, or a file cannot be used.
     """
+    settings, path, base = inputs["base_settings"], inputs["tokenizer"], config["base"]
+    max_share = config["data"]["max_share_too_long"]
+    if settings:
+        context_length = context_length_of(settings, path)
+        limit = ContextLimit(context_length, max_share, "choose a base that reads longer texts")
+    else:
+        limit = ContextLimit(base["model"]["context_length"], max_share)
     return tokenize_splits(
         {name: iter_pairs(inputs[name]) for name in SPLITS},
         {name: outputs[name] for name in SPLITS},
-        load_tokenizer(inputs["tokenizer"]),
+        load_base_tokenizer(settings, path, start_token=base.get("start_token")),
         limit,
         MatchStatistics(match, read_json(inputs["unseen_words"])),
-        inputs["tokenizer"],
+        path,
         iter_pairs(inputs["regular"]),
     )
 
@@ -171,11 +185,18 @@ class ContextLimit:
     Args:
         context_length: In tokens.
         max_share: The share of all pairs that may be skipped: 0 <= ``max_share`` < 1.
+        longer: How to get a longer context, for messages.
     """
 
-    def __init__(self, context_length: int, max_share: float = 0.0) -> None:
+    def __init__(
+        self,
+        context_length: int,
+        max_share: float = 0.0,
+        longer: str = "raise base.model.context_length (retrains the base)",
+    ) -> None:
         self.context_length = context_length
         self.max_share = max_share
+        self.longer = longer
         self.pairs: Counter[str] = Counter()  # by split, including those that are too long
         self.too_long: Counter[str] = Counter()
         self._skipped: list[tuple[Pair, int]] = []  # with the number of tokens of each
@@ -215,8 +236,7 @@ class ContextLimit:
                     f"no pair of the {name} split is short enough for the model's context",
                     found=f"{number_of(count, 'pair')}, all of them too long",
                     expected=f"at least one of at most {self.context_length} tokens",
-                    fix="shorten the sentences, or raise base.model.context_length (retrains the "
-                    "base)",
+                    fix=f"shorten the sentences, or {self.longer}",
                 )
 
     def _refuse(self, others: Iterable[Pair], tokenizer: TextTokenizer) -> None:
@@ -236,7 +256,7 @@ class ContextLimit:
 
     def _refusal(self, pair: Pair, tokens: int) -> UserError:
         needed = math.ceil(1e4 * self._share) / 1e4
-        fix = "shorten it, or raise base.model.context_length (retrains the base)"
+        fix = f"shorten it, or {self.longer}"
         if needed < 1:
             fix += (
                 ", or leave out such sentences "
@@ -255,35 +275,3 @@ def _place_key(pair: Pair) -> tuple[str, int]:
     """Sorts pairs by file and line."""
     path, _, line = pair.source.rpartition(":")
     return path, int(line)
-
-
-class SplitSummary:
-    """Counts of one split for the report: pairs by kind, and tokens."""
-
-    def __init__(self) -> None:
-        self.by_group: Counter[str] = Counter()
-        self.by_form: Counter[str] = Counter()
-        self.complements: set[str] = set()
-        self.target_tokens = 0
-        self.tokens = 0
-
-    def counting(self, pairs: Iterable[TokenizedPair]) -> Iterator[TokenizedPair]:
-        """The pairs unchanged, each counted as it passes."""
-        for pair in pairs:
-            self.by_group[pair.group] += 1
-            self.by_form[pair.form] += 1
-            self.complements.add(pair.complement)
-            self.target_tokens += len(pair.target_ids)
-            self.tokens += len(pair.prompt_ids) + len(pair.target_ids)
-            yield pair
-
-    def as_json(self) -> SplitCounts:
-        """The counts so far."""
-        return {
-            "pairs": self.by_group.total(),
-            "by_group": dict(sorted(self.by_group.items())),
-            "by_form": dict(sorted(self.by_form.items())),
-            "complements": sorted(self.complements - {""}),
-            "target_tokens": self.target_tokens,
-            "tokens": self.tokens,
-        }

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minituner.base_files import base_files
 from minituner.data.corpus import corpus_files
 from minituner.data.filter import check_known
 from minituner.data.split import SplitSettings, shares_of
 from minituner.data.verbs import load_verbs
 from minituner.errors import UserError
+from minituner.hf.hub import is_transformers
 from minituner.pipeline.config_runs import (
     held_out_verbs,
     names_of_arms_and_runs,
@@ -94,6 +96,10 @@ def _divisor_instead(n_heads: int, d_model: int) -> int | None:
     return min(divisors, key=lambda d: abs(d - n_heads))
 
 
+def _one_without_the_other(checkpoint: str | None, tokenizer: str | None) -> bool:
+    return not is_transformers(checkpoint) and (checkpoint is None) != (tokenizer is None)
+
+
 def _in_both(regular: Iterable[str], irregular: Iterable[str]) -> str:
     return ", ".join(sorted({*regular} & {*irregular}))
 
@@ -133,11 +139,19 @@ VALUE_RULES = (
     ),
     ValueRule(
         keys=("base.checkpoint", "base.tokenizer"),
-        violation=lambda checkpoint, tokenizer: (checkpoint is None) != (tokenizer is None),
-        what="a base of your own needs both its files",
+        violation=_one_without_the_other,
+        what="a MiniGPT of your own needs both its files",
         found="checkpoint: {0}, tokenizer: {1}",
         expected="both paths, or null for both",
         fix="name the tokenizer.json that the checkpoint was trained with",
+    ),
+    ValueRule(
+        keys=("base.start_token", "base.checkpoint"),
+        violation=lambda token, checkpoint: token is not None and not is_transformers(checkpoint),
+        what="only a transformers base can have another token before a text",
+        found="{0}",
+        expected="null, which for a MiniGPT is <bos>",
+        fix="write start_token: null, or name the folder of a transformers model: base.checkpoint",
     ),
     ValueRule(
         keys=("base.corpus", "base.checkpoint"),
@@ -195,7 +209,8 @@ def files_exist(config: Config) -> Iterator[Problem]:
     """The files that the config names."""
     for keys in (("data", "verbs"), ("base", "checkpoint"), ("base", "tokenizer")):
         file = _value(config, keys)
-        if file is not None and not Path(file).is_file():
+        folder = keys == ("base", "checkpoint") and is_transformers(file)
+        if file is not None and not folder and not Path(file).is_file():
             yield Problem(
                 keys,
                 "there is no such file",
@@ -203,6 +218,16 @@ def files_exist(config: Config) -> Iterator[Problem]:
                 expected="a file, its path relative to the project's folder",
                 fix="fix the path, or put the file there",
             )
+
+
+def base_can_be_used(config: Config) -> Iterator[UserError]:
+    """A folder, or a model of the hub, holds a causal language model and its tokenizer."""
+    checkpoint, tokenizer = config["base"]["checkpoint"], config["base"]["tokenizer"]
+    if is_transformers(checkpoint) and (tokenizer is None or Path(tokenizer).is_file()):
+        try:
+            base_files(checkpoint, tokenizer)
+        except UserError as error:
+            yield error
 
 
 def corpora_exist(config: Config) -> Iterator[UserError]:
@@ -242,6 +267,7 @@ CHECKS: tuple[
     (("ablations",), run_combinations),
     (("ablations", "data.irregular_verbs"), held_out_verbs),
     (("data.verbs", "base.checkpoint", "base.tokenizer"), files_exist),
+    (("base.checkpoint", "base.tokenizer"), base_can_be_used),
     (("data.split",), shares_sum_to_one),
     (("data.verbs", "data.irregular_verbs", "data.regular_verbs"), verbs_have_forms),
     (("data.corpus", "base.corpus"), corpora_exist),

@@ -6,16 +6,20 @@ import platform
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypedDict
 
 from minituner import __version__
-from minituner.storage.files import sha256, write_json
+from minituner.storage.files import sha256_of_all, write_json
+from minituner.storage.hash_cache import remembered_sha256
 
 SCHEMA_VERSION = 1
 # The parameters of an ablation's rule that its config does not show.
 RECORDED_PARAMETERS = ("changes", "runs", "arms")
+PACKAGES = ("torch", "numpy", "snakemake", "tokenizers")
+OF_A_FOLDER = (*PACKAGES, "transformers")  # over a base that transformers loads
 
 Hashes = dict[str, str]  # sha256 by path
 
@@ -33,7 +37,7 @@ class Manifest(TypedDict):
     code: Hashes
     inputs: Hashes
     outputs: Hashes
-    base_checkpoint_sha256: str | None
+    base_checkpoint_sha256: str | None  # of a base in several files, one over all of them
     versions: dict[str, str]
 
 
@@ -51,7 +55,7 @@ def write_manifest(job: Any, code: Hashes, inputs: Hashes, started: float) -> No
         code, inputs: From :func:`hash_inputs`, before the job began.
         started: When it began, in seconds since the epoch.
     """
-    path = Path(job.output.manifest)
+    path, base = Path(job.output.manifest), job.input.get("base")
     parameters = {key: job.params.get(key) for key in RECORDED_PARAMETERS}
     manifest: Manifest = {
         "schema_version": SCHEMA_VERSION,
@@ -64,15 +68,22 @@ def write_manifest(job: Any, code: Hashes, inputs: Hashes, started: float) -> No
         "code": code,
         "inputs": inputs,
         "outputs": _hashes(str(output) for output in job.output if str(output) != str(path)),
-        "base_checkpoint_sha256": inputs.get(str(job.input.get("base"))),
-        "versions": versions(),
+        "base_checkpoint_sha256": _base_sha256(base, inputs),
+        "versions": versions(PACKAGES if base is None or isinstance(base, str) else OF_A_FOLDER),
     }
     write_json(path, manifest)
     write_json(environment_path(path), _environment(started))
 
 
 def _hashes(files: Iterable[str]) -> Hashes:
-    return {path: sha256(path) for path in sorted(files)}
+    return {path: remembered_sha256(path) for path in sorted(files)}
+
+
+def _base_sha256(base: Any, inputs: Hashes) -> str | None:
+    """The hash of a job's input ``base``: of one file, or over those of a folder."""
+    if base is None or isinstance(base, str):
+        return inputs.get(str(base))
+    return sha256_of_all({file: inputs[file] for file in base})
 
 
 def environment_path(manifest: Path) -> Path:
@@ -89,14 +100,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def versions() -> dict[str, str]:
-    """The versions that a result may depend on."""
-    packages = ("torch", "numpy", "snakemake", "tokenizers")
-    return {
-        "python": platform.python_version(),
-        "minituner": __version__,
-        **{name: version(name).split("+")[0] for name in packages},
-    }
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """The versions that a result may depend on; of the packages, those that are installed."""
+    found = {"python": platform.python_version(), "minituner": __version__}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = found.get(name) or version(name).split("+")[0]
+    return found
 
 
 def _environment(started: float) -> dict[str, Any]:

@@ -153,7 +153,7 @@ def _check_stage(
     stage.stale += [
         f"config: {key} has changed" for key in changed_keys(manifest["config"], config)
     ]
-    now = versions()
+    now = versions(manifest["versions"])
     stage.versions = [
         f"{name} {then}, now {now.get(name, 'not installed')}"
         for name, then in manifest["versions"].items()

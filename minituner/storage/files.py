@@ -189,6 +189,16 @@ def copy_file(source: str | Path, path: str | Path) -> None:
         shutil.copyfileobj(original, stream)
 
 
+def sha256_of_all(hashes: Mapping[str, str]) -> str:
+    """One SHA-256 over several files: over their names and their own SHA-256.
+
+    Args:
+        hashes: The SHA-256 of each file, by its path; only the names count, not the folder.
+    """
+    lines = sorted(f"{Path(path).name} {digest}\n" for path, digest in hashes.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def sha256(path: str | Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as stream:
