@@ -6,6 +6,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+from transformers.utils import logging
 
 from minituner.errors import UserError, first_of
 from minituner.hf.folder import CONFIG, ModelFolder
@@ -21,6 +22,7 @@ def load_transformers_lm(folder: ModelFolder) -> TransformersLM:
             or the weights are not the model's.
     """
     _check_known(folder)
+    logging.disable_progress_bar()
     try:
         with torch.random.fork_rng(devices=[]):
             network, info = AutoModelForCausalLM.from_pretrained(
