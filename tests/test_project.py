@@ -207,6 +207,10 @@ def test_source_closure_follows_functions_and_other_modules(
     ("script", "module"),
     [
         ("pretrain_base", "lora"),
+        ("pretrain_base", "base_files"),
+        ("pretrain_base", "hf/model"),
+        ("tokenize", "bases"),
+        ("tokenize", "hf/model"),
         ("pretrain_base", "data/split"),
         ("pretrain_base", "results"),
         ("train", "results"),

@@ -18,6 +18,7 @@ from minituner.cli.arguments import (
 )
 from minituner.cli.process import can_print_unicode, print_error, standard_input
 from minituner.errors import UserError, number_of
+from minituner.pipeline.paths import TOKENIZER
 from minituner.storage.text import iter_lines, unreadable
 
 HELP = "let the base and the tuned model fill in a blank"
@@ -26,7 +27,8 @@ Print the likeliest answers of the base and of the tuned model to sentences with
 a blank: two or more underscores. Each answer has the probability of its English,
 the Spanish that follows it, and a mark if it is a right or a wrong past form of
 a known verb. Errors in a sentence go to standard error, the other sentences are
-still answered, and the exit code is then 1."""
+still answered, and the exit code is then 1. The base may be the folder of a
+transformers model; its own tokenizer is then the default."""
 EXAMPLES = """\
 examples:  %(prog)s "He __ to school yesterday."
            %(prog)s --file sentences.txt --json
@@ -43,6 +45,7 @@ class Options:
     json: bool
     base: str
     tokenizer: str
+    start_token: str | None
     adapter: str
     verbs: str
 
@@ -66,6 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_base(parser)
     add_tokenizer(parser)
+    parser.add_argument(
+        "--start-token",
+        metavar="TOKEN",
+        help="the token before every text, if the study sets base.start_token",
+    )
     add_adapter(parser, "the adapter of the tuned model")
     add_verbs(parser)
 
@@ -80,11 +88,12 @@ def _answerer(options: Options) -> Callable[[bytes, str], str]:
     """A function from a line and its place to the text to print, empty for an empty line."""
     from copy import deepcopy
 
+    from minituner.base_files import base_files, load_base_tokenizer
+    from minituner.bases import load_base_model
     from minituner.data.verbs import load_verbs
+    from minituner.hf.hub import is_transformers
     from minituner.predict import BEAM, as_table, known_forms, predict, typed_prompt
     from minituner.storage.adapter import load_adapter
-    from minituner.storage.checkpoint import load_base
-    from minituner.tokenizer import load_tokenizer
 
     if options.top > BEAM:
         raise UserError(
@@ -94,8 +103,12 @@ def _answerer(options: Options) -> Callable[[bytes, str], str]:
             expected=f"a number from 1 to {BEAM}",
             fix=f"e.g. --top {BEAM}",
         )
-    base = load_base(options.base, options.tokenizer)
-    tokenizer = load_tokenizer(options.tokenizer, base.config.vocab_size)
+    own = options.tokenizer == TOKENIZER and is_transformers(options.base)
+    files = base_files(options.base, None if own else options.tokenizer)
+    base = load_base_model(files.base, files.tokenizer)
+    tokenizer = load_base_tokenizer(
+        files.base, files.tokenizer, base.vocab_size, options.start_token
+    )
     models = {"base": base, "tuned": load_adapter(options.adapter, deepcopy(base))}
     marks = known_forms(load_verbs(options.verbs))
 

@@ -17,6 +17,7 @@ from minituner.hf.weights import INDEX, SAVE_AGAIN, WEIGHTS, check_safetensors, 
 from minituner.storage.files import read_json
 
 CONFIG, TOKENIZER = "config.json", "tokenizer.json"
+ADAPTER = "adapter_config.json"  # of PEFT
 TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json")  # next to TOKENIZER
 
 EXPECTED = f"a folder with {CONFIG}, {WEIGHTS} (or its shards and {INDEX}) and {TOKENIZER}"
@@ -67,7 +68,8 @@ def open_folder(path: str | Path, tokenizer: str | Path | None = None) -> ModelF
             all that is wrong.
     """
     path = Path(path)
-    if not (path / CONFIG).is_file():
+    # transformers would load the adapter in it, and another base than this one.
+    if (path / ADAPTER).is_file() or not (path / CONFIG).is_file():
         raise _no_model(path)
     own = path / TOKENIZER
     found = ModelFolder(path, _text_config(path), Path(tokenizer or own), tuple(weight_files(path)))
@@ -100,20 +102,12 @@ def require_transformers(where: str | Path) -> None:
 
 
 def _no_model(path: Path) -> UserError:
-    adapter = (path / "adapter_config.json").is_file()
-    return UserError(
-        path,
-        "is a PEFT adapter, not a model" if adapter else "is not the folder of a model",
-        found="adapter_config.json"
-        if adapter
-        else f"no {CONFIG}"
-        if path.is_dir()
-        else "no folder",
-        expected=EXPECTED,
-        fix="name the folder of the model that it adapts"
-        if adapter
-        else "name the folder that holds them, or a model of the hub: org/name",
-    )
+    what, found = "is not the folder of a model", f"no {CONFIG}" if path.is_dir() else "no folder"
+    fix = "name the folder that holds them, or a model of the hub: org/name"
+    if (path / ADAPTER).is_file():
+        what, found = "is a PEFT adapter, not a model", ADAPTER
+        fix = "name the folder of the model that it adapts"
+    return UserError(path, what, found=found, expected=EXPECTED, fix=fix)
 
 
 def _text_config(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.utils import logging
@@ -21,12 +21,13 @@ def load_transformers_lm(folder: ModelFolder) -> TransformersLM:
         UserError: transformers itself does not know the model, or not as a causal language model,
             or the weights are not the model's.
     """
-    _check_known(folder)
+    config = _known_config(folder)
     logging.disable_progress_bar()
     try:
         with torch.random.fork_rng(devices=[]):
             network, info = AutoModelForCausalLM.from_pretrained(
                 folder.path,
+                config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
                 local_files_only=True,
@@ -41,13 +42,16 @@ def load_transformers_lm(folder: ModelFolder) -> TransformersLM:
     return TransformersLM(network, folder.context_length)
 
 
-def _check_known(folder: ModelFolder) -> None:
-    """Refuse what transformers has no causal language model for. A folder may name code of its own
-    (``auto_map``); it is ignored where transformers knows the model, and never executed."""
+def _known_config(folder: ModelFolder) -> PretrainedConfig:
+    """The config, if transformers has a causal language model for it. A folder may name code of its
+    own (``auto_map``); it is ignored where transformers knows the model, and never executed."""
     model_type = folder.config["model_type"]
     known = model_type in CONFIG_MAPPING
-    if known and type(_config(folder)) in MODEL_FOR_CAUSAL_LM_MAPPING:
-        return
+    if known:
+        config = _config(folder)
+        if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+            config._attn_implementation = None  # the config could name code to download
+            return config
     own_code = not known and "auto_map" in folder.config
     raise UserError(
         folder.path / CONFIG,
@@ -62,7 +66,7 @@ def _check_known(folder: ModelFolder) -> None:
     )
 
 
-def _config(folder: ModelFolder) -> object:
+def _config(folder: ModelFolder) -> PretrainedConfig:
     try:
         return AutoConfig.from_pretrained(
             folder.path, local_files_only=True, trust_remote_code=False

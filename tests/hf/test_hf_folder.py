@@ -17,6 +17,7 @@ from minituner.bases import load_base_model
 from minituner.errors import SeveralErrors, UserError
 from minituner.hf.folder import open_folder
 from minituner.hf.hub import find_folder, is_transformers
+from minituner.hf.model import TransformersLM
 from minituner.hf.weights import INDEX, WEIGHTS
 from minituner.model import MiniGPT
 from minituner.storage.checkpoint import save_base
@@ -115,6 +116,10 @@ def adapter_instead(folder: Path) -> None:
     (folder / "config.json").rename(folder / "adapter_config.json")
 
 
+def adapter_in_it(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "another/base"}')
+
+
 def no_model_type(folder: Path) -> None:
     edit_json(folder / "config.json", model_type=None)
 
@@ -180,6 +185,7 @@ def short_context(folder: Path) -> None:
     [
         (without_config, ("is not the folder of a model", "no config.json", "org/name")),
         (adapter_instead, ("is a PEFT adapter, not a model",)),
+        (adapter_in_it, ("is a PEFT adapter, not a model",)),
         (no_model_type, ("config.json: is not the config of a model",)),
         (without_weights, ("has no weights", "no safetensors file")),
         (only_a_pickle, ("never loaded", "pytorch_model.bin", "model.save_pretrained(FOLDER)")),
@@ -262,6 +268,14 @@ def test_code_of_the_folder_is_never_executed(folder: Path) -> None:
     with pytest.raises(UserError, match="code of its own, which is never executed"):
         load_base_model(folder)
     assert not proof.exists()
+
+
+def test_attention_of_the_config_is_not_used(folder: Path) -> None:
+    """It may name code to download."""
+    edit_json(folder / "config.json", attn_implementation="some-org/some-kernel")
+    model = load_base_model(folder)
+    assert isinstance(model, TransformersLM)
+    assert model.network.config._attn_implementation in ("sdpa", "eager")
 
 
 def test_unknown_and_encoder_models_are_refused_by_transformers(folder: Path) -> None:
