@@ -100,9 +100,11 @@ def test_documented_commands_exist(command: Command, capsys: pytest.CaptureFixtu
 # --- packages that the environment of `make report` needs ---------------------------------------
 
 
-def runtime_pins() -> list[str]:
+def runtime_pins(extra: str | None = None) -> list[str]:
+    """The packages that everybody needs, and those of one extra."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return list(project["dependencies"])
+    more = project["optional-dependencies"][extra] if extra else []
+    return [*project["dependencies"], *more]
 
 
 def with_all_they_need(requirements: Iterable[str]) -> set[str]:
@@ -146,11 +148,13 @@ def imported(files: Iterable[Path]) -> set[str]:
 
 
 def test_imports_are_direct_dependencies() -> None:
-    files = [*(ROOT / "minituner").rglob("*.py"), *(ROOT / "workflow_scripts").glob("*.py")]
-    pinned = {canonicalize_name(Requirement(pin).name) for pin in runtime_pins()}
-    found = imported(files)
-    assert {"torch", "numpy", "pandas", "pyyaml"} <= found
-    assert found <= pinned
+    files = {*(ROOT / "minituner").rglob("*.py"), *(ROOT / "workflow_scripts").glob("*.py")}
+    of_transformers = {file for file in files if file.parent.name == "hf"}
+    assert {"torch", "numpy", "pandas", "pyyaml"} <= imported(files - of_transformers)
+    assert "transformers" in imported(of_transformers)
+    for some, extra in ((files - of_transformers, None), (of_transformers, "transformers")):
+        pinned = {canonicalize_name(Requirement(pin).name) for pin in runtime_pins(extra)}
+        assert imported(some) <= pinned
 
 
 def test_imports_of_snakemakes_report_are_installed() -> None:

@@ -223,6 +223,14 @@ def files_exist(config: Config) -> Iterator[Problem]:
 def base_can_be_used(config: Config) -> Iterator[UserError]:
     """A folder, or a model of the hub, holds a causal language model and its tokenizer."""
     checkpoint, tokenizer = config["base"]["checkpoint"], config["base"]["tokenizer"]
+    if checkpoint is not None and checkpoint.endswith((".safetensors", ".bin")):
+        yield UserError(
+            checkpoint,
+            "is only a part of a transformers model",
+            found="a file of weights",
+            expected="the folder that it is in, or the .pt file of a MiniGPT",
+            fix=f"name the folder: {Path(checkpoint).parent}",
+        )
     if is_transformers(checkpoint) and (tokenizer is None or Path(tokenizer).is_file()):
         try:
             base_files(checkpoint, tokenizer)
