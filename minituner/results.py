@@ -181,6 +181,7 @@ class ModelMetrics(TypedDict):
     val: SplitMetrics
     test: SplitMetrics
     control: SplitMetrics
+    controls: NotRequired[dict[str, SplitMetrics]]  # further control sets, by name
     probe: list[ProbeResult]
     predictions: list[Prediction]
 
@@ -308,6 +309,7 @@ class ComparisonRow(TypedDict):
     margin_nats: Interval
     text_drift: Interval
     target_drift: Interval
+    control_drifts: NotRequired[dict[str, Interval]]  # of further control sets, over the whole text
     base_accuracy: float
     accuracy_by_seed: list[float]
     text_drift_by_seed: list[float]
