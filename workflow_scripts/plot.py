@@ -3,9 +3,9 @@ from minituner.reporting import plots
 from minituner.results import SweepSummary, read_results
 
 with run_stage(snakemake) as job:
-    summary = read_results(job.input.summary, SweepSummary)
-    gates = job.params.config["gates"]
-    plots.plot_accuracy_vs_rank(summary, gates["accuracy_gain_pp"], job.output.accuracy)
-    plots.plot_drift_vs_rank(summary, gates["control_ppl_drift"], job.output.drift)
-    plots.plot_scale_vs_rank(summary, job.output.scale)
-    plots.plot_fine_tuning(job.input.headline_log, job.output.loss)
+    summary, config, to = read_results(job.input.summary, SweepSummary), job.params.config, job.output
+    gates, task, control = config["gates"], config["task"]["name"], config["task"]["control_name"]
+    plots.plot_accuracy_vs_rank(summary, task, gates["accuracy_gain_pp"], to.accuracy)
+    plots.plot_drift_vs_rank(summary, control, gates["control_ppl_drift"], to.drift)
+    plots.plot_scale_vs_rank(summary, to.scale)
+    plots.plot_fine_tuning(job.input.headline_log, control, to.loss)

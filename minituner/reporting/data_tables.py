@@ -3,15 +3,14 @@ stay readable however many there are."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypedDict, TypeVar
 
+from minituner.data.groups import TAUGHT_SPLITS, are_single, taught_groups
 from minituner.errors import first_of
 from minituner.results import FrameCounts, LabelAccuracy, PairsSummary, SplitCounts
 
-TAUGHT_SPLITS = ("train", "val", "test")
 FIRST_SPLITS = (*TAUGHT_SPLITS, "control", "probe")
 ROWS_SHOWN = 40  # of a table
 FORMS_SHOWN = 5  # as columns
@@ -75,8 +74,7 @@ class Groups:
     """The groups of the pairs.
 
     Args:
-        single: Whether each group is one pair, as where the pairs' file names no groups: there is
-            then nothing to report by group.
+        single: Whether each group is one pair.
         count: The number of groups of train, val and test together.
         names: Their names; of many, the first.
         tested: The number of the test pairs' groups.
@@ -97,14 +95,12 @@ class Groups:
 def groups_of(pairs: PairsSummary) -> Groups:
     """The groups that the splits hold."""
     by_split = {name: split["by_group"] for name, split in pairs["splits"].items()}
-    taught: Counter[str] = Counter()
-    for name in TAUGHT_SPLITS:
-        taught.update(by_split.get(name, {}))
+    taught = taught_groups(pairs["splits"])
     trained, tested, control = (
         by_split.get(name, {}).keys() for name in ("train", "test", "control")
     )
     return Groups(
-        single=bool(taught) and max(taught.values()) == 1,
+        single=are_single(pairs["splits"]),
         count=len(taught),
         names=first_of(taught, NAMES_SHOWN),
         tested=len(tested),

@@ -49,6 +49,7 @@ STYLE: dict[Any, Any] = {
 }
 HEIGHT = 4.2  # of a figure without its legend, in inches
 LEGEND_WIDTH = 60  # characters after which a label is broken: the width of the narrowest figure
+Y_LABEL_WIDTH = 42  # the same for the label of a y axis, which is as long as the figure is high
 
 plt.rcParams.update(STYLE)
 
@@ -107,6 +108,16 @@ def add_legend(figure: Figure, *axes: Axes, title: str | None = None) -> list[Ar
         legend.remove()
     figure.set_figheight(figure.get_figheight() + extent.height / figure.dpi)
     return [handle for handle in legend.legend_handles if handle is not None]
+
+
+def set_x_label(axes: Axes, text: str) -> None:
+    """Label the x axis, on as many lines as it takes."""
+    axes.set_xlabel(textwrap.fill(text, LEGEND_WIDTH, break_on_hyphens=False))
+
+
+def set_y_label(axes: Axes, text: str) -> None:
+    """Label the y axis, on as many lines as it takes."""
+    axes.set_ylabel(textwrap.fill(text, Y_LABEL_WIDTH, break_on_hyphens=False))
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
