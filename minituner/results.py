@@ -296,6 +296,14 @@ class LayerAuditMean(TypedDict):
     largest_b: float
 
 
+class ControlDrift(TypedDict):
+    """The drift on one further control set; over the answers only if it is of pairs."""
+
+    text: Interval
+    text_by_seed: list[float]
+    target: NotRequired[Interval]
+
+
 class ComparisonRow(TypedDict):
     """One tuned setting compared with the base, over all its seeds."""
 
@@ -309,7 +317,7 @@ class ComparisonRow(TypedDict):
     margin_nats: Interval
     text_drift: Interval
     target_drift: Interval
-    control_drifts: NotRequired[dict[str, Interval]]  # of further control sets, over the whole text
+    control_drifts: NotRequired[dict[str, ControlDrift]]  # of further control sets, by name
     base_accuracy: float
     accuracy_by_seed: list[float]
     text_drift_by_seed: list[float]

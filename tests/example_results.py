@@ -215,7 +215,7 @@ def capitals_results(
         "test": split(names, 2),
         "control": split(["Amazon", "Nile"], 30),
         "probe": split([], 0),
-        "poems": split(["1", "2", "3"], 1),
+        "controls/poems": split(["1", "2", "3"], 1),
     }
     side = {"pairs": 40, "frames": {"": 40}, "mean_prompt_words": 5.5}
     distributions = {"irregular": side, "control": side, "unseen_words": None}
@@ -227,7 +227,8 @@ def capitals_results(
     sweep["by_group_and_form"] = [cast(Any, row | {"label": f"{name}/"}) for name in names]
     sweep["generalization"] = None
     for rank_row in sweep["ranks"]:
-        rank_row["control_drifts"] = {"poems": interval(0.03)}
+        drift = {"text": interval(0.03), "text_by_seed": [0.03, 0.02, 0.04]}
+        rank_row["control_drifts"] = {"poems": cast(Any, drift)}
     before, after = results["metrics"]["before"], results["metrics"]["after"]
     predictions = [
         {"group": name, "prompt": f"The capital of {name} is", "expected": "A", "answer": "B"}
@@ -237,6 +238,9 @@ def capitals_results(
         model["probe"] = []
         model["predictions"] = cast(Any, predictions)
         model["controls"] = {"poems": split_metrics(1.0, drift)}
+    results["gates"]["control_ppl_drift/poems"] = {
+        **{"value": 0.04, "rule": "<=", "threshold": 0.1, "pass": True}
+    }
     results["pretraining"] = None
     results["base"] = {"path": "models/llama", "architecture": "LlamaForCausalLM"}
     results["ambiguous"] = []

@@ -1,5 +1,6 @@
 from minituner.pipeline.stage import run_stage
-from minituner.reporting.ablation_plots import TaskNames, plot_learned_vs_forgotten
+from minituner.reporting.ablation_plots import plot_learned_vs_forgotten
+from minituner.reporting.figures import TaskNames
 from minituner.results import ArmSummary, read_results
 
 with run_stage(snakemake) as job:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from matplotlib.collections import PathCollection
 
 from minituner.reporting.figures import (
     GRAY,
+    TaskNames,
     add_legend,
     from_zero,
     mean_curve,
@@ -28,14 +28,6 @@ from minituner.reporting.figures import (
 
 if TYPE_CHECKING:
     from minituner.results import ArmRow, ArmSummary
-
-
-@dataclass(frozen=True)
-class TaskNames:
-    """What the axes speak of: the ``name`` and ``control_name`` of the config's section ``task``."""
-
-    name: str
-    control_name: str
 
 
 def plot_arm(summary: ArmSummary, names: TaskNames, drift_gate: float, path: str | Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
@@ -33,31 +32,27 @@ class ControlSet(TypedDict):
     name: str
     before: SplitMetrics
     after: SplitMetrics
-    limit: float | None  # of the relative change of its perplexity; None if there is none
+    limit: float  # of the relative change of its perplexity
 
 
-def control_sets(
-    metrics: HeadlineMetrics, gates: Gates, task: Mapping[str, Any]
-) -> list[ControlSet]:
-    """Every control set, the one of the gate ``control_ppl_drift`` first; none if there is only
-    that one."""
-    before: Mapping[str, SplitMetrics] = metrics["before"].get("controls", {})
-    after: Mapping[str, SplitMetrics] = metrics["after"].get("controls", {})
-    first: ControlSet = {
-        "name": task["control_name"],
-        "before": metrics["before"]["control"],
-        "after": metrics["after"]["control"],
-        "limit": gates["control_ppl_drift"]["threshold"],
-    }
-    limits = {name: settings.get("max_drift") for name, settings in _settings(task).items()}
-    further: list[ControlSet] = [
-        {"name": name, "before": before[name], "after": after[name], "limit": limits.get(name)}
-        for name in after
+def control_sets(metrics: HeadlineMetrics, gates: Gates, name: str) -> list[ControlSet]:
+    """Every control set, if there are several; first the one that the study is named by.
+
+    Args:
+        name: What the report calls the first control set.
+    """
+    before, after = metrics["before"], metrics["after"]
+    gate = "control_ppl_drift"
+    sets: list[ControlSet] = [
+        {
+            "name": name,
+            "before": before["control"],
+            "after": after["control"],
+            "limit": gates[gate]["threshold"],
+        }
     ]
-    return [first, *further] if further else []
-
-
-def _settings(task: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The control sets of the config that have settings besides their file."""
-    controls = task.get("controls") or {}
-    return {name: value for name, value in controls.items() if isinstance(value, Mapping)}
+    for further, tuned in after.get("controls", {}).items():
+        limit = gates.get(f"{gate}/{further}", gates[gate])["threshold"]
+        untuned = before["controls"][further]
+        sets.append({"name": further, "before": untuned, "after": tuned, "limit": limit})
+    return sets if len(sets) > 1 else []

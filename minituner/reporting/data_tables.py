@@ -3,13 +3,13 @@ stay readable however many there are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypedDict, TypeVar
+from typing import Generic, TypedDict, TypeVar, cast
 
 from minituner.data.groups import TAUGHT_SPLITS, are_single, taught_groups
 from minituner.errors import first_of
-from minituner.results import FrameCounts, LabelAccuracy, PairsSummary, SplitCounts
+from minituner.results import FrameCounts, Interval, LabelAccuracy, PairsSummary, SplitCounts
 
 FIRST_SPLITS = (*TAUGHT_SPLITS, "control", "probe")
 ROWS_SHOWN = 40  # of a table
@@ -80,7 +80,7 @@ class Groups:
         tested: The number of the test pairs' groups.
         untrained: How many of these were not trained.
         untested: How many of the trained groups have no test pair.
-        apart: Whether train and control have no group in common.
+        single_control: Whether each group of the control is one item.
     """
 
     single: bool
@@ -89,16 +89,15 @@ class Groups:
     tested: int
     untrained: int
     untested: int
-    apart: bool
+    single_control: bool
 
 
 def groups_of(pairs: PairsSummary) -> Groups:
     """The groups that the splits hold."""
     by_split = {name: split["by_group"] for name, split in pairs["splits"].items()}
     taught = taught_groups(pairs["splits"])
-    trained, tested, control = (
-        by_split.get(name, {}).keys() for name in ("train", "test", "control")
-    )
+    trained, tested = (by_split.get(name, {}).keys() - {""} for name in ("train", "test"))
+    control = {group: n for group, n in by_split.get("control", {}).items() if group}
     return Groups(
         single=are_single(pairs["splits"]),
         count=len(taught),
@@ -106,26 +105,31 @@ def groups_of(pairs: PairsSummary) -> Groups:
         tested=len(tested),
         untrained=len(tested - trained),
         untested=len(trained - tested),
-        apart=trained.isdisjoint(control),
+        single_control=max(control.values(), default=1) == 1,
     )
 
 
 @dataclass(frozen=True)
 class GroupRow:
-    """The test accuracy of one group and form; the form may be empty."""
+    """The test accuracy of one group and form, which may be empty, before and after tuning."""
 
     group: str
     form: str
-    accuracy: LabelAccuracy
+    items: int
+    before: Interval
+    after: Interval
 
 
 def group_rows(rows: Sequence[LabelAccuracy], rank: str) -> Shown[GroupRow]:
-    """The rows of the table by group and form, chosen by their accuracy at ``rank``."""
-    split = (row["label"].rpartition("/") for row in rows)
+    """The rows of the table by group and form, chosen by their accuracy at ``rank``; none for pairs
+    without a group."""
+    parts = (row["label"].rpartition("/") for row in rows)
     named = [
-        GroupRow(group, form, row) for (group, _, form), row in zip(split, rows, strict=True)
+        GroupRow(group, form, row["sentences"], row["base"], row["ranks"][rank])
+        for (group, _, form), row in zip(parts, rows, strict=True)
+        if group
     ]
-    return extremes(named, lambda row: row.accuracy["ranks"][rank]["mean"])
+    return extremes(named, lambda row: row.after["mean"])
 
 
 def label_rows(rows: Sequence[LabelAccuracy], rank: str) -> Shown[LabelAccuracy]:
@@ -165,7 +169,8 @@ def match_of(pairs: PairsSummary) -> Match | None:
     and the most frequent are shown; pairs without a frame have an empty one, and no row."""
     if "distributions" not in pairs:
         return None
-    task, control = pairs["distributions"]["irregular"], pairs["distributions"]["control"]
+    sides = cast(Mapping[str, FrameCounts], pairs["distributions"])
+    task, control = sides["task" if "task" in sides else "irregular"], sides["control"]
     rows: list[FrameRow] = [
         {
             "frame": frame,

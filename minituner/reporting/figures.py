@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,14 @@ LEGEND_WIDTH = 60  # characters after which a label is broken: the width of the 
 Y_LABEL_WIDTH = 42  # the same for the label of a y axis, which is as long as the figure is high
 
 plt.rcParams.update(STYLE)
+
+
+@dataclass(frozen=True)
+class TaskNames:
+    """What the axes speak of: two values of the config's section ``task``."""
+
+    name: str  # what is taught: "irregular verbs"
+    control_name: str  # what must not be forgotten: "regular verbs"
 
 
 def style_of(i: int) -> tuple[str, str, str]:

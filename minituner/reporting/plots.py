@@ -14,6 +14,7 @@ from minituner.reporting.figures import (
     BLUE,
     GRAY,
     ORANGE,
+    TaskNames,
     add_legend,
     from_zero,
     mean_curve,
@@ -36,7 +37,7 @@ NAMED_LAYERS = 12  # of more, a figure shows the mean by name and each as a fain
 
 
 def plot_accuracy_vs_rank(
-    summary: SweepSummary, task_name: str, gain_gate_pp: float, path: str | Path
+    summary: SweepSummary, names: TaskNames, gain_gate_pp: float, path: str | Path
 ) -> None:
     """Test accuracy against rank with intervals and seeds, the base's level and the gate."""
     figure, (axes,) = new_figure()
@@ -51,7 +52,7 @@ def plot_accuracy_vs_rank(
     label = f"gate: base + {gain_gate_pp:g} points"
     axes.axhline(gate, color=ORANGE, linestyle=":", label=label)
     of = number_of(summary["test_items"], "minimal pair")
-    set_y_label(axes, f"test accuracy on {task_name}, % of {of}")
+    set_y_label(axes, f"test accuracy on {names.name}, % of {of}")
     # Markers at 0 and 100 % are not cut off, and a gate above 100 % is visible.
     axes.set_ylim(min(0.0, gate) - 3, max(100.0, gate) + 3)
     rank_axis(axes, ranks)
@@ -60,22 +61,24 @@ def plot_accuracy_vs_rank(
 
 
 def plot_drift_vs_rank(
-    summary: SweepSummary, control_name: str, drift_gate: float, path: str | Path
+    summary: SweepSummary, names: TaskNames, drift_gate: float, path: str | Path
 ) -> None:
-    """Control perplexity drift against rank, over the whole text and over the answers only."""
+    """Control perplexity drift against rank, over the whole text and, if that differs, over the
+    answers only."""
     figure, (axes,) = new_figure()
     rows = summary["ranks"]
     ranks = ranks_of(rows)
     seed_points(axes, ranks, [row["text_drift_by_seed"] for row in rows], BLUE)
-    seed_points(axes, ranks, [row["target_drift_by_seed"] for row in rows], ORANGE)
     interval = f"with {100 * summary['confidence']:g} % interval"
     label = f"whole text (as in the gate), {interval}"
     mean_curve(axes, ranks, [row["text_drift"] for row in rows], style_of(0), label)
-    label = f"answers only (stricter), {interval}"
-    mean_curve(axes, ranks, [row["target_drift"] for row in rows], style_of(1), label)
+    if any(row["target_drift"] != row["text_drift"] for row in rows):
+        seed_points(axes, ranks, [row["target_drift_by_seed"] for row in rows], ORANGE)
+        label = f"answers only (stricter), {interval}"
+        mean_curve(axes, ranks, [row["target_drift"] for row in rows], style_of(1), label)
     axes.axhline(0, color=GRAY, linestyle="--", label="untuned base")
     axes.axhline(100 * drift_gate, color=GRAY, linestyle=":", label=f"gate: {100 * drift_gate:g} %")
-    set_y_label(axes, f"perplexity of {control_name}, change in %")
+    set_y_label(axes, f"perplexity of {names.control_name}, change in %")
     rank_axis(axes, ranks)
     add_legend(figure, axes)
     save_figure(figure, path)
@@ -125,7 +128,7 @@ def _layer_style(i: int, layer: str, n_lines: int) -> dict[str, Any]:
 # --- loss curves --------------------------------------------------------------------------------
 
 
-def plot_fine_tuning(log_csv: str | Path, control_name: str, path: str | Path) -> None:
+def plot_fine_tuning(log_csv: str | Path, names: TaskNames, path: str | Path) -> None:
     """Training and validation loss of one run, with the control perplexity on a second axis."""
     log = pd.read_csv(log_csv)
     figure, (axes,) = new_figure()
@@ -143,7 +146,7 @@ def plot_fine_tuning(log_csv: str | Path, control_name: str, path: str | Path) -
             linestyle=":",
             label="control perplexity (right axis)",
         )
-        set_y_label(right, f"perplexity of {control_name}, whole text")
+        set_y_label(right, f"perplexity of {names.control_name}, whole text")
         right.grid(False)
         right.spines["right"].set_visible(True)
         from_zero(right)

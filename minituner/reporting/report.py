@@ -119,7 +119,7 @@ def report_context(results: Results, settings: Mapping[str, Any]) -> dict[str, A
         "match": data_tables.match_of(pairs),
         "unseen": unseen_words(pairs),
         "new_words": new_words(pairs),
-        "control_sets": control_sets(metrics, results["gates"], settings["task"]),
+        "control_sets": control_sets(metrics, results["gates"], words.control),
         "missing_verbs": missing_verbs(sweep, settings) if words.of_verbs else [],
     }
 
@@ -131,8 +131,10 @@ def first_predictions(
     chosen: dict[str, dict[str, str]] = {}
     for old, new in zip(before, after, strict=True):
         row = {"before": old["answer"], "after": new["answer"]}
+        # Without a group, each pair is its own.
         chosen.setdefault(
-            new["group"], {"prompt": new["prompt"], "expected": new["expected"], **row}
+            new["group"] or new["prompt"],
+            {"prompt": new["prompt"], "expected": new["expected"], **row},
         )
     return list(chosen.values())[:PREDICTIONS_SHOWN]
 

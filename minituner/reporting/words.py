@@ -8,7 +8,10 @@ from typing import Any
 
 # With one of these, a phrase needs no article: "another capital".
 DETERMINERS = frozenset(
-    "a an another any each either every its my no one other some that the their this your".split()
+    [
+        *("a", "an", "another", "any", "each", "either", "every", "its", "my", "no", "one"),
+        *("other", "some", "that", "the", "their", "this", "your"),
+    ]
 )
 IRREGULAR_PLURALS = {
     "child": "children",
@@ -36,7 +39,7 @@ class Words:
         answer: What a pair's right side is: "form" or "answer".
         item: What the test split is counted in: "sentence" or "pair".
         scored: What each log-probability is of: the ``answer``, or the whole "sentence".
-        of_verbs: Whether the pairs come from the verb corpus, so that the report may speak of verbs.
+        of_verbs: Whether the pairs come from the verb corpus, so that a report may speak of them.
     """
 
     name: str
@@ -93,10 +96,10 @@ def with_article(phrase: str) -> str:
 
 
 def plural(noun: str) -> str:
-    """The plural of an English noun, or of a phrase that ends with one: ``country`` -> ``countries``.
+    """The plural of an English noun, or of a phrase that ends with one: country -> countries.
 
-    In ``part of speech`` the noun before the "of" takes the ending. Irregular plurals are only those
-    of ``IRREGULAR_PLURALS``.
+    In "part of speech" it is the word before the "of" that gets the ending. Irregular plurals are
+    only those of ``IRREGULAR_PLURALS``.
     """
     head, of, rest = noun.partition(" of ")
     if of:

@@ -88,7 +88,7 @@ def summarize(
     correct = {r: item_scores(by_rank[r][1], "test", base_items)["correct"] for r in ranks}
     smallest, largest = by_rank[ranks[0]][1], by_rank[ranks[-1]][1]
     complements = complement_labels(test.items["complement"], trained_complements)
-    groups_and_forms = (test.items["group"] + "/" + test.items["form"]).tolist()
+    groups_and_forms = test.items["group"] + "/" + test.items["form"] if by_group else ()
     return {
         "test_items": len(test.items),
         "seeds": seeds,
@@ -101,9 +101,7 @@ def summarize(
             *accuracy_by_label(test.items["form"].tolist(), test, correct, settings),
             *accuracy_by_label(complements, test, correct, settings),
         ],
-        "by_group_and_form": (
-            accuracy_by_label(groups_and_forms, test, correct, settings) if by_group else []
-        ),
+        "by_group_and_form": accuracy_by_label(list(groups_and_forms), test, correct, settings),
         "generalization": generalization(complements, test, correct, settings),
     }
 

@@ -11,7 +11,8 @@ from example_results import arm_row, arm_summary
 from matplotlib.figure import Figure
 from plotted import curves, error_bars, legend, points
 
-from minituner.reporting.ablation_plots import TaskNames, plot_arm, plot_learned_vs_forgotten
+from minituner.reporting.ablation_plots import plot_arm, plot_learned_vs_forgotten
+from minituner.reporting.figures import TaskNames
 from minituner.results import ArmRow, ArmSummary
 
 NOWHERE = Path("not-written.png")
@@ -73,9 +74,7 @@ def test_plot_arm_has_gain_drift_and_stored_size(drawn: list[Figure]) -> None:
     assert axes.get_xlabel() == (
         "learned: test accuracy gained on irregular verbs, percentage\npoints"
     )
-    assert axes.get_ylabel() == (
-        "forgotten: perplexity of regular verbs,\nchange in %"
-    )
+    assert axes.get_ylabel() == ("forgotten: perplexity of regular verbs,\nchange in %")
     assert axes.get_yscale() == "linear"
 
 

@@ -17,12 +17,10 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from minituner.reporting import ablation_plots, plots
-from minituner.reporting.ablation_plots import TaskNames
-from minituner.reporting.figures import style_of
+from minituner.reporting.figures import TaskNames, style_of
 from minituner.results import ArmRow, ComparisonRow
 
-NAME = "questions that a task with a name of sixty letters has askd"[:60]
-NAMES = TaskNames(NAME, NAME)
+NAMES = TaskNames(*2 * ["a task whose name is as long as a name of a task may be here"])
 LONG = "a-setting-whose-name-says-all-that-it-changes-and-then-goes-on-to-say-why-it-does-so"
 
 
@@ -99,33 +97,35 @@ def short_log(folder: Path) -> Path:
     return folder / "log.csv"
 
 
+def _png(folder: Path) -> Path:
+    return folder / "figure.png"
+
+
 Draw = Callable[[Path], None]
 FIGURES: dict[str, Draw] = {
     **{
         f"{kind}, {name}": draw
         for name, summary in SWEEPS.items()
         for kind, draw in {
-            "accuracy": lambda f, s=summary: plots.plot_accuracy_vs_rank(s, NAME, 10, f / "figure.png"),
-            "drift": lambda f, s=summary: plots.plot_drift_vs_rank(s, NAME, 0.05, f / "figure.png"),
-            "scale": lambda f, s=summary: plots.plot_scale_vs_rank(s, f / "figure.png"),
+            "accuracy": lambda f, s=summary: plots.plot_accuracy_vs_rank(s, NAMES, 10, _png(f)),
+            "drift": lambda f, s=summary: plots.plot_drift_vs_rank(s, NAMES, 0.05, _png(f)),
+            "scale": lambda f, s=summary: plots.plot_scale_vs_rank(s, _png(f)),
         }.items()
     },
     **{
-        f"arm, {name}": lambda f, s=summary: ablation_plots.plot_arm(s, NAMES, 0.05, f / "figure.png")
+        f"arm, {name}": lambda f, s=summary: ablation_plots.plot_arm(s, NAMES, 0.05, _png(f))
         for name, summary in ARMS.items()
     },
-    "every arm": lambda f: ablation_plots.plot_learned_vs_forgotten(ARMS, NAMES, 0.05, f / "figure.png"),
-    "no arm": lambda f: ablation_plots.plot_learned_vs_forgotten({}, NAMES, 0.05, f / "figure.png"),
+    "every arm": lambda f: ablation_plots.plot_learned_vs_forgotten(ARMS, NAMES, 0.05, _png(f)),
+    "no arm": lambda f: ablation_plots.plot_learned_vs_forgotten({}, NAMES, 0.05, _png(f)),
     "the study alone": lambda f: ablation_plots.plot_learned_vs_forgotten(
-        {"scaling": arm_summary([arm_row(8, is_study=True)])}, NAMES, 0.05, f / "figure.png"
+        {"scaling": arm_summary([arm_row(8, is_study=True)])}, NAMES, 0.05, _png(f)
     ),
-    "fine-tuning": lambda f: plots.plot_fine_tuning(fine_tuning(0.0, f), NAME, f / "figure.png"),
-    "short fine-tuning": lambda f: plots.plot_fine_tuning(short_log(f), NAME, f / "figure.png"),
-    "pretraining": lambda f: plots.plot_pretraining(fine_tuning(0.0, f), f / "figure.png"),
-    "pretraining that ends high": lambda f: plots.plot_pretraining(
-        fine_tuning(2.9, f), f / "figure.png"
-    ),
-    "short pretraining": lambda f: plots.plot_pretraining(short_log(f), f / "figure.png"),
+    "fine-tuning": lambda f: plots.plot_fine_tuning(fine_tuning(0.0, f), NAMES, _png(f)),
+    "short fine-tuning": lambda f: plots.plot_fine_tuning(short_log(f), NAMES, _png(f)),
+    "pretraining": lambda f: plots.plot_pretraining(fine_tuning(0.0, f), _png(f)),
+    "pretraining that ends high": lambda f: plots.plot_pretraining(fine_tuning(2.9, f), _png(f)),
+    "short pretraining": lambda f: plots.plot_pretraining(short_log(f), _png(f)),
 }
 
 

@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from plotted import curves, error_bars, legend, points
 
 from minituner.reporting import plots
+from minituner.reporting.figures import TaskNames
 from minituner.results import SweepSummary
 
 NOWHERE = Path("not-written.png")
-TASK, CONTROL = "irregular verbs", "regular verbs"
+NAMES = TaskNames("irregular verbs", "regular verbs")
 
 
 @pytest.fixture
@@ -38,21 +39,21 @@ def test_accuracy_has_the_means_and_intervals_of_the_summary(
     summary: SweepSummary, drawn: list[Figure]
 ) -> None:
     summary["ranks"][0]["accuracy"] = {"mean": 0.6, "low": 0.45, "high": 0.65}
-    plots.plot_accuracy_vs_rank(summary, TASK, 10, NOWHERE)
+    plots.plot_accuracy_vs_rank(summary, NAMES, 10, NOWHERE)
     axes, label = only_axes(drawn), "after LoRA: mean and 90 % interval"
     assert curves(axes)[label] == [(2, 60), (4, 70), (8, 80)]
     assert error_bars(axes)[label] == [(45, 65), (40, 100), (60, 100)]
 
 
 def test_accuracy_has_a_point_per_seed(summary: SweepSummary, drawn: list[Figure]) -> None:
-    plots.plot_accuracy_vs_rank(summary, TASK, 10, NOWHERE)
+    plots.plot_accuracy_vs_rank(summary, NAMES, 10, NOWHERE)
     (seeds,) = points(only_axes(drawn))
     assert seeds[:4] == [(2, 60), (2, 50), (2, 70), (4, 70)]
     assert len(seeds) == 9
 
 
 def test_accuracy_has_the_base_and_the_gate(summary: SweepSummary, drawn: list[Figure]) -> None:
-    plots.plot_accuracy_vs_rank(summary, TASK, 12, NOWHERE)
+    plots.plot_accuracy_vs_rank(summary, NAMES, 12, NOWHERE)
     axes = only_axes(drawn)
     assert [y for _, y in curves(axes)["untuned base (40 %)"]] == [40, 40]
     assert [y for _, y in curves(axes)["gate: base + 12 points"]] == [52, 52]
@@ -66,7 +67,7 @@ def test_accuracy_has_the_base_and_the_gate(summary: SweepSummary, drawn: list[F
 def test_accuracy_shows_a_gate_that_is_out_of_reach(
     gain: float, limits: tuple[float, float], summary: SweepSummary, drawn: list[Figure]
 ) -> None:
-    plots.plot_accuracy_vs_rank(summary, TASK, gain, NOWHERE)
+    plots.plot_accuracy_vs_rank(summary, NAMES, gain, NOWHERE)
     assert only_axes(drawn).get_ylim() == pytest.approx(limits)
 
 
@@ -77,8 +78,8 @@ def test_legends_name_the_confidence(
     confidence: float, words: str, summary: SweepSummary, drawn: list[Figure]
 ) -> None:
     summary["confidence"] = confidence
-    plots.plot_accuracy_vs_rank(summary, TASK, 10, NOWHERE)
-    plots.plot_drift_vs_rank(summary, CONTROL, 0.05, NOWHERE)
+    plots.plot_accuracy_vs_rank(summary, NAMES, 10, NOWHERE)
+    plots.plot_drift_vs_rank(summary, NAMES, 0.05, NOWHERE)
     accuracy, drift = map(legend, drawn)
     assert f"after LoRA: mean and {words}" in accuracy
     assert sum(words in label for label in drift) == 2
@@ -91,7 +92,7 @@ def test_drift_over_the_text_and_over_the_answers(
     summary: SweepSummary, drawn: list[Figure]
 ) -> None:
     summary["ranks"][0]["text_drift"] = {"mean": 0.01, "low": 0.005, "high": 0.02}
-    plots.plot_drift_vs_rank(summary, CONTROL, 0.04, NOWHERE)
+    plots.plot_drift_vs_rank(summary, NAMES, 0.04, NOWHERE)
     axes = only_axes(drawn)
     text = "whole text (as in the gate), with 90 % interval"
     answers = "answers only (stricter), with 90 % interval"
@@ -112,7 +113,7 @@ def test_a_mean_without_an_interval_has_no_error_bar(
 ) -> None:
     for row in summary["ranks"]:
         row["text_drift"] = interval(0.01, None)
-    plots.plot_drift_vs_rank(summary, CONTROL, 0.05, NOWHERE)
+    plots.plot_drift_vs_rank(summary, NAMES, 0.05, NOWHERE)
     bars = error_bars(only_axes(drawn))["whole text (as in the gate), with 90 % interval"]
     assert bars == []
 
@@ -121,7 +122,7 @@ def test_a_mean_just_outside_its_interval_has_a_bar_of_length_zero_there(
     summary: SweepSummary, drawn: list[Figure]
 ) -> None:
     summary["ranks"][0]["text_drift"] = {"mean": 0.03, "low": 0.01, "high": 0.029}
-    plots.plot_drift_vs_rank(summary, CONTROL, 0.05, NOWHERE)
+    plots.plot_drift_vs_rank(summary, NAMES, 0.05, NOWHERE)
     bars = error_bars(only_axes(drawn))["whole text (as in the gate), with 90 % interval"]
     assert bars[0] == (1, 3)
 
@@ -170,7 +171,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def test_fine_tuning_has_the_losses_and_the_control(log: Path, drawn: list[Figure]) -> None:
-    plots.plot_fine_tuning(log, CONTROL, NOWHERE)
+    plots.plot_fine_tuning(log, NAMES, NOWHERE)
     left, right = drawn[0].axes
     assert curves(left)["training batch"] == [(0, 3.0), (1, 2.0), (2, 1.0), (3, 0.5)]
     assert curves(left)["validation"] == [(0, 3.1), (2, 1.1), (3, 1.2)]
