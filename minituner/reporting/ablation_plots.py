@@ -56,7 +56,7 @@ def _plot_over_ranks(summary: ArmSummary, names: TaskNames, path: str | Path) ->
         color, marker, line = style
         right.plot(ranks, sizes, color=color, marker=marker, linestyle=line, label=name)
     interval = f"{100 * summary['confidence']:g} % intervals"
-    set_y_label(left, f"test accuracy on {names.name}, % ({interval})")
+    set_y_label(left, f"test accuracy on {names.name}", f"% ({interval})")
     right.set_ylabel("size of the update, % of the weight's norm")
     from_zero(right)
     for axes in (left, right):
@@ -166,5 +166,5 @@ def _gain_drift_axes(
         gate = f"gate: {100 * drift_gate:g} %"
         axes.axhline(100 * drift_gate, color=GRAY, linestyle=":", label=gate)
     axes.axhline(0, color=GRAY, linewidth=0.8)
-    set_x_label(axes, f"learned: test accuracy gained on {names.name}, percentage points")
-    set_y_label(axes, f"forgotten: perplexity of {names.control_name}, change in %")
+    set_x_label(axes, f"learned: test accuracy gained on {names.name}", "percentage points")
+    set_y_label(axes, f"forgotten: perplexity of {names.control_name}", "change in %")

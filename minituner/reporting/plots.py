@@ -52,7 +52,7 @@ def plot_accuracy_vs_rank(
     label = f"gate: base + {gain_gate_pp:g} points"
     axes.axhline(gate, color=ORANGE, linestyle=":", label=label)
     of = number_of(summary["test_items"], "minimal pair")
-    set_y_label(axes, f"test accuracy on {names.name}, % of {of}")
+    set_y_label(axes, f"test accuracy on {names.name}", f"% of {of}")
     # Markers at 0 and 100 % are not cut off, and a gate above 100 % is visible.
     axes.set_ylim(min(0.0, gate) - 3, max(100.0, gate) + 3)
     rank_axis(axes, ranks)
@@ -78,7 +78,7 @@ def plot_drift_vs_rank(
         mean_curve(axes, ranks, [row["target_drift"] for row in rows], style_of(1), label)
     axes.axhline(0, color=GRAY, linestyle="--", label="untuned base")
     axes.axhline(100 * drift_gate, color=GRAY, linestyle=":", label=f"gate: {100 * drift_gate:g} %")
-    set_y_label(axes, f"perplexity of {names.control_name}, change in %")
+    set_y_label(axes, f"perplexity of {names.control_name}", "change in %")
     rank_axis(axes, ranks)
     add_legend(figure, axes)
     save_figure(figure, path)
@@ -146,7 +146,7 @@ def plot_fine_tuning(log_csv: str | Path, names: TaskNames, path: str | Path) ->
             linestyle=":",
             label="control perplexity (right axis)",
         )
-        set_y_label(right, f"perplexity of {names.control_name}, whole text")
+        set_y_label(right, f"perplexity of {names.control_name}", "whole text")
         right.grid(False)
         right.spines["right"].set_visible(True)
         from_zero(right)

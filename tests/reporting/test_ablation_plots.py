@@ -41,7 +41,7 @@ def test_plot_arm_over_ranks_has_a_curve_per_setting(drawn: list[Figure]) -> Non
     assert [y for _, y in curves(left)["fixed"]] == [52, 54, 58]
     assert error_bars(left)["fixed"][1] == (50, 60)
     assert curves(right)["fixed"] == [(2, 5), (4, 8), (8, 5)]
-    assert left.get_ylabel() == "test accuracy on irregular verbs, % (90 %\nintervals)"
+    assert left.get_ylabel() == "test accuracy on irregular verbs,\n% (90 % intervals)"
     assert legend(drawn[0]) == ["fixed", "rslora"]
     assert [label.get_text() for label in left.get_xticklabels()] == ["2", "4", "8"]
     assert len(points(left)) == 2 and len(points(left)[0]) == 9
@@ -72,7 +72,7 @@ def test_plot_arm_has_gain_drift_and_stored_size(drawn: list[Figure]) -> None:
     small, large = (axes.collections[i].get_sizes()[0] for i in (1, 5))
     assert small < large
     assert axes.get_xlabel() == (
-        "learned: test accuracy gained on irregular verbs, percentage\npoints"
+        "learned: test accuracy gained on irregular verbs,\npercentage points"
     )
     assert axes.get_ylabel() == ("forgotten: perplexity of regular verbs,\nchange in %")
     assert axes.get_yscale() == "linear"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -20,7 +21,9 @@ from markdown import cells, prose_of, tables_of
 from project import ROOT
 
 from minituner.reporting.ablations_report import render_ablations
-from minituner.reporting.report import Results, render_report
+from minituner.reporting.base_and_controls import base_of
+from minituner.reporting.report import Results, render_report, write_report
+from minituner.storage.files import write_json
 
 TEMPLATES = ROOT / "minituner/reporting/templates"
 SETTINGS: dict[str, Any] = {
@@ -341,6 +344,27 @@ def test_the_report_says_what_is_not_guaranteed(
 
 def test_the_task_can_be_reproduced_from_the_report() -> None:
     assert 'task: {name: "country capitals", group_name: "country",' in render(capitals_results())
+
+
+def test_write_report_needs_no_verbs(tmp_path: Path) -> None:
+    """A folder's config names its architecture."""
+    results = capitals_results()
+    files: dict[str, Any] = {"verbs": [], "pretraining": []}
+    files["template"] = str(TEMPLATES / "REPORT.md.j2")
+    for name in ("pairs", "sweep", "metrics", "gates", "manifest", "training"):
+        write_json(tmp_path / f"{name}.json", cast(Any, results)[name])
+        files[name] = str(tmp_path / f"{name}.json")
+    write_json(tmp_path / "config.json", {"architectures": ["OPTForCausalLM"]})
+    write_report(files, SETTINGS, str(tmp_path), tmp_path / "REPORT.md")
+    results["base"] = {"path": str(tmp_path), "architecture": "OPTForCausalLM"}
+    assert (tmp_path / "REPORT.md").read_text(encoding="utf-8") == render(results)
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"architectures": []}'])
+def test_an_architecture_that_is_not_known(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content, encoding="utf-8")
+    assert base_of(str(tmp_path)) == {"path": str(tmp_path), "architecture": None}
 
 
 # --- the verb study over a base of the user's own ------------------------------------------------

@@ -57,7 +57,7 @@ def test_accuracy_has_the_base_and_the_gate(summary: SweepSummary, drawn: list[F
     axes = only_axes(drawn)
     assert [y for _, y in curves(axes)["untuned base (40 %)"]] == [40, 40]
     assert [y for _, y in curves(axes)["gate: base + 12 points"]] == [52, 52]
-    assert axes.get_ylabel() == "test accuracy on irregular verbs, % of 52\nminimal pairs"
+    assert axes.get_ylabel() == "test accuracy on irregular verbs,\n% of 52 minimal pairs"
     assert axes.get_ylim() == pytest.approx((-3, 103))
     assert axes.get_xscale() == "log"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "4", "8"]
@@ -127,6 +127,30 @@ def test_a_mean_just_outside_its_interval_has_a_bar_of_length_zero_there(
     assert bars[0] == (1, 3)
 
 
+def test_drift_without_answers_has_one_curve(summary: SweepSummary, drawn: list[Figure]) -> None:
+    """As of a control of plain texts, whose answer is the text."""
+    for row in summary["ranks"]:
+        row["target_drift"] = row["text_drift"]
+    plots.plot_drift_vs_rank(summary, NAMES, 0.05, NOWHERE)
+    assert [label for label in legend(drawn[0]) if "interval" in label] == [
+        "whole text (as in the gate), with 90 % interval"
+    ]
+    assert len(points(only_axes(drawn))) == 1
+
+
+def test_axes_speak_of_the_task(summary: SweepSummary, drawn: list[Figure], log: Path) -> None:
+    names = TaskNames("country capitals", "rivers")
+    plots.plot_accuracy_vs_rank(summary, names, 10, NOWHERE)
+    plots.plot_drift_vs_rank(summary, names, 0.05, NOWHERE)
+    plots.plot_fine_tuning(log, names, NOWHERE)
+    labels = [axes.get_ylabel() for figure in drawn for axes in figure.axes]
+    assert labels == [
+        "test accuracy on country capitals,\n% of 52 minimal pairs",
+        "perplexity of rivers, change in %",
+        *("loss, nats per target token", "perplexity of rivers, whole text"),
+    ]
+
+
 # --- scale against rank -------------------------------------------------------------------------
 
 
@@ -150,6 +174,17 @@ def test_scale_of_a_single_layer_has_no_mean(drawn: list[Figure]) -> None:
     rows = [comparison_row(r, layers=("blocks.0.mlp.fc2", "all")) for r in (2, 4)]
     plots.plot_scale_vs_rank(sweep_summary(rows), NOWHERE)
     assert list(curves(drawn[0].axes[0])) == ["blocks.0.mlp.fc2"]
+
+
+def test_scale_of_many_layers_names_only_their_mean(drawn: list[Figure]) -> None:
+    layers = (*(f"layers.{i}.q_proj" for i in range(13)), "all")
+    rows = [comparison_row(r, layers=layers) for r in (2, 4)]
+    rows[0]["scale_audit"][12]["relative_norm"] = 0.09
+    plots.plot_scale_vs_rank(sweep_summary(rows), NOWHERE)
+    left = drawn[0].axes[0]
+    assert list(curves(left)) == ["each of 13 layers", "mean of the layers"]
+    assert len(left.lines) == 14
+    assert [tuple(point) for point in left.lines[12].get_xydata()] == [(2, 9), (4, 5)]
 
 
 # --- loss curves --------------------------------------------------------------------------------
