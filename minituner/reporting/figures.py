@@ -50,7 +50,7 @@ STYLE: dict[Any, Any] = {
 }
 HEIGHT = 4.2  # of a figure without its legend, in inches
 LEGEND_WIDTH = 60  # characters after which a label is broken: the width of the narrowest figure
-Y_LABEL_WIDTH = 39  # the same for the label of a y axis, which is as long as the figure is high
+Y_LABEL_WIDTH = 40  # the same for the label of a y axis, which is as long as the figure is high
 
 plt.rcParams.update(STYLE)
 
