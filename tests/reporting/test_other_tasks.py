@@ -22,6 +22,7 @@ from project import ROOT
 
 from minituner.reporting.ablations_report import render_ablations
 from minituner.reporting.base_and_controls import base_of
+from minituner.reporting.rendering import environment
 from minituner.reporting.report import Results, render_report, write_report
 from minituner.storage.files import write_json
 
@@ -370,22 +371,50 @@ def test_an_architecture_that_is_not_known(content: str | None, tmp_path: Path) 
 # --- the verb study over a base of the user's own ------------------------------------------------
 
 
-def test_a_verb_study_over_another_base_does_not_speak_of_the_study_s_own() -> None:
-    results = report_results()
-    task = {"name": "irregular verbs", "group_name": "verb", "scoring": "fill_in"}
-    task |= {"wrong_name": "over-regularized form", "control_name": "regular verbs"}
+def verb_study(results: Results, **task: Any) -> str:
+    """The prose of a report on pairs of the verb corpus, in the words of the default config."""
+    words = {"name": "irregular verbs", "group_name": "verb", "scoring": "fill_in"}
+    words |= {"wrong_name": "over-regularized form", "control_name": "regular verbs"}
     data = {"irregular_verbs": ["go", "eat"], "regular_verbs": ["walk", "play"]}
-    settings = SETTINGS | {"task": task, "data": data}
+    settings = SETTINGS | {"task": words | task, "data": data}
     settings["lora"] = SETTINGS["lora"] | {"target_modules": ["q_proj"]}
+    return prose_of(render_report(TEMPLATES / "REPORT.md.j2", results, settings))
 
-    def text() -> str:
-        return prose_of(render_report(TEMPLATES / "REPORT.md.j2", results, settings))
 
+def test_a_verb_study_over_another_base_does_not_speak_of_the_default_one() -> None:
+    results = report_results()
     own = ("learner", "over-regularized on purpose", "The default, `mlp.fc2`", "from one seed")
-    assert all(words in text() for words in own)
+    assert all(words in verb_study(results) for words in own)
     results["pretraining"] = None
-    assert not any(words in text() for words in own)
-    assert "of a language model teach it the irregular past of 2 verbs." in text()
+    text = verb_study(results)
+    assert not any(words in text for words in own)
+    assert "of a language model teach it the irregular past of 2 verbs." in text
+
+
+def test_a_verb_study_that_scores_whole_sentences() -> None:
+    text = verb_study(report_results(), scoring="sentence")
+    assert (
+        "At rank 8 the sentence with the right form is likelier than the one with the over-" in text
+    )
+    assert "of the whole sentence, with the right and with the over-regularized form." in text
+    assert "whole sentence" not in verb_study(report_results())
+
+
+def test_a_verb_study_with_a_further_control_set() -> None:
+    results, other = report_results(), capitals_results()
+    results["gates"] = other["gates"]
+    for moment in ("before", "after"):
+        controls = cast(Any, other["metrics"])[moment]["controls"]
+        cast(Any, results["metrics"])[moment]["controls"] = controls
+    assert "What should not be forgotten: regular verbs, poems." in verb_study(results)
+
+
+def test_both_files_have_the_same_macros() -> None:
+    verbs, pairs = (
+        {name for name in vars(environment(TEMPLATES).get_template(f"{file}.j2").module)}
+        for file in ("verbs", "pairs")
+    )
+    assert verbs == pairs and "intro" in verbs
 
 
 # --- the ablations ------------------------------------------------------------------------------
