@@ -181,7 +181,6 @@ class ModelMetrics(TypedDict):
     val: SplitMetrics
     test: SplitMetrics
     control: SplitMetrics
-    controls: NotRequired[dict[str, SplitMetrics]]  # further control sets, by name
     probe: list[ProbeResult]
     predictions: list[Prediction]
 
@@ -296,14 +295,6 @@ class LayerAuditMean(TypedDict):
     largest_b: float
 
 
-class ControlDrift(TypedDict):
-    """The drift on one further control set; over the answers only if it is of pairs."""
-
-    text: Interval
-    text_by_seed: list[float]
-    target: NotRequired[Interval]
-
-
 class ComparisonRow(TypedDict):
     """One tuned setting compared with the base, over all its seeds."""
 
@@ -317,7 +308,6 @@ class ComparisonRow(TypedDict):
     margin_nats: Interval
     text_drift: Interval
     target_drift: Interval
-    control_drifts: NotRequired[dict[str, ControlDrift]]  # of further control sets, by name
     base_accuracy: float
     accuracy_by_seed: list[float]
     text_drift_by_seed: list[float]

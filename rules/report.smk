@@ -97,6 +97,7 @@ rule render:
         template="minituner/reporting/templates/REPORT.md.j2",
         macros=[
             "minituner/reporting/templates/outcomes.j2",
+            "minituner/reporting/templates/controls.j2",
             "minituner/reporting/templates/pairs.j2",
             "minituner/reporting/templates/verbs.j2",
         ],

@@ -227,8 +227,7 @@ def capitals_results(
     sweep["by_group_and_form"] = [cast(Any, row | {"label": f"{name}/"}) for name in names]
     sweep["generalization"] = None
     for rank_row in sweep["ranks"]:
-        drift = {"text": interval(0.03), "text_by_seed": [0.03, 0.02, 0.04]}
-        rank_row["control_drifts"] = {"poems": cast(Any, drift)}
+        cast(Any, rank_row)["control_drifts"] = {"poems": interval(0.03)}
     before, after = results["metrics"]["before"], results["metrics"]["after"]
     predictions = [
         {"group": name, "prompt": f"The capital of {name} is", "expected": "A", "answer": "B"}
@@ -237,7 +236,7 @@ def capitals_results(
     for model, drift in ((before, None), (after, 0.04)):
         model["probe"] = []
         model["predictions"] = cast(Any, predictions)
-        model["controls"] = {"poems": split_metrics(1.0, drift)}
+        cast(Any, model)["controls"] = {"poems": split_metrics(1.0, drift)}
     results["gates"]["control_ppl_drift/poems"] = {
         **{"value": 0.04, "rule": "<=", "threshold": 0.1, "pass": True}
     }

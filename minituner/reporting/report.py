@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from minituner.data.verbs import Verb, load_verbs
 from minituner.reporting import data_tables
-from minituner.reporting.base_and_controls import Base, base_of, control_sets
+from minituner.reporting.own_base import Base, base_of
 from minituner.reporting.rendering import render_template
 from minituner.reporting.verdicts import excludes_zero, sweep_verdict
 from minituner.reporting.words import words_of
@@ -119,7 +119,6 @@ def report_context(results: Results, settings: Mapping[str, Any]) -> dict[str, A
         "match": data_tables.match_of(pairs),
         "unseen": unseen_words(pairs),
         "new_words": new_words(pairs),
-        "control_sets": control_sets(metrics, results["gates"], words.control),
         "missing_verbs": missing_verbs(sweep, settings) if words.of_verbs else [],
     }
 

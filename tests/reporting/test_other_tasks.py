@@ -21,7 +21,7 @@ from markdown import cells, prose_of, tables_of
 from project import ROOT
 
 from minituner.reporting.ablations_report import render_ablations
-from minituner.reporting.base_and_controls import base_of
+from minituner.reporting.own_base import base_of
 from minituner.reporting.rendering import environment
 from minituner.reporting.report import Results, render_report, write_report
 from minituner.storage.files import write_json
@@ -116,6 +116,7 @@ def failing(results: Results) -> None:
         gate["pass"] = False
     doubtful = cast(Any, results["gates"])
     doubtful["control_ppl_drift"]["doubt"] = "unknown"
+    cast(Any, results["metrics"]["before"]["control"])["unknown_above"] = 1.5
     doubtful["control_ppl_drift/poems"]["doubt"] = "improved"
 
 
@@ -123,9 +124,9 @@ def one_control(results: Results) -> None:
     """No further control set."""
     del results["gates"]["control_ppl_drift/poems"]
     for model in (results["metrics"]["before"], results["metrics"]["after"]):
-        del model["controls"]
+        del cast(Any, model)["controls"]
     for row in results["sweep"]["ranks"]:
-        del row["control_drifts"]
+        del cast(Any, row)["control_drifts"]
 
 
 SHAPES = [as_it_is, without_groups, of_texts, with_forms, one_of_everything, failing, one_control]
@@ -160,7 +161,7 @@ def test_sentences_are_only_mentioned_where_they_are_scored() -> None:
     assert "of the whole sentence, with the right answer and with another capital." in text
     assert "token that ends it" not in text
     assert not {word for word in WORDS_OF_VERBS.findall(text) if word.lower() != "sentence"}
-    assert "answers only" not in text.replace("change, answers only", "")
+    assert "answers only" not in text
 
 
 @pytest.mark.parametrize("countries", [1, 2, 200])
@@ -284,8 +285,7 @@ def test_forms_and_frames_are_shown_if_there_are_any() -> None:
 def test_control_sets_have_a_table_if_there_are_several() -> None:
     results = capitals_results()
     text = render(results)
-    assert "What should not be forgotten: rivers, poems." in text
-    assert "| poems | 2.1000 | 2.1840 | +4.0 % | +12.0 % | +10.0 % |" in text
+    assert "| poems | 52 | 2.1000 | 2.1840 | +4.0 % | +10.0 % | **PASS** |" in text
     assert "| rank | rivers | poems |" in text
     assert "| 8 | 2.00 % [-3.00, 7.00] | 3.00 % [-2.00, 8.00] |" in text
     assert "Forgetting is measured on rivers and on poems; the model" in words(results)
@@ -309,8 +309,10 @@ def test_a_gate_that_says_little_is_explained() -> None:
     assert "says little" not in render(results)
     failing(results)
     text = words(results)
-    assert "**`control_ppl_drift` says little:** the base hardly knows this control set" in text
-    assert "**`control_ppl_drift/poems` says little:** tuning has taught the model" in text
+    assert (
+        "`control_ppl_drift` says little about forgetting.** The base hardly knows rivers" in text
+    )
+    assert "`control_ppl_drift/poems` says little about forgetting.** Tuning changed the" in text
 
 
 def test_the_base_is_named_with_its_architecture() -> None:
@@ -406,7 +408,9 @@ def test_a_verb_study_with_a_further_control_set() -> None:
     for moment in ("before", "after"):
         controls = cast(Any, other["metrics"])[moment]["controls"]
         cast(Any, results["metrics"])[moment]["controls"] = controls
-    assert "What should not be forgotten: regular verbs, poems." in verb_study(results)
+    for row, shown in zip(results["sweep"]["ranks"], other["sweep"]["ranks"], strict=True):
+        cast(Any, row)["control_drifts"] = cast(Any, shown)["control_drifts"]
+    assert "### Control sets Perplexity over the whole text" in verb_study(results)
 
 
 def test_both_files_have_the_same_macros() -> None:
