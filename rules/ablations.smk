@@ -120,7 +120,7 @@ rule plot_arm:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=config_for("gates.control_ppl_drift"),
+        config=config_for(*TASK_WORDS, "gates.control_ppl_drift"),
     script:
         "../workflow_scripts/plot_arm.py"
 
@@ -146,7 +146,7 @@ rule plot_ablations:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=config_for("gates.control_ppl_drift"),
+        config=config_for(*TASK_WORDS, "gates.control_ppl_drift"),
         arms=ENABLED,
     script:
         "../workflow_scripts/plot_ablations.py"
@@ -155,7 +155,7 @@ rule plot_ablations:
 rule render_ablations:
     """Write the ablations' report; every number in it comes from an arm's summary."""
     input:
-        after=after_tokenize("summary"),
+        pairs=after_tokenize("summary"),
         summaries=[f"{arm_folder(arm)}/summary.json" for arm in ENABLED],
         figures=[
             paths.ABLATIONS_FIGURE,
@@ -172,7 +172,7 @@ rule render_ablations:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=config_for("lora", "train", "gates"),
+        config=config_for("task", "lora", "train", "gates"),
         arms=ENABLED,
     script:
         "../workflow_scripts/render_ablations.py"

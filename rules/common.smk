@@ -40,6 +40,7 @@ from minituner.pipeline.paths import (
     tokenized,
 )
 from minituner.pipeline.source_closure import import_closure
+from minituner.reporting.words import is_verb_study
 from minituner.storage.strict_yaml import read_yaml
 
 # By default, waiting threads spin and take time from the working ones: on two busy cores that made a
@@ -78,6 +79,10 @@ BASE_CORPUS = (
     else []
 )
 SPLITS = ["train", "val", "test", "control", "probe"]
+
+# The pairs: made from the verb corpus, or read from a file of the user's.
+OF_VERBS = is_verb_study(config["task"])
+TASK_WORDS = ["task.name", "task.control_name"]  # what figures speak of
 
 # The base: pretrained by the study, or one that the config names.
 OWN_BASE = config["base"]["checkpoint"] is not None

@@ -69,7 +69,9 @@ rule plot:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=config_for("gates.accuracy_gain_pp", "gates.control_ppl_drift"),
+        config=config_for(
+            *TASK_WORDS, "gates.accuracy_gain_pp", "gates.control_ppl_drift"
+        ),
     script:
         "../workflow_scripts/plot.py"
 
@@ -83,7 +85,7 @@ rule render:
         gates=f"{HEADLINE}/gates.json",
         manifest=f"{HEADLINE}/manifest.json",
         training=f"{HEADLINE_RUN}/training.json",
-        verbs=VERBS,
+        verbs=VERBS if OF_VERBS else [],
         pretraining=[] if OWN_BASE else f"{PRETRAINED}/pretraining.json",
         figures=[
             paths.ACCURACY_FIGURE,
@@ -93,7 +95,12 @@ rule render:
             *BASE_FIGURE,
         ],
         template="minituner/reporting/templates/REPORT.md.j2",
-        macros="minituner/reporting/templates/outcomes.j2",
+        macros=[
+            "minituner/reporting/templates/outcomes.j2",
+            "minituner/reporting/templates/controls.j2",
+            "minituner/reporting/templates/pairs.j2",
+            "minituner/reporting/templates/verbs.j2",
+        ],
         code=source("render"),
     output:
         report=update(paths.REPORT),
@@ -103,7 +110,10 @@ rule render:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=config_for("lora", "train", "data.irregular_verbs", "data.regular_verbs"),
+        config=config_for(
+            *("task", "lora", "train"),
+            *(["data.irregular_verbs", "data.regular_verbs"] if OF_VERBS else []),
+        ),
         base_path=config["base"]["checkpoint"] or paths.BASE,
     script:
         "../workflow_scripts/render.py"

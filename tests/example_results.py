@@ -8,7 +8,16 @@ from typing import Any, cast
 from project import ROOT
 
 from minituner.reporting.report import Results
-from minituner.results import ArmRow, ArmSummary, ComparisonRow, Interval, SweepSummary
+from minituner.results import (
+    ArmRow,
+    ArmSummary,
+    ComparisonRow,
+    HeadlineMetrics,
+    Interval,
+    ModelMetrics,
+    SplitMetrics,
+    SweepSummary,
+)
 
 
 def interval(mean: float, reach: float | None = 0.05) -> Interval:
@@ -88,8 +97,60 @@ def sweep_summary(
     }
 
 
+def split_metrics(accuracy: float, drift: float | None = None) -> SplitMetrics:
+    """One split of 52 items; the drift over the answers is three times ``drift``."""
+    drifts = {} if drift is None else {"drift": {"text": drift, "target": 3 * drift}}
+    metrics = {
+        "n": 52,
+        "accuracy": accuracy,
+        "accuracy_per_token": accuracy,
+        "margin_nats": 4 * accuracy - 2,
+        "margin_nats_per_token": accuracy,
+        "by_group_and_form": {},
+        "perplexity": {"text": 2.1 * (1 + (drift or 0)), "target": 1.1 * (1 + 3 * (drift or 0))},
+        "greedy_accuracy": accuracy,
+    }
+    return cast(SplitMetrics, metrics | drifts)
+
+
+def model_metrics(accuracy: float, drift: float | None = None) -> ModelMetrics:
+    """A model of the verb study, with two predictions and three probe sentences."""
+    probe = {"prompt": "He has __.", "expected": "walked", "over_irregular": "walken"}
+    answer = {"answer": "walked / caminado", "margin_nats": 7.5, "failed": False}
+    pairs = {"eat": ("She __ soup.", "ate / comió"), "go": ("He __ home.", "went / fue")}
+    return {
+        "val": split_metrics(accuracy),
+        "test": split_metrics(accuracy, drift),
+        "control": split_metrics(1.0, drift),
+        "probe": [cast(Any, probe | answer) for _ in range(3)],
+        "predictions": [
+            {"group": group, "prompt": prompt, "expected": expected, "answer": expected}
+            for group, (prompt, expected) in pairs.items()
+        ],
+    }
+
+
+def headline_metrics(before: ModelMetrics, after: ModelMetrics) -> HeadlineMetrics:
+    """The run at rank 8 and seed 0."""
+    hashes = {"before": 64 * "a", "after": 64 * "a"}
+    run = {"seed": 0, "base_max_abs_diff": 0.0, "base_sha256": hashes, "scale_audit": []}
+    headline = {
+        "rank": 8,
+        "seed": 0,
+        "scaling": 2.0,
+        "trained_parameters": 8000,
+        "size_ratio": 0.008,
+        "base_max_abs_diff": 0.0,
+        "base_sha256": hashes,
+        "before": before,
+        "after": after | run,
+    }
+    return cast(HeadlineMetrics, headline)
+
+
 def report_results(outcome: str = "flat", elbow_rank: int | None = None) -> Results:
-    """A sweep over the ranks 2, 8 and 32, and otherwise the committed results of the study."""
+    """The verb study with a sweep over the ranks 2, 8 and 32; what is not about the models is from
+    the committed results."""
     rows = [comparison_row(rank, drift=0.02) for rank in (2, 8, 32)]
     split = {
         "pairs": 40,
@@ -107,15 +168,82 @@ def report_results(outcome: str = "flat", elbow_rank: int | None = None) -> Resu
             },
         ),
         "sweep": sweep_summary(rows, outcome=outcome, elbow_rank=elbow_rank),
-        "metrics": committed("28-lora-finetune/metrics.json"),
+        "metrics": headline_metrics(model_metrics(0.5), model_metrics(0.98, 0.002)),
         "gates": committed("28-lora-finetune/gates.json"),
         "manifest": committed("28-lora-finetune/manifest.json"),
         "training": committed("28-lora-ablate-rank/rank-8/training.json"),
         "pretraining": committed("17-minigpt-train/pretraining.json"),
+        "base": {"path": "own/best.pt", "architecture": None},
         "ambiguous": [
             {"verb": "see", "word": "seed", "meaning": "the grain of a plant", "side": "wrong"}
         ],
     }
+
+
+# --- a study that has nothing to do with verbs ----------------------------------------------------
+
+CAPITALS: dict[str, Any] = {  # the section `task` of its config
+    "name": "country capitals",
+    "group_name": "country",
+    "wrong_name": "another capital",
+    "control_name": "rivers",
+    "scoring": "fill_in",
+    "pairs": "data/capitals.jsonl",
+    "controls": {
+        "rivers": {"file": "data/rivers.jsonl"},
+        "poems": {"file": "data/poems.jsonl", "max_drift": 0.1},
+    },
+}
+
+
+def capitals_results(
+    outcome: str = "flat", elbow_rank: int | None = None, countries: int = 3
+) -> Results:
+    """Pairs about capitals over a transformers model, with a second control set: no forms, frames,
+    complements or probe, and nothing known of the base's corpus."""
+    results = report_results(outcome, elbow_rank)
+    names = [f"Country {i}" for i in range(countries)]
+
+    def split(groups: list[str], each: int) -> Any:
+        counts = dict.fromkeys(groups, each)
+        pairs = each * len(groups)
+        return {"pairs": pairs, "by_form": {"": pairs}, "by_group": counts, "target_tokens": 200}
+
+    splits = {
+        "train": split(names, 8),
+        "val": split(names, 1),
+        "test": split(names, 2),
+        "control": split(["Amazon", "Nile"], 30),
+        "probe": split([], 0),
+        "controls/poems": split(["1", "2", "3"], 1),
+    }
+    side = {"pairs": 40, "frames": {"": 40}, "mean_prompt_words": 5.5}
+    distributions = {"irregular": side, "control": side, "unseen_words": None}
+    results["pairs"] = cast(Any, {"splits": splits, "distributions": distributions})
+    sweep = results["sweep"]
+    ranks = {str(row["rank"]): interval(0.9) for row in sweep["ranks"]}
+    row = {"sentences": 2, "base": interval(0.5), "ranks": ranks}
+    sweep["by_label"] = [cast(Any, row | {"label": name}) for name in ("", "no complement")]
+    sweep["by_group_and_form"] = [cast(Any, row | {"label": f"{name}/"}) for name in names]
+    sweep["generalization"] = None
+    for rank_row in sweep["ranks"]:
+        cast(Any, rank_row)["control_drifts"] = {"poems": interval(0.03)}
+    before, after = results["metrics"]["before"], results["metrics"]["after"]
+    predictions = [
+        {"group": name, "prompt": f"The capital of {name} is", "expected": "A", "answer": "B"}
+        for name in names
+    ]
+    for model, drift in ((before, None), (after, 0.04)):
+        model["probe"] = []
+        model["predictions"] = cast(Any, predictions)
+        cast(Any, model)["controls"] = {"poems": split_metrics(1.0, drift)}
+    results["gates"]["control_ppl_drift/poems"] = {
+        **{"value": 0.04, "rule": "<=", "threshold": 0.1, "pass": True}
+    }
+    results["pretraining"] = None
+    results["base"] = {"path": "models/llama", "architecture": "LlamaForCausalLM"}
+    results["ambiguous"] = []
+    return results
 
 
 def committed(file: str) -> Any:

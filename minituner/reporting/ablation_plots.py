@@ -12,6 +12,7 @@ from matplotlib.collections import PathCollection
 
 from minituner.reporting.figures import (
     GRAY,
+    TaskNames,
     add_legend,
     from_zero,
     mean_curve,
@@ -20,6 +21,8 @@ from minituner.reporting.figures import (
     ranks_of,
     save_figure,
     seed_points,
+    set_x_label,
+    set_y_label,
     style_of,
 )
 
@@ -27,32 +30,33 @@ if TYPE_CHECKING:
     from minituner.results import ArmRow, ArmSummary
 
 
-def plot_arm(summary: ArmSummary, drift_gate: float, path: str | Path) -> None:
+def plot_arm(summary: ArmSummary, names: TaskNames, drift_gate: float, path: str | Path) -> None:
     """One arm: curves over the ranks if it has several, otherwise gain against drift."""
     if len(set(ranks_of(summary["rows"]))) > 1:
-        _plot_over_ranks(summary, path)
+        _plot_over_ranks(summary, names, path)
     else:
-        _plot_gain_and_drift(summary, drift_gate, path)
+        _plot_gain_and_drift(summary, names, drift_gate, path)
 
 
 # --- curves over the ranks ----------------------------------------------------------------------
 
 
-def _plot_over_ranks(summary: ArmSummary, path: str | Path) -> None:
+def _plot_over_ranks(summary: ArmSummary, names: TaskNames, path: str | Path) -> None:
     """Accuracy and the size of the update against rank: one curve per setting."""
     figure, (left, right) = new_figure(9.6, columns=2)
-    names = list(dict.fromkeys(row["run"] for row in summary["rows"]))
+    runs = list(dict.fromkeys(row["run"] for row in summary["rows"]))
     all_ranks = sorted(set(ranks_of(summary["rows"])))
-    for i, name in enumerate(names):
+    for i, name in enumerate(runs):
         rows = [row for row in summary["rows"] if row["run"] == name]
         ranks, style = ranks_of(rows), style_of(i)
-        shifted = [_shift(i, len(names), all_ranks) * rank for rank in ranks]
+        shifted = [_shift(i, len(runs), all_ranks) * rank for rank in ranks]
         seed_points(left, shifted, [row["accuracy_by_seed"] for row in rows], style[0])
         mean_curve(left, shifted, [row["accuracy"] for row in rows], style, name)
         sizes = [100 * row["scale_audit"][-1]["relative_norm"] for row in rows]
         color, marker, line = style
         right.plot(ranks, sizes, color=color, marker=marker, linestyle=line, label=name)
-    left.set_ylabel(f"test accuracy, % ({100 * summary['confidence']:g} % intervals)")
+    interval = f"{100 * summary['confidence']:g} % intervals"
+    set_y_label(left, f"test accuracy on {names.name}", f"% ({interval})")
     right.set_ylabel("size of the update, % of the weight's norm")
     from_zero(right)
     for axes in (left, right):
@@ -71,7 +75,9 @@ def _shift(i: int, n: int, ranks: Sequence[int]) -> float:
 # --- gain against drift -------------------------------------------------------------------------
 
 
-def _plot_gain_and_drift(summary: ArmSummary, drift_gate: float, path: str | Path) -> None:
+def _plot_gain_and_drift(
+    summary: ArmSummary, names: TaskNames, drift_gate: float, path: str | Path
+) -> None:
     """Gain against drift; a marker's area grows with the stored file, and the Pareto front is
     joined by a line."""
     figure, (axes,) = new_figure(8.2)
@@ -93,7 +99,7 @@ def _plot_gain_and_drift(summary: ArmSummary, drift_gate: float, path: str | Pat
         _gain_drift_seeds(axes, row, color)
         area, label = _area(row["size_ratio"]), f"{row['run']}, {100 * row['size_ratio']:.3g} %"
         _gain_drift_mean(axes, row, s=area, color=color, marker=marker, label=label)
-    _gain_drift_axes(axes, rows, drift_gate)
+    _gain_drift_axes(axes, rows, names, drift_gate)
     title = "run, and its stored file in % of the base's (area)"
     for handle in add_legend(figure, axes, title=title):
         if isinstance(handle, PathCollection):
@@ -107,7 +113,7 @@ def _area(size_ratio: float) -> float:
 
 
 def plot_learned_vs_forgotten(
-    arms: Mapping[str, ArmSummary], drift_gate: float, path: str | Path
+    arms: Mapping[str, ArmSummary], names: TaskNames, drift_gate: float, path: str | Path
 ) -> None:
     """Gain against drift for every run of every arm, single seeds behind the means."""
     figure, (axes,) = new_figure()
@@ -124,7 +130,7 @@ def plot_learned_vs_forgotten(
         label = "the study" if j == 0 else None
         style = {"color": "white", "linewidths": 1.0, "zorder": 4}
         _gain_drift_mean(axes, row, s=110, marker="*", label=label, **style)
-    _gain_drift_axes(axes, all_rows, drift_gate)
+    _gain_drift_axes(axes, all_rows, names, drift_gate)
     if arms:
         add_legend(figure, axes)
     save_figure(figure, path)
@@ -149,7 +155,9 @@ def _gain_drift_seeds(axes: Axes, row: ArmRow, color: str) -> None:
     )
 
 
-def _gain_drift_axes(axes: Axes, rows: Iterable[ArmRow], drift_gate: float) -> None:
+def _gain_drift_axes(
+    axes: Axes, rows: Iterable[ArmRow], names: TaskNames, drift_gate: float
+) -> None:
     """Labels; if a run's drift exceeds the gate, the gate and a scale that is logarithmic beyond
     1 %."""
     if max((row["text_drift"]["mean"] for row in rows), default=0.0) > drift_gate:
@@ -158,5 +166,5 @@ def _gain_drift_axes(axes: Axes, rows: Iterable[ArmRow], drift_gate: float) -> N
         gate = f"gate: {100 * drift_gate:g} %"
         axes.axhline(100 * drift_gate, color=GRAY, linestyle=":", label=gate)
     axes.axhline(0, color=GRAY, linewidth=0.8)
-    axes.set_xlabel("learned: test accuracy gained, percentage points")
-    axes.set_ylabel("forgotten: control perplexity, change in %")
+    set_x_label(axes, f"learned: test accuracy gained on {names.name}", "percentage points")
+    set_y_label(axes, f"forgotten: perplexity of {names.control_name}", "change in %")

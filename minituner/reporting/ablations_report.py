@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minituner.data.groups import are_single
 from minituner.reporting.formats import number
 from minituner.reporting.rendering import render_template
 from minituner.reporting.verdicts import excludes_zero
+from minituner.reporting.words import words_of
 from minituner.results import (
     ArmRow,
     ArmSummary,
     HeldOutSummary,
     Interval,
+    PairsSummary,
     RankEffect,
     read_results,
 )
@@ -27,6 +30,7 @@ SCALING_KEYS = {"lora.alpha", "lora.use_rslora"}
 def write_ablations_report(
     template: str | Path,
     summaries: Mapping[str, str | Path],
+    pairs: str | Path,
     settings: Mapping[str, Any],
     output: str | Path,
 ) -> None:
@@ -34,16 +38,26 @@ def write_ablations_report(
 
     Args:
         summaries: The path of each arm's summary.
-        settings: The parts of the config that the report quotes: ``lora``, ``train``, ``gates``.
+        pairs: The path of the pairs' summary, from ``tokenize``.
+        settings: The parts of the config that the report quotes: ``task``, ``lora``, ``train`` and
+            ``gates``.
     """
     arms = {arm: read_results(path, ArmSummary) for arm, path in summaries.items()}
-    write_text(output, render_ablations(template, arms, settings))
+    single = are_single(read_results(pairs, PairsSummary)["splits"])
+    write_text(output, render_ablations(template, arms, settings, single_groups=single))
 
 
 def render_ablations(
-    template: str | Path, arms: Mapping[str, ArmSummary], settings: Mapping[str, Any]
+    template: str | Path,
+    arms: Mapping[str, ArmSummary],
+    settings: Mapping[str, Any],
+    *,
+    single_groups: bool = False,
 ) -> str:
     """Fill the template.
+
+    Args:
+        single_groups: Whether each group is one pair.
 
     Raises:
         jinja2.UndefinedError: The template uses a name that no summary holds.
@@ -57,7 +71,11 @@ def render_ablations(
         }
         for arm, summary in arms.items()
     ]
-    return render_template(template, {"sections": sections, **settings})
+    words = words_of(settings["task"])
+    return render_template(
+        template,
+        {"sections": sections, "words": words, "single_groups": single_groups, **settings},
+    )
 
 
 def changes(row: ArmRow) -> list[str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +50,17 @@ STYLE: dict[Any, Any] = {
 }
 HEIGHT = 4.2  # of a figure without its legend, in inches
 LEGEND_WIDTH = 60  # characters after which a label is broken: the width of the narrowest figure
+Y_LABEL_WIDTH = 40  # the same for the label of a y axis, which is as long as the figure is high
 
 plt.rcParams.update(STYLE)
+
+
+@dataclass(frozen=True)
+class TaskNames:
+    """What the axes speak of: two values of the config's section ``task``."""
+
+    name: str  # what is taught: "irregular verbs"
+    control_name: str  # what must not be forgotten: "regular verbs"
 
 
 def style_of(i: int) -> tuple[str, str, str]:
@@ -107,6 +117,24 @@ def add_legend(figure: Figure, *axes: Axes, title: str | None = None) -> list[Ar
         legend.remove()
     figure.set_figheight(figure.get_figheight() + extent.height / figure.dpi)
     return [handle for handle in legend.legend_handles if handle is not None]
+
+
+def set_x_label(axes: Axes, what: str, unit: str) -> None:
+    """Label the x axis, on as many lines as it takes."""
+    axes.set_xlabel(_label(what, unit, LEGEND_WIDTH))
+
+
+def set_y_label(axes: Axes, what: str, unit: str) -> None:
+    """Label the y axis, on as many lines as it takes."""
+    axes.set_ylabel(_label(what, unit, Y_LABEL_WIDTH))
+
+
+def _label(what: str, unit: str, width: int) -> str:
+    """``what, unit`` on one line, or with the unit on a line of its own."""
+    label = f"{what}, {unit}"
+    if len(label) <= width:
+        return label
+    return f"{textwrap.fill(f'{what},', width, break_on_hyphens=False)}\n{unit}"
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:

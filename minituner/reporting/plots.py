@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,6 +14,7 @@ from minituner.reporting.figures import (
     BLUE,
     GRAY,
     ORANGE,
+    TaskNames,
     add_legend,
     from_zero,
     mean_curve,
@@ -23,16 +24,21 @@ from minituner.reporting.figures import (
     ranks_of,
     save_figure,
     seed_points,
+    set_y_label,
     style_of,
 )
 
 if TYPE_CHECKING:
     from minituner.results import SweepSummary
 
+NAMED_LAYERS = 12  # of more, a figure shows the mean by name and each as a faint line
+
 # --- the rank sweep -----------------------------------------------------------------------------
 
 
-def plot_accuracy_vs_rank(summary: SweepSummary, gain_gate_pp: float, path: str | Path) -> None:
+def plot_accuracy_vs_rank(
+    summary: SweepSummary, names: TaskNames, gain_gate_pp: float, path: str | Path
+) -> None:
     """Test accuracy against rank with intervals and seeds, the base's level and the gate."""
     figure, (axes,) = new_figure()
     rows = summary["ranks"]
@@ -45,7 +51,8 @@ def plot_accuracy_vs_rank(summary: SweepSummary, gain_gate_pp: float, path: str 
     axes.axhline(base, color=GRAY, linestyle="--", label=f"untuned base ({base:.0f} %)")
     label = f"gate: base + {gain_gate_pp:g} points"
     axes.axhline(gate, color=ORANGE, linestyle=":", label=label)
-    axes.set_ylabel(f"test accuracy, % of {number_of(summary['test_items'], 'minimal pair')}")
+    of = number_of(summary["test_items"], "minimal pair")
+    set_y_label(axes, f"test accuracy on {names.name}", f"% of {of}")
     # Markers at 0 and 100 % are not cut off, and a gate above 100 % is visible.
     axes.set_ylim(min(0.0, gate) - 3, max(100.0, gate) + 3)
     rank_axis(axes, ranks)
@@ -53,28 +60,33 @@ def plot_accuracy_vs_rank(summary: SweepSummary, gain_gate_pp: float, path: str 
     save_figure(figure, path)
 
 
-def plot_drift_vs_rank(summary: SweepSummary, drift_gate: float, path: str | Path) -> None:
-    """Control perplexity drift against rank, over the whole text and over the answers only."""
+def plot_drift_vs_rank(
+    summary: SweepSummary, names: TaskNames, drift_gate: float, path: str | Path
+) -> None:
+    """Control perplexity drift against rank, over the whole text and, if that differs, over the
+    answers only."""
     figure, (axes,) = new_figure()
     rows = summary["ranks"]
     ranks = ranks_of(rows)
     seed_points(axes, ranks, [row["text_drift_by_seed"] for row in rows], BLUE)
-    seed_points(axes, ranks, [row["target_drift_by_seed"] for row in rows], ORANGE)
     interval = f"with {100 * summary['confidence']:g} % interval"
     label = f"whole text (as in the gate), {interval}"
     mean_curve(axes, ranks, [row["text_drift"] for row in rows], style_of(0), label)
-    label = f"answers only (stricter), {interval}"
-    mean_curve(axes, ranks, [row["target_drift"] for row in rows], style_of(1), label)
+    if any(row["target_drift"] != row["text_drift"] for row in rows):
+        seed_points(axes, ranks, [row["target_drift_by_seed"] for row in rows], ORANGE)
+        label = f"answers only (stricter), {interval}"
+        mean_curve(axes, ranks, [row["target_drift"] for row in rows], style_of(1), label)
     axes.axhline(0, color=GRAY, linestyle="--", label="untuned base")
     axes.axhline(100 * drift_gate, color=GRAY, linestyle=":", label=f"gate: {100 * drift_gate:g} %")
-    axes.set_ylabel("control perplexity, change in %")
+    set_y_label(axes, f"perplexity of {names.control_name}", "change in %")
     rank_axis(axes, ranks)
     add_legend(figure, axes)
     save_figure(figure, path)
 
 
 def plot_scale_vs_rank(summary: SweepSummary, path: str | Path) -> None:
-    """The scale audit by adapted layer: the size of the update and its effective rank."""
+    """The scale audit by adapted layer: the size of the update and its effective rank. Many layers
+    are faint lines without names, behind their mean."""
     figure, (left, right) = new_figure(9.6, columns=2)
     rows = summary["ranks"]
     ranks = ranks_of(rows)
@@ -82,12 +94,11 @@ def plot_scale_vs_rank(summary: SweepSummary, path: str | Path) -> None:
     # With a single layer, the mean "all" would be drawn over it.
     layers = layers[:-1] if len(layers) == 2 else layers
     for i, layer in enumerate(layers):
-        color, marker, line = style_of(i)
         audits = [next(a for a in row["scale_audit"] if a["layer"] == layer) for row in rows]
         sizes = [100 * audit["relative_norm"] for audit in audits]
+        style = _layer_style(i, layer, len(layers))
         for axes, values in ((left, sizes), (right, [a["effective_rank"] for a in audits])):
-            label = "mean of the layers" if layer == "all" else layer
-            axes.plot(ranks, values, color=color, marker=marker, linestyle=line, label=label)
+            axes.plot(ranks, values, **style)
     label = "full rank: effective rank = r"
     right.plot(ranks, ranks, color=GRAY, linewidth=0.8, label=label)
     left.set_ylabel("size of the update, % of the weight's norm")
@@ -101,10 +112,23 @@ def plot_scale_vs_rank(summary: SweepSummary, path: str | Path) -> None:
     save_figure(figure, path)
 
 
+def _layer_style(i: int, layer: str, n_lines: int) -> dict[str, Any]:
+    """How the ``i``-th of ``n_lines`` layers is drawn; the last is ``all``, their mean."""
+    if layer == "all":
+        color, marker, line = style_of(i if n_lines <= NAMED_LAYERS + 1 else 0)
+        style = {"color": color, "marker": marker, "linestyle": line, "zorder": 3}
+        return style | {"label": "mean of the layers"}
+    if n_lines <= NAMED_LAYERS + 1:
+        color, marker, line = style_of(i)
+        return {"color": color, "marker": marker, "linestyle": line, "label": layer}
+    label = f"each of {n_lines - 1} layers" if i == 0 else None
+    return {"color": GRAY, "linewidth": 0.8, "alpha": 0.3, "label": label}
+
+
 # --- loss curves --------------------------------------------------------------------------------
 
 
-def plot_fine_tuning(log_csv: str | Path, path: str | Path) -> None:
+def plot_fine_tuning(log_csv: str | Path, names: TaskNames, path: str | Path) -> None:
     """Training and validation loss of one run, with the control perplexity on a second axis."""
     log = pd.read_csv(log_csv)
     figure, (axes,) = new_figure()
@@ -122,7 +146,7 @@ def plot_fine_tuning(log_csv: str | Path, path: str | Path) -> None:
             linestyle=":",
             label="control perplexity (right axis)",
         )
-        right.set_ylabel("control perplexity, whole text")
+        set_y_label(right, f"perplexity of {names.control_name}", "whole text")
         right.grid(False)
         right.spines["right"].set_visible(True)
         from_zero(right)

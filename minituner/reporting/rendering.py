@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from minituner import commands
 from minituner.reporting.formats import FILTERS
 
 
+@cache
 def environment(folder: str | Path) -> jinja2.Environment:
     """An environment with the templates of one folder, which may import each other's macros."""
     made = jinja2.Environment(

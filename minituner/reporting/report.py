@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from minituner.data.verbs import Verb, load_verbs
+from minituner.reporting import data_tables
+from minituner.reporting.own_base import Base, base_of
 from minituner.reporting.rendering import render_template
 from minituner.reporting.verdicts import excludes_zero, sweep_verdict
+from minituner.reporting.words import words_of
 from minituner.results import (
     AdapterTrainingSummary,
     Gates,
@@ -19,6 +22,7 @@ from minituner.results import (
     Prediction,
     PretrainingSummary,
     SweepSummary,
+    UnseenWords,
     read_results,
 )
 from minituner.storage.files import read_json, write_text
@@ -46,6 +50,7 @@ class Results(TypedDict):
     manifest: dict[str, Any]  # of the headline run
     training: AdapterTrainingSummary
     pretraining: PretrainingSummary | None  # None over a base of the user's own
+    base: Base
     ambiguous: list[AmbiguousForm]
 
 
@@ -56,11 +61,11 @@ def write_report(
 
     Args:
         files: The paths of the results files by their name in :class:`Results`, of ``verbs.yaml``
-            as ``verbs`` and of the ``template``; ``pretraining`` is empty where there is none.
+            as ``verbs`` and of the ``template``; ``pretraining`` and ``verbs`` are empty where
+            there are none.
         config: The parts of the config that the report quotes.
-        base_path: The base checkpoint.
+        base_path: The base: a checkpoint, or the folder or name of a transformers model.
     """
-    data = config["data"]
     results: Results = {
         "pairs": read_results(files["pairs"], PairsSummary),
         "sweep": read_results(files["sweep"], SweepSummary),
@@ -71,19 +76,17 @@ def write_report(
         "pretraining": (
             read_results(files["pretraining"], PretrainingSummary) if files["pretraining"] else None
         ),
-        "ambiguous": ambiguous_forms(
-            load_verbs(files["verbs"]), data["irregular_verbs"] + data["regular_verbs"]
-        ),
+        "base": base_of(base_path),
+        "ambiguous": _ambiguous_in(files["verbs"], config) if files["verbs"] else [],
     }
-    settings = {**config, "base_path": base_path}
-    write_text(output, render_report(files["template"], results, settings))
+    write_text(output, render_report(files["template"], results, config))
 
 
 def render_report(template: str | Path, results: Results, settings: Mapping[str, Any]) -> str:
     """Fill the template.
 
     Args:
-        settings: The parts of the config that the report quotes, and ``base_path``.
+        settings: The parts of the config that the report quotes.
 
     Raises:
         jinja2.UndefinedError: The template uses a name that no results file holds.
@@ -93,33 +96,44 @@ def render_report(template: str | Path, results: Results, settings: Mapping[str,
 
 def report_context(results: Results, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The names that the template may use: the results, the settings and what follows from them."""
-    sweep, metrics = results["sweep"], results["metrics"]
-    before, after = metrics["before"], metrics["after"]
-    tested = {row["label"].rpartition("/")[0] for row in sweep["by_group_and_form"]}
+    sweep, metrics, pairs = results["sweep"], results["metrics"], results["pairs"]
+    before, after, rank = metrics["before"], metrics["after"], str(metrics["rank"])
+    words = words_of(settings["task"])
     return {
         **settings,
         **results,
+        "words": words,
         "before": before,
         "after": after,
         "ranks": [row["rank"] for row in sweep["ranks"]],
         "headline": next(row for row in sweep["ranks"] if row["rank"] == metrics["rank"]),
         "verdict": sweep_verdict(sweep),
-        "complements": complements(sweep, str(metrics["rank"])),
+        "complements": complements(sweep, rank),
         "predictions": first_predictions(before["predictions"], after["predictions"]),
-        "new_words": new_words(results["pairs"]),
-        "missing_verbs": [v for v in settings["data"]["irregular_verbs"] if v not in tested],
+        "splits": data_tables.splits_of(pairs),
+        "forms": data_tables.forms_of(pairs, of_verbs=words.of_verbs),
+        "forms_tested": any(not row["label"].endswith("/") for row in sweep["by_group_and_form"]),
+        "groups": data_tables.groups_of(pairs),
+        "labels": data_tables.label_rows(sweep["by_label"], rank),
+        "group_rows": data_tables.group_rows(sweep["by_group_and_form"], rank),
+        "match": data_tables.match_of(pairs),
+        "unseen": unseen_words(pairs),
+        "new_words": new_words(pairs),
+        "missing_verbs": missing_verbs(sweep, settings) if words.of_verbs else [],
     }
 
 
 def first_predictions(
     before: Sequence[Prediction], after: Sequence[Prediction]
 ) -> list[dict[str, str]]:
-    """The first prompt of each of the first few verbs, with both answers."""
+    """The first prompt of each of the first few groups, with both answers."""
     chosen: dict[str, dict[str, str]] = {}
     for old, new in zip(before, after, strict=True):
         row = {"before": old["answer"], "after": new["answer"]}
+        # Without a group, each pair is its own.
         chosen.setdefault(
-            new["group"], {"prompt": new["prompt"], "expected": new["expected"], **row}
+            new["group"] or new["prompt"],
+            {"prompt": new["prompt"], "expected": new["expected"], **row},
         )
     return list(chosen.values())[:PREDICTIONS_SHOWN]
 
@@ -139,18 +153,34 @@ def complements(sweep: SweepSummary, rank: str) -> Complements:
     found = sweep["generalization"]
     difference = None if found is None else found["difference"][rank]
     return {
-        "new": by_label.get("new complement"),
-        "trained": by_label.get("trained complement"),
+        "new": by_label.get(data_tables.NEW_COMPLEMENT),
+        "trained": by_label.get(data_tables.TRAINED_COMPLEMENT),
         "difference": difference,
         "differ": difference is not None and excludes_zero(difference),
     }
 
 
+def unseen_words(pairs: PairsSummary) -> dict[str, UnseenWords] | None:
+    """By split, how many of its words the base has not read; ``None`` if that is not known."""
+    return pairs["distributions"]["unseen_words"] if "distributions" in pairs else None
+
+
 def new_words(pairs: PairsSummary) -> list[str]:
     """The most frequent words that the base has never read, the first few of all splits'."""
-    unseen = pairs["distributions"]["unseen_words"] or {}
+    unseen = unseen_words(pairs) or {}
     words = dict.fromkeys(word for split in unseen.values() for word in split["most"])
     return list(words)[:WORDS_SHOWN]
+
+
+def missing_verbs(sweep: SweepSummary, settings: Mapping[str, Any]) -> list[str]:
+    """The verbs of the config that no test sentence has."""
+    tested = {row["label"].rpartition("/")[0] for row in sweep["by_group_and_form"]}
+    return [verb for verb in settings["data"]["irregular_verbs"] if verb not in tested]
+
+
+def _ambiguous_in(verbs: str | Path, config: Mapping[str, Any]) -> list[AmbiguousForm]:
+    data = config["data"]
+    return ambiguous_forms(load_verbs(verbs), data["irregular_verbs"] + data["regular_verbs"])
 
 
 def ambiguous_forms(verbs: Mapping[str, Verb], lemmas: Sequence[str]) -> list[AmbiguousForm]:

@@ -67,10 +67,10 @@ class Result:
         if verb is not None and verb not in set(base_test["group"]):
             raise UserError(
                 f"{self.run['folder']}/items.csv",
-                "there is no test sentence of the verb that was left out",
+                "there is no test pair of the group that was left out",
                 found=", ".join(sorted(set(base_test["group"]))),
                 expected=verb,
-                fix="add rows of it to the corpus, or leave out another verb",
+                fix="add pairs of it, or leave out another group",
             )
         return item_scores(only_verb(items, verb), "test", only_verb(self.base_items, verb))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from minituner.data.groups import are_single
 from minituner.data.spelling import comparable
 from minituner.results import (
     Generalization,
@@ -43,12 +44,14 @@ def summarize_files(
     Raises:
         UserError: A file cannot be read, or is not of its kind.
     """
+    splits = read_results(pairs, PairsSummary)["splits"]
     return summarize(
         read_items(base_items),
         [read_results(path, TunedMetrics) for path in metrics],
         [read_items(path) for path in items],
         settings,
-        read_results(pairs, PairsSummary)["splits"]["train"]["complements"],
+        splits["train"]["complements"],
+        by_group=not are_single(splits),
     )
 
 
@@ -58,6 +61,8 @@ def summarize(
     items: Sequence[pd.DataFrame],
     settings: StatisticsSettings,
     trained_complements: Collection[str] = (),
+    *,
+    by_group: bool = True,
 ) -> SweepSummary:
     """Put the evaluations of all ranks and seeds into one table with intervals, and the elbow.
 
@@ -66,6 +71,7 @@ def summarize(
         metrics: Each rank's metrics, as ``evaluate`` wrote them.
         items: Each rank's scores, one row per item and seed, in the same order.
         trained_complements: Every complement of the training prompts.
+        by_group: Whether to compute the accuracy by group and form: not of groups of one pair.
 
     Raises:
         ValueError: A model has no rank, since all its weights were trained.
@@ -82,7 +88,7 @@ def summarize(
     correct = {r: item_scores(by_rank[r][1], "test", base_items)["correct"] for r in ranks}
     smallest, largest = by_rank[ranks[0]][1], by_rank[ranks[-1]][1]
     complements = complement_labels(test.items["complement"], trained_complements)
-    groups_and_forms = (test.items["group"] + "/" + test.items["form"]).tolist()
+    groups_and_forms = test.items["group"] + "/" + test.items["form"] if by_group else ()
     return {
         "test_items": len(test.items),
         "seeds": seeds,
@@ -95,7 +101,7 @@ def summarize(
             *accuracy_by_label(test.items["form"].tolist(), test, correct, settings),
             *accuracy_by_label(complements, test, correct, settings),
         ],
-        "by_group_and_form": accuracy_by_label(groups_and_forms, test, correct, settings),
+        "by_group_and_form": accuracy_by_label(list(groups_and_forms), test, correct, settings),
         "generalization": generalization(complements, test, correct, settings),
     }
 

@@ -99,6 +99,12 @@ def allow_another_control(study: Study) -> None:
     study.write_config(config)
 
 
+def rename_task(study: Study) -> None:
+    config = study.config
+    config["task"]["name"] = "past forms"
+    study.write_config(config)
+
+
 CONTRACT: list[tuple[str, Callable[[Study], None], set[str]]] = [
     ("touched", touch_everything, set()),
     ("present row added", add_present_row, DATA),
@@ -133,6 +139,7 @@ CONTRACT: list[tuple[str, Callable[[Study], None], set[str]]] = [
         add_comment("minituner/statistics/intervals.py"),
         {"summarize", "plot", "render"},
     ),
+    ("task renamed", rename_task, {"plot", "render"}),
     ("template edited", add_comment("minituner/reporting/templates/REPORT.md.j2"), {"render"}),
     (
         "lora.py edited",

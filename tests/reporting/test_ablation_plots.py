@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 from plotted import curves, error_bars, legend, points
 
 from minituner.reporting.ablation_plots import plot_arm, plot_learned_vs_forgotten
+from minituner.reporting.figures import TaskNames
 from minituner.results import ArmRow, ArmSummary
 
 NOWHERE = Path("not-written.png")
+NAMES = TaskNames("irregular verbs", "regular verbs")
 
 
 def run(name: str, accuracy: float, drift: float, **other: Any) -> ArmRow:
@@ -33,13 +35,13 @@ def test_plot_arm_over_ranks_has_a_curve_per_setting(drawn: list[Figure]) -> Non
     summary = over_ranks("fixed", "rslora")
     summary["rows"][1]["scale_audit"][-1]["relative_norm"] = 0.08
     summary["rows"][1]["accuracy"] = {"mean": 0.54, "low": 0.5, "high": 0.6}
-    plot_arm(summary, 0.05, NOWHERE)
+    plot_arm(summary, NAMES, 0.05, NOWHERE)
     left, right = drawn[0].axes
     assert list(curves(left)) == list(curves(right)) == ["fixed", "rslora"]
     assert [y for _, y in curves(left)["fixed"]] == [52, 54, 58]
     assert error_bars(left)["fixed"][1] == (50, 60)
     assert curves(right)["fixed"] == [(2, 5), (4, 8), (8, 5)]
-    assert left.get_ylabel() == "test accuracy, % (90 % intervals)"
+    assert left.get_ylabel() == "test accuracy on irregular verbs,\n% (90 % intervals)"
     assert legend(drawn[0]) == ["fixed", "rslora"]
     assert [label.get_text() for label in left.get_xticklabels()] == ["2", "4", "8"]
     assert len(points(left)) == 2 and len(points(left)[0]) == 9
@@ -47,7 +49,7 @@ def test_plot_arm_over_ranks_has_a_curve_per_setting(drawn: list[Figure]) -> Non
 
 def test_plot_arm_sets_the_intervals_of_a_rank_next_to_each_other(drawn: list[Figure]) -> None:
     ranks = range(500, 504)
-    plot_arm(over_ranks(*"abcde", ranks=tuple(ranks)), 0.05, NOWHERE)
+    plot_arm(over_ranks(*"abcde", ranks=tuple(ranks)), NAMES, 0.05, NOWHERE)
     x = np.array([[x for x, _ in curve] for curve in curves(drawn[0].axes[0]).values()])
     assert x.shape == (5, 4)
     assert np.allclose(x.mean(axis=0), ranks, atol=0.01)
@@ -59,7 +61,7 @@ def test_plot_arm_sets_the_intervals_of_a_rank_next_to_each_other(drawn: list[Fi
 
 def test_plot_arm_has_gain_drift_and_stored_size(drawn: list[Figure]) -> None:
     rows = [run("b", 0.9, 0.02), run("a", 0.7, 0.01), run("c", 0.6, 0.04, size_ratio=0.04)]
-    plot_arm(arm_summary(rows), 0.05, NOWHERE)
+    plot_arm(arm_summary(rows), NAMES, 0.05, NOWHERE)
     (axes,) = drawn[0].axes
     assert curves(axes)["Pareto front"] == [(20, 1), (40, 2)], "by their gain"
     seeds_of_b, b, _, a, _, c = points(axes)
@@ -69,8 +71,10 @@ def test_plot_arm_has_gain_drift_and_stored_size(drawn: list[Figure]) -> None:
     assert legend(drawn[0]) == labels
     small, large = (axes.collections[i].get_sizes()[0] for i in (1, 5))
     assert small < large
-    assert axes.get_xlabel() == "learned: test accuracy gained, percentage points"
-    assert axes.get_ylabel() == "forgotten: control perplexity, change in %"
+    assert axes.get_xlabel() == (
+        "learned: test accuracy gained on irregular verbs,\npercentage points"
+    )
+    assert axes.get_ylabel() == ("forgotten: perplexity of regular verbs,\nchange in %")
     assert axes.get_yscale() == "linear"
 
 
@@ -78,7 +82,7 @@ def test_plot_arm_has_gain_drift_and_stored_size(drawn: list[Figure]) -> None:
 def test_plot_arm_shows_the_gate_where_a_run_exceeds_it(
     drift: float, gate: bool, drawn: list[Figure]
 ) -> None:
-    plot_arm(arm_summary([run("a", 0.9, 0.01), run("b", 0.9, drift)]), 0.05, NOWHERE)
+    plot_arm(arm_summary([run("a", 0.9, 0.01), run("b", 0.9, drift)]), NAMES, 0.05, NOWHERE)
     (axes,) = drawn[0].axes
     assert (axes.get_yscale() == "symlog") == gate
     assert ("gate: 5 %" in legend(drawn[0])) == gate
@@ -92,7 +96,7 @@ def test_plot_learned_vs_forgotten_has_every_run_and_the_study_once(drawn: list[
         "targets": arm_summary([study, run("q", 0.9, 0.02), run("v", 0.7, 0.01)]),
         "full": arm_summary([study, arm_row(None, 0.6, 0.04)]),
     }
-    plot_learned_vs_forgotten(arms, 0.05, NOWHERE)
+    plot_learned_vs_forgotten(arms, NAMES, 0.05, NOWHERE)
     (axes,) = drawn[0].axes
     assert legend(drawn[0]) == ["targets", "full", "the study"]
     means = [scatter[0] for scatter in points(axes) if len(scatter) == 1]

@@ -24,7 +24,7 @@ from minituner.storage.files import write_json
 
 TEMPLATE = ROOT / "minituner/reporting/templates/ABLATIONS.md.j2"
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-SETTINGS = {key: CONFIG[key] for key in ("lora", "train", "gates")}
+SETTINGS = {key: CONFIG[key] for key in ("task", "lora", "train", "gates")}
 
 
 def study(rank: int = 8, **other: Any) -> ArmRow:
@@ -197,10 +197,10 @@ def test_the_choice_of_layers() -> None:
 @pytest.mark.parametrize(
     ("gain", "outcome"),
     [
-        (interval(0.3), "something beyond the trained forms improves."),
-        (interval(0.0), "there is no evidence that anything changes beyond the trained forms."),
+        (interval(0.3), "something beyond what was trained improves."),
+        (interval(0.0), "there is no evidence that anything changes beyond what was trained."),
         (interval(0.3, None), "there is no evidence that anything changes beyond"),
-        (interval(-0.3), "a verb that is left out gets worse."),
+        (interval(-0.3), "what is left out gets worse."),
     ],
 )
 def test_left_out_verbs(gain: Any, outcome: str) -> None:
@@ -289,7 +289,11 @@ def test_write_ablations_report_reads_the_summaries(tmp_path: Path) -> None:
     paths = {arm: tmp_path / f"{arm}.json" for arm in ARMS}
     for arm, summary in ARMS.items():
         write_json(paths[arm], summary)
-    write_ablations_report(TEMPLATE, paths, SETTINGS, tmp_path / "REPORT.md")
+    splits = {"train": {"pairs": 4, "by_group": {"go": 4}}}
+    write_json(tmp_path / "pairs.json", {"splits": splits})
+    write_ablations_report(
+        TEMPLATE, paths, tmp_path / "pairs.json", SETTINGS, tmp_path / "REPORT.md"
+    )
     expected = render_ablations(TEMPLATE, ARMS, SETTINGS)
     assert (tmp_path / "REPORT.md").read_text(encoding="utf-8") == expected
 

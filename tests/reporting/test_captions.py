@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
 import jinja2
 import pytest
 import yaml
+from example_results import CAPITALS
 from project import ROOT
 
 CAPTIONS = sorted((ROOT / "rules/captions").glob("*.rst"))
@@ -32,6 +34,13 @@ def test_caption_is_one_paragraph(name: str) -> None:
 @pytest.mark.parametrize(("confidence", "words"), [(0.9, "90 %"), (0.975, "97.5 %")])
 def test_caption_names_the_confidence(name: str, confidence: float, words: str) -> None:
     assert f"with {words} intervals" in caption(name, statistics={"confidence": confidence})
+
+
+@pytest.mark.parametrize("name", [path.stem for path in CAPTIONS])
+def test_caption_of_another_study_speaks_of_its_task(name: str) -> None:
+    text = caption(name, task=CAPITALS)
+    assert not re.search(r"regular|verb|went|English|past", text)
+    assert "capital" in text or "rivers" in text or name in ("loss_curve_base", "scale_vs_rank")
 
 
 def test_caption_of_an_arm_says_what_its_figure_shows() -> None:

@@ -17,9 +17,10 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from minituner.reporting import ablation_plots, plots
-from minituner.reporting.figures import style_of
+from minituner.reporting.figures import TaskNames, style_of
 from minituner.results import ArmRow, ComparisonRow
 
+NAMES = TaskNames(*2 * ["a task whose name is as long as a name of a task may be here"])
 LONG = "a-setting-whose-name-says-all-that-it-changes-and-then-goes-on-to-say-why-it-does-so"
 
 
@@ -35,6 +36,9 @@ SWEEPS = {
     "all wrong": sweep_summary([comparison_row(r, 0.0) for r in (2, 4, 8, 16, 32)], 0.0),
     "all right": sweep_summary([comparison_row(r, 1.0) for r in (2, 4, 8, 16, 32)], 1.0),
     "one rank": sweep_summary([comparison_row(8)]),
+    "fifty layers": sweep_summary(
+        [comparison_row(r, layers=(*(f"layers.{i}.q" for i in range(50)), "all")) for r in (2, 4)]
+    ),
     "one rank of 1": sweep_summary([comparison_row(1)]),
     "twelve ranks": sweep_summary([comparison_row(r, 0.05 * r) for r in range(1, 13)]),
     "twelve large ranks": sweep_summary([comparison_row(r, 0.5) for r in range(500, 512)]),
@@ -93,33 +97,35 @@ def short_log(folder: Path) -> Path:
     return folder / "log.csv"
 
 
+def _png(folder: Path) -> Path:
+    return folder / "figure.png"
+
+
 Draw = Callable[[Path], None]
 FIGURES: dict[str, Draw] = {
     **{
         f"{kind}, {name}": draw
         for name, summary in SWEEPS.items()
         for kind, draw in {
-            "accuracy": lambda f, s=summary: plots.plot_accuracy_vs_rank(s, 10, f / "figure.png"),
-            "drift": lambda f, s=summary: plots.plot_drift_vs_rank(s, 0.05, f / "figure.png"),
-            "scale": lambda f, s=summary: plots.plot_scale_vs_rank(s, f / "figure.png"),
+            "accuracy": lambda f, s=summary: plots.plot_accuracy_vs_rank(s, NAMES, 10, _png(f)),
+            "drift": lambda f, s=summary: plots.plot_drift_vs_rank(s, NAMES, 0.05, _png(f)),
+            "scale": lambda f, s=summary: plots.plot_scale_vs_rank(s, _png(f)),
         }.items()
     },
     **{
-        f"arm, {name}": lambda f, s=summary: ablation_plots.plot_arm(s, 0.05, f / "figure.png")
+        f"arm, {name}": lambda f, s=summary: ablation_plots.plot_arm(s, NAMES, 0.05, _png(f))
         for name, summary in ARMS.items()
     },
-    "every arm": lambda f: ablation_plots.plot_learned_vs_forgotten(ARMS, 0.05, f / "figure.png"),
-    "no arm": lambda f: ablation_plots.plot_learned_vs_forgotten({}, 0.05, f / "figure.png"),
+    "every arm": lambda f: ablation_plots.plot_learned_vs_forgotten(ARMS, NAMES, 0.05, _png(f)),
+    "no arm": lambda f: ablation_plots.plot_learned_vs_forgotten({}, NAMES, 0.05, _png(f)),
     "the study alone": lambda f: ablation_plots.plot_learned_vs_forgotten(
-        {"scaling": arm_summary([arm_row(8, is_study=True)])}, 0.05, f / "figure.png"
+        {"scaling": arm_summary([arm_row(8, is_study=True)])}, NAMES, 0.05, _png(f)
     ),
-    "fine-tuning": lambda f: plots.plot_fine_tuning(fine_tuning(0.0, f), f / "figure.png"),
-    "short fine-tuning": lambda f: plots.plot_fine_tuning(short_log(f), f / "figure.png"),
-    "pretraining": lambda f: plots.plot_pretraining(fine_tuning(0.0, f), f / "figure.png"),
-    "pretraining that ends high": lambda f: plots.plot_pretraining(
-        fine_tuning(2.9, f), f / "figure.png"
-    ),
-    "short pretraining": lambda f: plots.plot_pretraining(short_log(f), f / "figure.png"),
+    "fine-tuning": lambda f: plots.plot_fine_tuning(fine_tuning(0.0, f), NAMES, _png(f)),
+    "short fine-tuning": lambda f: plots.plot_fine_tuning(short_log(f), NAMES, _png(f)),
+    "pretraining": lambda f: plots.plot_pretraining(fine_tuning(0.0, f), _png(f)),
+    "pretraining that ends high": lambda f: plots.plot_pretraining(fine_tuning(2.9, f), _png(f)),
+    "short pretraining": lambda f: plots.plot_pretraining(short_log(f), _png(f)),
 }
 
 

@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 from plotted import curves, error_bars, legend, points
 
 from minituner.reporting import plots
+from minituner.reporting.figures import TaskNames
 from minituner.results import SweepSummary
 
 NOWHERE = Path("not-written.png")
+NAMES = TaskNames("irregular verbs", "regular verbs")
 
 
 @pytest.fixture
@@ -37,25 +39,25 @@ def test_accuracy_has_the_means_and_intervals_of_the_summary(
     summary: SweepSummary, drawn: list[Figure]
 ) -> None:
     summary["ranks"][0]["accuracy"] = {"mean": 0.6, "low": 0.45, "high": 0.65}
-    plots.plot_accuracy_vs_rank(summary, 10, NOWHERE)
+    plots.plot_accuracy_vs_rank(summary, NAMES, 10, NOWHERE)
     axes, label = only_axes(drawn), "after LoRA: mean and 90 % interval"
     assert curves(axes)[label] == [(2, 60), (4, 70), (8, 80)]
     assert error_bars(axes)[label] == [(45, 65), (40, 100), (60, 100)]
 
 
 def test_accuracy_has_a_point_per_seed(summary: SweepSummary, drawn: list[Figure]) -> None:
-    plots.plot_accuracy_vs_rank(summary, 10, NOWHERE)
+    plots.plot_accuracy_vs_rank(summary, NAMES, 10, NOWHERE)
     (seeds,) = points(only_axes(drawn))
     assert seeds[:4] == [(2, 60), (2, 50), (2, 70), (4, 70)]
     assert len(seeds) == 9
 
 
 def test_accuracy_has_the_base_and_the_gate(summary: SweepSummary, drawn: list[Figure]) -> None:
-    plots.plot_accuracy_vs_rank(summary, 12, NOWHERE)
+    plots.plot_accuracy_vs_rank(summary, NAMES, 12, NOWHERE)
     axes = only_axes(drawn)
     assert [y for _, y in curves(axes)["untuned base (40 %)"]] == [40, 40]
     assert [y for _, y in curves(axes)["gate: base + 12 points"]] == [52, 52]
-    assert axes.get_ylabel() == "test accuracy, % of 52 minimal pairs"
+    assert axes.get_ylabel() == "test accuracy on irregular verbs,\n% of 52 minimal pairs"
     assert axes.get_ylim() == pytest.approx((-3, 103))
     assert axes.get_xscale() == "log"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "4", "8"]
@@ -65,7 +67,7 @@ def test_accuracy_has_the_base_and_the_gate(summary: SweepSummary, drawn: list[F
 def test_accuracy_shows_a_gate_that_is_out_of_reach(
     gain: float, limits: tuple[float, float], summary: SweepSummary, drawn: list[Figure]
 ) -> None:
-    plots.plot_accuracy_vs_rank(summary, gain, NOWHERE)
+    plots.plot_accuracy_vs_rank(summary, NAMES, gain, NOWHERE)
     assert only_axes(drawn).get_ylim() == pytest.approx(limits)
 
 
@@ -76,8 +78,8 @@ def test_legends_name_the_confidence(
     confidence: float, words: str, summary: SweepSummary, drawn: list[Figure]
 ) -> None:
     summary["confidence"] = confidence
-    plots.plot_accuracy_vs_rank(summary, 10, NOWHERE)
-    plots.plot_drift_vs_rank(summary, 0.05, NOWHERE)
+    plots.plot_accuracy_vs_rank(summary, NAMES, 10, NOWHERE)
+    plots.plot_drift_vs_rank(summary, NAMES, 0.05, NOWHERE)
     accuracy, drift = map(legend, drawn)
     assert f"after LoRA: mean and {words}" in accuracy
     assert sum(words in label for label in drift) == 2
@@ -90,7 +92,7 @@ def test_drift_over_the_text_and_over_the_answers(
     summary: SweepSummary, drawn: list[Figure]
 ) -> None:
     summary["ranks"][0]["text_drift"] = {"mean": 0.01, "low": 0.005, "high": 0.02}
-    plots.plot_drift_vs_rank(summary, 0.04, NOWHERE)
+    plots.plot_drift_vs_rank(summary, NAMES, 0.04, NOWHERE)
     axes = only_axes(drawn)
     text = "whole text (as in the gate), with 90 % interval"
     answers = "answers only (stricter), with 90 % interval"
@@ -103,7 +105,7 @@ def test_drift_over_the_text_and_over_the_answers(
     of_text, of_answers = points(axes)
     assert of_text[:3] == [(2, 1), (2, 1.2), (2, 0.8)]
     assert of_answers[:3] == [(2, 3), (2, 3.3), (2, 2.7)]
-    assert axes.get_ylabel() == "control perplexity, change in %"
+    assert axes.get_ylabel() == "perplexity of regular verbs, change in %"
 
 
 def test_a_mean_without_an_interval_has_no_error_bar(
@@ -111,7 +113,7 @@ def test_a_mean_without_an_interval_has_no_error_bar(
 ) -> None:
     for row in summary["ranks"]:
         row["text_drift"] = interval(0.01, None)
-    plots.plot_drift_vs_rank(summary, 0.05, NOWHERE)
+    plots.plot_drift_vs_rank(summary, NAMES, 0.05, NOWHERE)
     bars = error_bars(only_axes(drawn))["whole text (as in the gate), with 90 % interval"]
     assert bars == []
 
@@ -120,9 +122,33 @@ def test_a_mean_just_outside_its_interval_has_a_bar_of_length_zero_there(
     summary: SweepSummary, drawn: list[Figure]
 ) -> None:
     summary["ranks"][0]["text_drift"] = {"mean": 0.03, "low": 0.01, "high": 0.029}
-    plots.plot_drift_vs_rank(summary, 0.05, NOWHERE)
+    plots.plot_drift_vs_rank(summary, NAMES, 0.05, NOWHERE)
     bars = error_bars(only_axes(drawn))["whole text (as in the gate), with 90 % interval"]
     assert bars[0] == (1, 3)
+
+
+def test_drift_without_answers_has_one_curve(summary: SweepSummary, drawn: list[Figure]) -> None:
+    """As of a control of plain texts, whose answer is the text."""
+    for row in summary["ranks"]:
+        row["target_drift"] = row["text_drift"]
+    plots.plot_drift_vs_rank(summary, NAMES, 0.05, NOWHERE)
+    assert [label for label in legend(drawn[0]) if "interval" in label] == [
+        "whole text (as in the gate), with 90 % interval"
+    ]
+    assert len(points(only_axes(drawn))) == 1
+
+
+def test_axes_speak_of_the_task(summary: SweepSummary, drawn: list[Figure], log: Path) -> None:
+    names = TaskNames("country capitals", "rivers")
+    plots.plot_accuracy_vs_rank(summary, names, 10, NOWHERE)
+    plots.plot_drift_vs_rank(summary, names, 0.05, NOWHERE)
+    plots.plot_fine_tuning(log, names, NOWHERE)
+    labels = [axes.get_ylabel() for figure in drawn for axes in figure.axes]
+    assert labels == [
+        "test accuracy on country capitals,\n% of 52 minimal pairs",
+        "perplexity of rivers, change in %",
+        *("loss, nats per target token", "perplexity of rivers, whole text"),
+    ]
 
 
 # --- scale against rank -------------------------------------------------------------------------
@@ -150,6 +176,17 @@ def test_scale_of_a_single_layer_has_no_mean(drawn: list[Figure]) -> None:
     assert list(curves(drawn[0].axes[0])) == ["blocks.0.mlp.fc2"]
 
 
+def test_scale_of_many_layers_names_only_their_mean(drawn: list[Figure]) -> None:
+    layers = (*(f"layers.{i}.q_proj" for i in range(13)), "all")
+    rows = [comparison_row(r, layers=layers) for r in (2, 4)]
+    rows[0]["scale_audit"][12]["relative_norm"] = 0.09
+    plots.plot_scale_vs_rank(sweep_summary(rows), NOWHERE)
+    left = drawn[0].axes[0]
+    assert list(curves(left)) == ["each of 13 layers", "mean of the layers"]
+    assert len(left.lines) == 14
+    assert [tuple(point) for point in left.lines[12].get_xydata()] == [(2, 9), (4, 5)]
+
+
 # --- loss curves --------------------------------------------------------------------------------
 
 
@@ -169,7 +206,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def test_fine_tuning_has_the_losses_and_the_control(log: Path, drawn: list[Figure]) -> None:
-    plots.plot_fine_tuning(log, NOWHERE)
+    plots.plot_fine_tuning(log, NAMES, NOWHERE)
     left, right = drawn[0].axes
     assert curves(left)["training batch"] == [(0, 3.0), (1, 2.0), (2, 1.0), (3, 0.5)]
     assert curves(left)["validation"] == [(0, 3.1), (2, 1.1), (3, 1.2)]

@@ -206,7 +206,7 @@ def test_pool_held_out_refuses_a_verb_of_two_runs() -> None:
 
 
 def test_held_out_verb_without_a_test_sentence_is_refused() -> None:
-    with pytest.raises(UserError, match="no test sentence of the verb that was left out"):
+    with pytest.raises(UserError, match="no test pair of the group that was left out"):
         compare(left_out("write", 0.5))
 
 

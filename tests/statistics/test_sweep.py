@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pytest
@@ -87,6 +87,15 @@ def test_summarize_does_not_depend_on_the_order_of_ranks_or_rows() -> None:
     for row, expected_row in zip(other["ranks"], expected["ranks"], strict=True):
         assert row["gain"] == pytest.approx(expected_row["gain"])
         assert row["mcnemar_headline_seed"] == expected_row["mcnemar_headline_seed"]
+
+
+def test_summarize_of_single_groups_has_no_rows_by_group() -> None:
+    base, tuned = items([1, 0, 1, 0]), items([1, 1, 1, 0], seed=0)
+    metrics = cast(Any, rank_metrics(2, [0.75]))
+    assert summarize(base, [metrics], [tuned], SETTINGS)["by_group_and_form"]
+    summary = summarize(base, [metrics], [tuned], SETTINGS, by_group=False)
+    assert summary["by_group_and_form"] == []
+    assert summary["by_label"]
 
 
 def test_summarize_takes_the_first_seed_as_the_headline() -> None:
