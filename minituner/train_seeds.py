@@ -18,11 +18,19 @@ from minituner.batches import (
     text_examples,
 )
 from minituner.causal_lm import CausalLM
+from minituner.compute import ComputeSettings, place
 from minituner.commands import in_config
 from minituner.data.pairs import TokenizedPair, read_tokenized_pairs
 from minituner.errors import UserError, number_of
 from minituner.lora import lora_layers, reset_adapters, wrap
 from minituner.lora_config import LoRAConfig
+from minituner.memory import (
+    ModelSize,
+    Workload,
+    available_bytes,
+    require_memory,
+    training_memory,
+)
 from minituner.model import MiniGPT
 from minituner.seeding import generator
 from minituner.storage.checkpoint import load_base
@@ -115,6 +123,7 @@ def train_adapters(
     wrap(model, lora, seed=seeds[0])
     trainable = count_trainable(model, lora)
     data = Data.of(pairs, config, pad_id)
+    check_memory(model, pairs, config, f"training at rank {lora.r}")
     model.precompute(data.train_batches())
     start = None
     for seed in seeds:
@@ -175,6 +184,8 @@ def train_full(
     Returns:
         What was trained: the parameter counts and the steps.
     """
+    model.requires_grad_(True)
+    check_memory(model, pairs, config, "training all weights")
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     data = Data.of(pairs, config, pad_id)
     start = None
@@ -199,6 +210,22 @@ def train_full(
     }
 
 
+def check_memory(
+    model: CausalLM,
+    pairs: Mapping[str, Sequence[TokenizedPair]],
+    config: LoRATrainConfig,
+    what: str,
+) -> None:
+    """Refuse to train where the memory is too small, before any time is spent.
+
+    Raises:
+        UserError: Less is available than the estimate of what is still needed.
+    """
+    work = Workload.of(pairs, config.batch_size, model.max_tokens_per_batch)
+    estimate = training_memory(ModelSize.of(model), work, model.cache_bytes)
+    require_memory(estimate.to_come, available_bytes(model.device), what)
+
+
 def parameter_count(model: nn.Module) -> int:
     """The number of weights of a model."""
     return sum(p.numel() for p in model.parameters())
@@ -211,10 +238,14 @@ def train_setting(
 
     Args:
         inputs: The files ``base``, ``tokenizer``, ``train``, ``val`` and ``control``.
-        config: The sections ``lora``, ``train`` and ``seeds``.
+        config: The sections ``lora``, ``train``, ``seeds`` and ``compute``.
         rank: The adapters' rank; ``None`` trains all weights instead.
+
+    Raises:
+        UserError: A file or a setting cannot be used, or there is too little memory.
     """
-    model = load_base(inputs["base"], inputs["tokenizer"])
+    compute = ComputeSettings(**config["compute"])
+    model = place(load_base(inputs["base"], inputs["tokenizer"]), compute)
     pad_id = load_tokenizer(inputs["tokenizer"], model.vocab_size).pad_id
     pairs = {name: read_tokenized_pairs(inputs[name]) for name in ("train", "val", "control")}
     train_config, seeds = LoRATrainConfig(**config["train"]), config["seeds"]
