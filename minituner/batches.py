@@ -5,6 +5,7 @@ A token is scored if its loss counts. In a fill-in pair only the answer is score
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -95,13 +96,13 @@ def text_slices(lengths: Sequence[int], max_tokens: int | None) -> list[slice]:
         lengths: The number of tokens of each text.
         max_tokens: None makes one group.
     """
+    limit = math.inf if max_tokens is None else max_tokens
     starts, longest = [0], 0
     for i, length in enumerate(lengths):
         longest = max(longest, length)
-        if i > starts[-1] and max_tokens is not None:
-            if (i + 1 - starts[-1]) * longest > max_tokens:
-                starts.append(i)
-                longest = length
+        if i > starts[-1] and (i + 1 - starts[-1]) * longest > limit:
+            starts.append(i)
+            longest = length
     return [slice(start, end) for start, end in pairwise([*starts, len(lengths)])]
 
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from minituner.batches import Batch
 from minituner.errors import UserError
 
-
 DEFAULT_CACHE_BYTES = 2**28
 
 

@@ -69,9 +69,7 @@ def evaluate_setting(
     pairs = read_splits(inputs)
     if rank is None:
         return evaluate_full(inputs["base"], tuned, tokenizer, pairs, base_metrics, compute)
-    return evaluate_adapters(
-        inputs["base"], tuned, tokenizer, pairs, base_metrics, rank, compute
-    )
+    return evaluate_adapters(inputs["base"], tuned, tokenizer, pairs, base_metrics, rank, compute)
 
 
 def read_splits(inputs: Mapping[str, Any]) -> Pairs:

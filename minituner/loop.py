@@ -126,9 +126,7 @@ def mean_loss(model: CausalLM, batches: Iterable[Batch]) -> float:
     was_training = model.training
     model.eval()
     losses = [
-        token_losses(model, part).cpu().double()
-        for batch in batches
-        for part in model.parts(batch)
+        token_losses(model, part).cpu().double() for batch in batches for part in model.parts(batch)
     ]
     model.train(was_training)
     return float(torch.cat(losses).mean())

@@ -144,7 +144,7 @@ class LoRALinear(nn.Module):
     def reset_parameters(self, rng: torch.Generator | None = None) -> None:
         """Draw a new A, set B to zero and the magnitude to the base's row norms.
 
-        A is drawn on the CPU row by row, by ``kaiming_uniform_(a=sqrt(5))``, whose bound, 1/sqrt(in),
+        A is drawn on the CPU row by row by ``kaiming_uniform_(a=sqrt(5))``, whose bound 1/sqrt(in)
         does not depend on r: a generator gives a smaller rank the first rows of a larger one.
         """
         for row in self.lora_A:

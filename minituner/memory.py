@@ -142,8 +142,7 @@ class MemoryEstimate:
 def training_memory(size: ModelSize, work: Workload, cache_bytes: int) -> MemoryEstimate:
     """The peak of training: in a step, or in an evaluation between two."""
     step = (
-        work.step_tokens * size.step_token_bytes
-        + work.step_scored * size.vocab_size * STEP_LOGITS
+        work.step_tokens * size.step_token_bytes + work.step_scored * size.vocab_size * STEP_LOGITS
     )
     return MemoryEstimate(
         weights=size.weight_bytes,
@@ -198,8 +197,9 @@ def cgroup_bytes(root: Path) -> int | None:
         folder = folder if (folder / "memory.max").is_file() else root
         limit = int((folder / "memory.max").read_text())
         used = int((folder / "memory.current").read_text())
-        statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        return limit - used + int(statistics["inactive_file"])  # the cache of files is given up
+        lines = (folder / "memory.stat").read_text().splitlines()
+        files = int(dict(line.split() for line in lines)["inactive_file"])
+        return limit - used + files  # cached files make room
     except (OSError, KeyError, ValueError):  # no such files, or "max": no limit
         return None
 

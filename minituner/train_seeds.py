@@ -18,8 +18,8 @@ from minituner.batches import (
     text_examples,
 )
 from minituner.causal_lm import CausalLM
-from minituner.compute import ComputeSettings, place
 from minituner.commands import in_config
+from minituner.compute import ComputeSettings, place
 from minituner.data.pairs import TokenizedPair, read_tokenized_pairs
 from minituner.errors import UserError, number_of
 from minituner.lora import lora_layers, reset_adapters, wrap

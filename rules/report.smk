@@ -113,7 +113,7 @@ rule render:
 BENCHMARKS = {
     **({} if OWN_BASE else {"the base": "logs/pretrain_base.benchmark.tsv"}),
     **{
-        f"rank {rank}": f"logs/train/{wildcard_of(STUDY)}/rank-{rank}.benchmark.tsv"
+        f"rank {rank}": paths.training_benchmark(rank)
         for rank in config["ranks"]
     },
 }
@@ -135,6 +135,7 @@ rule cost:
         "../envs/minituner.yaml"
     params:
         benchmarks=BENCHMARKS,
+        predictions=paths.PREDICTIONS,
     script:
         "../workflow_scripts/cost.py"
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from minituner.batches import Batch, Example, completion_examples, pad
 from minituner.causal_lm import CausalLM
 from minituner.data.pairs import TokenizedPair
-from minituner.fast import cache
 from minituner.fast.cache import lowest_adapted_fc2, sum_of_bits, weights_below
 from minituner.fast.minigpt import FastMiniGPT
 from minituner.fast.packed import PackedIndex, blocks_of
