@@ -32,6 +32,9 @@ STEP_LOGITS = 3 * FLOAT  # per logit: itself, its log-probability, its gradient
 VALIDATION_LOGITS = 2 * FLOAT
 SCORING_LOGITS = FLOAT + 2 * DOUBLE  # scores are computed in float64
 TRAINED_COPIES = 4  # the value, the gradient, two moments
+# Measured: where batches have many sizes, the C library's allocator keeps blocks that do not fit the
+# next batch.
+KEPT_BY_ALLOCATOR = 2
 PAIR_BYTES, PAIR_TOKEN_BYTES = 1500, 60  # measured
 
 
@@ -147,7 +150,7 @@ def training_memory(size: ModelSize, work: Workload, cache_bytes: int) -> Memory
     return MemoryEstimate(
         weights=size.weight_bytes,
         trained=TRAINED_COPIES * FLOAT * size.trained_weights,
-        batch=max(step, _evaluation_batch(size, work, VALIDATION_LOGITS)),
+        batch=KEPT_BY_ALLOCATOR * max(step, _evaluation_batch(size, work, VALIDATION_LOGITS)),
         cache=min(cache_bytes, work.tokens * size.cached_token_bytes),
         pairs=_pair_bytes(work),
     )

@@ -30,9 +30,10 @@ Value = TypeVar("Value")
 
 MEASURED_STEPS = 4  # after one that is not counted
 MEASURED_PAIRS = 32  # of each split
-# What a job of a rule with a script imports before its own work.
+# What a training job imports before its own work; the optimizer imports more when it is made.
 START = """
-import snakemake.script, psutil, minituner.train_seeds, minituner.evaluate_seeds
+import snakemake.script, psutil, torch, minituner.train_seeds
+torch.optim.AdamW([torch.zeros(1)])
 print(psutil.Process().memory_info().rss)
 """
 
