@@ -32,8 +32,8 @@ STEP_LOGITS = 3 * FLOAT  # per logit: itself, its log-probability, its gradient
 VALIDATION_LOGITS = 2 * FLOAT
 SCORING_LOGITS = FLOAT + 2 * DOUBLE  # scores are computed in float64
 TRAINED_COPIES = 4  # the value, the gradient, two moments
-# Measured: where batches have many sizes, the C library's allocator keeps blocks that do not fit the
-# next batch.
+# Measured: where batches have many sizes, the C library's allocator keeps blocks that do not fit
+# the next batch.
 KEPT_BY_ALLOCATOR = 2
 PAIR_BYTES, PAIR_TOKEN_BYTES = 1500, 60  # measured
 

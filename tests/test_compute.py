@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -192,7 +193,7 @@ def test_require_gpu_asks_the_driver_and_torchs_version(monkeypatch: pytest.Monk
 
 def test_gpu_count_reads_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     class Driver:
-        def __init__(self, error: int, count: int) -> None:
+        def __init__(self, error: int, count: int, _: str) -> None:
             self.error, self.count = error, count
 
         def cuInit(self, _: int) -> int:
@@ -203,7 +204,7 @@ def test_gpu_count_reads_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
             return 0
 
     for error, count, expected in ((0, 2, 2), (100, 2, 0), (0, 0, 0)):
-        monkeypatch.setattr(compute.ctypes, "CDLL", lambda _, d=Driver(error, count): d)
+        monkeypatch.setattr(compute.ctypes, "CDLL", partial(Driver, error, count))
         assert compute.gpu_count() == expected
 
     def missing(_: str) -> None:

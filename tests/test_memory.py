@@ -38,7 +38,7 @@ SIZE = ModelSize(
 )
 
 
-def test_model_size_of_a_minigpt(base: MiniGPT, tokenizer: object) -> None:
+def test_model_size_of_a_minigpt(base: MiniGPT) -> None:
     d, n = 32, parameter_count(base.config)
     wrap(base, LoRAConfig(8, dropout=0.1, target_modules=("mlp.fc2",)), seed=0)
     # From the first block's fc2 on: 5 d, then a whole block: four times 2 d, twice 5 d. Each fc2
