@@ -26,7 +26,7 @@ def main() -> None:
         "tuned": [run / f"seed-{seed}/adapter_final.pt" for seed in config["seeds"]],
         **{name: work.TOKENIZED / f"{name}.jsonl" for name in EVALUATED_SPLITS},
     }
-    metrics, items = evaluate_setting(inputs, config["seeds"], options.rank)
+    metrics, items = evaluate_setting(inputs, config, options.rank)
     write_json(options.out / "metrics.json", metrics)
     write_items(options.out / "items.csv", items)
 

@@ -24,8 +24,9 @@ def named_lora_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def lora_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """Copies of the adapter's tensors, under the names of :func:`named_lora_parameters`."""
-    return {name: p.detach().clone() for name, p in named_lora_parameters(model).items()}
+    """Copies of the adapter's tensors on the CPU, under the names of
+    :func:`named_lora_parameters`."""
+    return {name: p.detach().clone().cpu() for name, p in named_lora_parameters(model).items()}
 
 
 def load_lora_state_dict(

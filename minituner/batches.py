@@ -5,9 +5,11 @@ A token is scored if its loss counts. In a fill-in pair only the answer is score
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -37,11 +39,38 @@ class Batch:
     input_ids: Tensor  # (B, T) int64
     mask: Tensor  # (B, T) bool, False at padding
     labels: Tensor  # (B, T) int64
+    _parts: dict[tuple[int | None, torch.device], list[Batch]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @cached_property
     def scored(self) -> Tensor:
         """(B, T) bool: where the next token is scored."""
         return self.labels != IGNORE_INDEX
+
+    def parts(self, max_tokens: int | None, device: torch.device) -> Sequence[Batch]:
+        """The batch on a device, in parts of consecutive texts.
+
+        The same parts each time, because models keep what they have computed by batch; this batch
+        itself if it is on the device and within the limit.
+
+        Args:
+            max_tokens: The largest B x T of a part, padding included; a longer text is a part of
+                its own. None does not split.
+        """
+        whole = max_tokens is None or self.input_ids.numel() <= max_tokens
+        if whole and self.input_ids.device == device:
+            return [self]  # not kept: a reference to itself would keep the batch forever
+        if (max_tokens, device) not in self._parts:
+            texts = [slice(None)] if whole else text_slices(self.mask.sum(1).tolist(), max_tokens)
+            self._parts[max_tokens, device] = [self._part(which, device) for which in texts]
+        return self._parts[max_tokens, device]
+
+    def _part(self, texts: slice, device: torch.device) -> Batch:
+        """Some of the texts, padded to the longest of them."""
+        T = int(self.mask[texts].sum(1).max())
+        tensors = (self.input_ids, self.mask, self.labels)
+        return Batch(*(tensor[texts, :T].to(device) for tensor in tensors))
 
 
 def pad(examples: Sequence[Example], pad_id: int) -> Batch:
@@ -56,6 +85,25 @@ def pad(examples: Sequence[Example], pad_id: int) -> Batch:
         mask=mask,
         labels=ids[:, 1:].where(scored, IGNORE_INDEX),
     )
+
+
+def text_slices(lengths: Sequence[int], max_tokens: int | None) -> list[slice]:
+    """Texts in groups, in their order, each of at most ``max_tokens`` tokens once it is padded.
+
+    A text that is longer is a group of its own.
+
+    Args:
+        lengths: The number of tokens of each text.
+        max_tokens: None makes one group.
+    """
+    limit = math.inf if max_tokens is None else max_tokens
+    starts, longest = [0], 0
+    for i, length in enumerate(lengths):
+        longest = max(longest, length)
+        if i > starts[-1] and (i + 1 - starts[-1]) * longest > limit:
+            starts.append(i)
+            longest = length
+    return [slice(start, end) for start, end in pairwise([*starts, len(lengths)])]
 
 
 def completion_examples(pairs: Sequence[TokenizedPair]) -> list[Example]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from minituner.batches import Batch
 from minituner.errors import UserError
+
+DEFAULT_CACHE_BYTES = 2**28
 
 
 class CausalLM(nn.Module, ABC):
@@ -16,7 +19,24 @@ class CausalLM(nn.Module, ABC):
 
     ``forward`` gives the next-token logits of every position. The only other assumption is that the
     layers to adapt are ``nn.Linear``.
+
+    Attributes:
+        max_tokens_per_batch: A batch of more tokens, padding included, is computed in parts; None
+            sets no limit.
+        cache_bytes: The memory for activations that are kept from batch to batch.
     """
+
+    max_tokens_per_batch: int | None = None
+    cache_bytes: int = DEFAULT_CACHE_BYTES
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and so where batches have to be."""
+        return next((weight.device for weight in self.parameters()), torch.device("cpu"))
+
+    def parts(self, batch: Batch) -> Sequence[Batch]:
+        """A batch as the model computes it: on its device, in parts within its limit."""
+        return batch.parts(self.max_tokens_per_batch, self.device)
 
     @property
     @abstractmethod
@@ -47,6 +67,11 @@ class CausalLM(nn.Module, ABC):
         """
         logits: Tensor = self(batch.input_ids)
         return logits[batch.scored]
+
+    @property
+    def cached_token_bytes(self) -> int:
+        """The memory per token of the activations that :meth:`precompute` keeps."""
+        return 0
 
     def precompute(self, batches: Iterable[Batch]) -> None:
         """Compute once what training the adapters cannot change, for the texts of ``batches``.

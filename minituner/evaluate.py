@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -129,13 +130,16 @@ def score_texts(model: CausalLM, split: ScoringBatches) -> list[TokenScores]:
     """Score the texts of a split, in their order. S is the number of scored tokens of a batch."""
     scores: dict[int, TokenScores] = {}
     for group, batch in split.batches:
-        log_probs = F.log_softmax(model.scored_logits(batch).double(), dim=-1)  # (S, V)
-        labels = batch.labels[batch.scored]  # (S,)
-        of_labels = log_probs.gather(1, labels[:, None]).squeeze(1)  # (S,)
-        counts = batch.scored.sum(dim=1).tolist()
-        by_text = (torch.split(values, counts) for values in (of_labels, log_probs.argmax(-1)))
-        for i, own, likeliest in zip(group, *by_text, strict=True):
-            scores[i] = TokenScores(own, likeliest.tolist())
+        texts = iter(group)
+        for part in model.parts(batch):
+            log_probs = F.log_softmax(model.scored_logits(part).double(), dim=-1)  # (S, V)
+            labels = part.labels[part.scored]  # (S,)
+            of_labels = log_probs.gather(1, labels[:, None]).squeeze(1)  # (S,)
+            counts = part.scored.sum(dim=1).tolist()
+            values = (of_labels.cpu(), log_probs.argmax(-1).cpu())
+            by_text = (torch.split(value, counts) for value in values)
+            for i, own, likeliest in zip(islice(texts, len(counts)), *by_text, strict=True):
+                scores[i] = TokenScores(own, likeliest.tolist())
     return [scores[i] for i in range(len(split.texts))]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from minituner.adapter_tensors import base_state_dict, named_lora_parameters
 from minituner.base_files import BaseInput, load_base_tokenizer, stored_bytes
 from minituner.bases import load_base_model, load_tuned_model
+from minituner.compute import DEFAULTS, ComputeSettings, place
 from minituner.data.pairs import EVALUATED_SPLITS, TokenizedPair, read_tokenized_pairs
 from minituner.evaluate import ScoringBatches, drift, evaluate_model
 from minituner.lora import lora_layers, unwrap
@@ -36,35 +37,41 @@ class BaseChangedError(RuntimeError):
     """A weight of the frozen base inside a tuned model differs from the checkpoint's."""
 
 
-def evaluate_base(inputs: Mapping[str, Any]) -> tuple[ModelMetrics, list[ItemRow]]:
+def evaluate_base(
+    inputs: Mapping[str, Any], config: Mapping[str, Any]
+) -> tuple[ModelMetrics, list[ItemRow]]:
     """:func:`evaluate_model` for the untuned base.
 
     Args:
         inputs: The files ``base`` and ``tokenizer``, and one per split.
+        config: The section ``compute``.
     """
+    compute = ComputeSettings(**config["compute"])
     base, tokenizer_path = inputs["base"], inputs["tokenizer"]
-    model = load_base_model(base, tokenizer_path)
+    model = place(load_base_model(base, tokenizer_path), compute)
     tokenizer = load_base_tokenizer(base, tokenizer_path, model.vocab_size)
     return evaluate_model(model, tokenizer, scoring_batches(read_splits(inputs), tokenizer))
 
 
 def evaluate_setting(
-    inputs: Mapping[str, Any], seeds: Sequence[int], rank: int | None
+    inputs: Mapping[str, Any], config: Mapping[str, Any], rank: int | None
 ) -> tuple[TunedMetrics, list[ItemRow]]:
     """:func:`evaluate_model` for every seed of one setting, from its files.
 
     Args:
         inputs: The files ``base``, ``tokenizer``, ``base_metrics``, one per split, and ``tuned``:
             the adapter, or the fully tuned model, of each seed.
+        config: The sections ``seeds`` and ``compute``.
         rank: The adapters' rank; ``None`` if all weights were trained instead.
     """
+    compute = ComputeSettings(**config["compute"])
     tokenizer = load_base_tokenizer(inputs["base"], inputs["tokenizer"])
-    tuned = dict(zip(seeds, inputs["tuned"], strict=True))
+    tuned = dict(zip(config["seeds"], inputs["tuned"], strict=True))
     base_metrics = read_results(inputs["base_metrics"], ModelMetrics)
     pairs = read_splits(inputs)
     if rank is None:
-        return evaluate_full(inputs["base"], tuned, tokenizer, pairs, base_metrics)
-    return evaluate_adapters(inputs["base"], tuned, tokenizer, pairs, base_metrics, rank)
+        return evaluate_full(inputs["base"], tuned, tokenizer, pairs, base_metrics, compute)
+    return evaluate_adapters(inputs["base"], tuned, tokenizer, pairs, base_metrics, rank, compute)
 
 
 def read_splits(inputs: Mapping[str, Any]) -> Pairs:
@@ -79,6 +86,7 @@ def evaluate_adapters(
     pairs: Pairs,
     base_metrics: ModelMetrics,
     rank: int | None = None,
+    compute: ComputeSettings = DEFAULTS,
 ) -> tuple[TunedMetrics, list[ItemRow]]:
     """:func:`evaluate_model` for the adapter of each seed, all over one base.
 
@@ -92,7 +100,7 @@ def evaluate_adapters(
         UserError: An adapter does not belong to the base, or is of another rank or seed.
         BaseChangedError: A base weight inside a tuned model differs from the checkpoint's.
     """
-    model = load_base_model(base_input)
+    model = place(load_base_model(base_input), compute)
     base = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     sha256 = weights_sha256(base)
     splits = scoring_batches(pairs, tokenizer)
@@ -125,6 +133,7 @@ def evaluate_full(
     tokenizer: TextTokenizer,
     pairs: Pairs,
     base_metrics: ModelMetrics,
+    compute: ComputeSettings = DEFAULTS,
 ) -> tuple[TunedMetrics, list[ItemRow]]:
     """:func:`evaluate_model` for the fully tuned model of each seed; no rank, no scaling.
 
@@ -136,12 +145,12 @@ def evaluate_full(
     Raises:
         UserError: A checkpoint is damaged.
     """
-    base = load_base_model(base_input).state_dict()
+    base = place(load_base_model(base_input), compute).state_dict()
     splits = scoring_batches(pairs, tokenizer)
     runs: list[RunMetrics] = []
     items: list[ItemRow] = []
     for seed, path in models.items():
-        model = load_tuned_model(path, base_input)
+        model = place(load_tuned_model(path, base_input), compute)
         metrics, rows = evaluate_model(model, tokenizer, splits)
         runs.append(run_metrics(seed, metrics, base_metrics, base, model))
         items += [{"seed": seed, **row} for row in rows]

@@ -29,7 +29,8 @@ def greedy_prefix(target_ids: Sequence[int], likeliest: Sequence[int]) -> list[i
 def next_token_logits(model: CausalLM, texts: Sequence[Sequence[int]], pad_id: int) -> Tensor:
     """The logits of the token that follows each text: (number of texts, V)"""
     # scored_logits predicts a token that is there, so a pad stands in for the one to predict.
-    return model.scored_logits(pad([Example([*text, pad_id], len(text)) for text in texts], pad_id))
+    batch = pad([Example([*text, pad_id], len(text)) for text in texts], pad_id)
+    return torch.cat([model.scored_logits(part) for part in model.parts(batch)])
 
 
 def greedy_answers(

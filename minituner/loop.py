@@ -37,12 +37,21 @@ def token_losses(model: CausalLM, batch: Batch) -> Tensor:
 
 
 def train_step(model: CausalLM, batch: Batch, optimizer: torch.optim.Optimizer) -> float:
-    """One optimizer step on one batch; returns the mean loss in nats before the update."""
-    loss = token_losses(model, batch).mean()
-    loss.backward()
+    """One optimizer step on one batch; returns the mean loss in nats before the update.
+
+    A batch above the model's limit of tokens is computed in parts. Each part's losses are divided
+    by the number of scored tokens in the whole batch, so the gradients add up to the batch's.
+    Dropout draws its masks part by part: the same seed drops other inputs if the limit changes.
+    """
+    scored = int(batch.scored.sum())
+    mean = 0.0
+    for part in model.parts(batch):
+        loss = token_losses(model, part).sum() / scored
+        loss.backward()
+        mean += loss.item()
     optimizer.step()
     optimizer.zero_grad()
-    return loss.item()
+    return mean
 
 
 def train_loop(
@@ -116,7 +125,9 @@ def mean_loss(model: CausalLM, batches: Iterable[Batch]) -> float:
     """Mean loss in nats over all scored tokens, in ``eval`` mode; the model's mode is kept."""
     was_training = model.training
     model.eval()
-    losses = [token_losses(model, batch).double() for batch in batches]
+    losses = [
+        token_losses(model, part).cpu().double() for batch in batches for part in model.parts(batch)
+    ]
     model.train(was_training)
     return float(torch.cat(losses).mean())
 

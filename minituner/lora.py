@@ -68,9 +68,10 @@ class LoRALinear(nn.Module):
         self.base = base
         self.scaling = self.config.scaling
         self.dropout_rng: torch.Generator | None = None  # None: torch's own
-        self.lora_A = nn.Parameter(base.weight.new_empty(r, base.in_features))
-        self.lora_B = nn.Parameter(base.weight.new_zeros(base.out_features, r))
-        self.magnitude = nn.Parameter(row_norms(base.weight)) if use_dora else None
+        dtype = torch.promote_types(base.weight.dtype, torch.float32)  # never bfloat16: too coarse
+        self.lora_A = nn.Parameter(base.weight.new_empty(r, base.in_features, dtype=dtype))
+        self.lora_B = nn.Parameter(base.weight.new_zeros(base.out_features, r, dtype=dtype))
+        self.magnitude = nn.Parameter(row_norms(base.weight.to(dtype))) if use_dora else None
         self._unmerged_weight: Tensor | None = None
         self.reset_parameters()
         if freeze_base:
@@ -89,13 +90,13 @@ class LoRALinear(nn.Module):
         """
         if self.merged:
             raise RuntimeError("the update is merged into the base: call unmerge_ first")
-        z = F.linear(self.drop(x), self.lora_A)  # (..., r)
+        z = F.linear(self.drop(x.to(self.lora_A.dtype)), self.lora_A)  # (..., r)
         update = F.linear(self.scaling * z, self.lora_B)  # (..., out)
         if self.magnitude is None:
-            return y + update
+            return (y + update).to(y.dtype)
         norms = row_norms(self._adapted_weight().detach())  # no gradient (section 4.3 of DoRA)
         bias = 0.0 if self.base.bias is None else self.base.bias
-        return self.magnitude / norms * (y + update - bias) + bias
+        return (self.magnitude / norms * (y + update - bias) + bias).to(y.dtype)
 
     def drop(self, x: Tensor) -> Tensor:
         """Dropout, in training only, drawn from ``dropout_rng``."""
@@ -129,9 +130,8 @@ class LoRALinear(nn.Module):
     def merge_(self) -> None:
         """Add the update to the base's weight; a merged layer stays as it is."""
         if not self.merged:
-            delta = self.delta
             self._unmerged_weight = self.base.weight.detach().clone()
-            self.base.weight += delta
+            self.base.weight += self.delta
 
     @torch.no_grad()
     def unmerge_(self) -> None:
@@ -144,14 +144,15 @@ class LoRALinear(nn.Module):
     def reset_parameters(self, rng: torch.Generator | None = None) -> None:
         """Draw a new A, set B to zero and the magnitude to the base's row norms.
 
-        A is drawn row by row, by ``kaiming_uniform_(a=sqrt(5))`` (its bound, 1/sqrt(in), does not
-        depend on r): from the same generator, a smaller rank gets the first rows of a larger one.
+        A is drawn on the CPU row by row by ``kaiming_uniform_(a=sqrt(5))``, whose bound 1/sqrt(in)
+        does not depend on r: a generator gives a smaller rank the first rows of a larger one.
         """
         for row in self.lora_A:
-            nn.init.kaiming_uniform_(row[None], a=math.sqrt(5), generator=rng)
+            drawn = torch.empty(1, row.numel(), dtype=row.dtype)
+            row.copy_(nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=rng)[0])
         self.lora_B.zero_()
         if self.magnitude is not None:
-            self.magnitude.copy_(row_norms(self.original_weight))
+            self.magnitude.copy_(row_norms(self.original_weight.to(self.magnitude.dtype)))
 
 
 def row_norms(weight: Tensor) -> Tensor:
@@ -199,11 +200,9 @@ def wrap(model: Model, config: LoRAConfig, seed: int | None = None) -> Model:
     for name in targets:
         config.check_fits(layers[name])
     model.requires_grad_(False)
-    r, alpha, dropout = config.r, config.alpha, config.dropout
+    shared = (config.r, config.alpha, config.dropout, True, config.use_rslora, config.use_dora)
     for name in targets:
-        layer = LoRALinear(
-            layers[name], r, alpha, dropout, True, config.use_rslora, config.use_dora
-        )
+        layer = LoRALinear(layers[name], *shared)
         model.set_submodule(name, layer.train(model.training))
     reset_adapters(model, int(torch.randint(2**62, ())) if seed is None else seed)
     return model

@@ -111,7 +111,7 @@ class MiniGPT(CausalLM):
         """
         T = input_ids.shape[1]
         check_length(T, self.context_length)
-        positions = torch.arange(T)
+        positions = torch.arange(T, device=input_ids.device)
         x = self.token_embedding(input_ids) + self.position_embedding(positions)  # (B, T, d)
         for block in self.blocks:
             x = block(x)

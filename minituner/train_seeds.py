@@ -21,10 +21,18 @@ from minituner.batches import (
 )
 from minituner.causal_lm import CausalLM
 from minituner.commands import in_config
+from minituner.compute import ComputeSettings, place
 from minituner.data.pairs import TokenizedPair, read_tokenized_pairs
 from minituner.errors import UserError, number_of
 from minituner.lora import lora_layers, reset_adapters, wrap
 from minituner.lora_config import LoRAConfig
+from minituner.memory import (
+    ModelSize,
+    Workload,
+    available_bytes,
+    require_memory,
+    training_memory,
+)
 from minituner.seeding import generator
 from minituner.storage.files import sha256, write_json
 from minituner.train import LoRATrainConfig, fine_tune_full, fine_tune_lora
@@ -114,6 +122,7 @@ def train_adapters(
     wrap(model, lora, seed=seeds[0])
     trainable = count_trainable(model, lora)
     data = Data.of(pairs, config, pad_id)
+    check_memory(model, pairs, config, f"training at rank {lora.r}")
     model.precompute(data.train_batches())
     start = None
     for seed in seeds:
@@ -174,6 +183,8 @@ def train_full(
     Returns:
         What was trained: the parameter counts and the steps.
     """
+    model.requires_grad_(True)
+    check_memory(model, pairs, config, "training all weights")
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     data = Data.of(pairs, config, pad_id)
     start = None
@@ -198,6 +209,22 @@ def train_full(
     }
 
 
+def check_memory(
+    model: CausalLM,
+    pairs: Mapping[str, Sequence[TokenizedPair]],
+    config: LoRATrainConfig,
+    what: str,
+) -> None:
+    """Refuse to train where the memory is too small, before any time is spent.
+
+    Raises:
+        UserError: Less is available than the estimate of what is still needed.
+    """
+    work = Workload.of(pairs, config.batch_size, model.max_tokens_per_batch)
+    estimate = training_memory(ModelSize.of(model), work, model.cache_bytes)
+    require_memory(estimate.to_come, available_bytes(model.device), what)
+
+
 def parameter_count(model: nn.Module) -> int:
     """The number of weights of a model."""
     return sum(p.numel() for p in model.parameters())
@@ -211,11 +238,15 @@ def train_setting(
     Args:
         inputs: The files ``base`` (several of a folder), ``tokenizer``, ``train``, ``val`` and
             ``control``.
-        config: The sections ``lora``, ``train`` and ``seeds``.
+        config: The sections ``lora``, ``train``, ``seeds`` and ``compute``.
         rank: The adapters' rank; ``None`` trains all weights instead.
+
+    Raises:
+        UserError: A file or a setting cannot be used, or there is too little memory.
     """
+    compute = ComputeSettings(**config["compute"])
     base, tokenizer_path = inputs["base"], inputs["tokenizer"]
-    model = load_base_model(base, tokenizer_path)
+    model = place(load_base_model(base, tokenizer_path), compute)
     pad_id = load_base_tokenizer(base, tokenizer_path, model.vocab_size).pad_id
     pairs = {name: read_tokenized_pairs(inputs[name]) for name in ("train", "val", "control")}
     train_config, seeds = LoRATrainConfig(**config["train"]), config["seeds"]

@@ -17,7 +17,7 @@ use rule train as train_full with:
     benchmark:
         "logs/train/{full_variant}.benchmark.tsv"
     params:
-        config=inherited_config("train", "threads.train"),
+        config=inherited_config("train", "threads.train", "compute"),
         changes=overrides_of,
         rank=None,
         seed=config["seeds"],

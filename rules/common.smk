@@ -11,6 +11,7 @@ from pathlib import Path
 
 from minituner import commands
 from minituner.base_files import BaseFiles, base_files
+from minituner.compute import ComputeSettings, require_gpu
 from minituner.data.corpus import corpus_files
 from minituner.pipeline import paths
 from minituner.pipeline.arms import (
@@ -68,6 +69,9 @@ if not overwrite_results:
 
 
 onstart:
+    # Elsewhere, on a cluster, only the jobs know their machine.
+    if workflow.local_exec:
+        exit_on_user_error(require_gpu, ComputeSettings(**config["compute"]))
     exit_on_user_error(claim_results)
 
 

@@ -32,7 +32,7 @@ rule train:
         mem_mb=2000,
         runtime=30,
     params:
-        config=inherited_config(*LORA_KEYS, "train", "threads.train"),
+        config=inherited_config(*LORA_KEYS, "train", "threads.train", "compute"),
         changes=overrides_of,
         rank=rank_of,
         seed=config["seeds"],
@@ -59,7 +59,7 @@ rule evaluate_base:
         mem_mb=1500,
         runtime=15,
     params:
-        config=config_for("threads.evaluate"),
+        config=config_for("threads.evaluate", "compute"),
     script:
         "../workflow_scripts/evaluate_base.py"
 
@@ -85,7 +85,7 @@ rule evaluate:
         mem_mb=1500,
         runtime=15,
     params:
-        config=config_for("seeds", "threads.evaluate"),
+        config=config_for("seeds", "threads.evaluate", "compute"),
         rank=rank_of,
         seed=config["seeds"],
     script:

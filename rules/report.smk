@@ -123,7 +123,7 @@ rule render:
 BENCHMARKS = {
     **({} if OWN_BASE else {"the base": "logs/pretrain_base.benchmark.tsv"}),
     **{
-        f"rank {rank}": f"logs/train/{wildcard_of(STUDY)}/rank-{rank}.benchmark.tsv"
+        f"rank {rank}": paths.training_benchmark(rank)
         for rank in config["ranks"]
     },
 }
@@ -145,6 +145,7 @@ rule cost:
         "../envs/minituner.yaml"
     params:
         benchmarks=BENCHMARKS,
+        predictions=paths.PREDICTIONS,
     script:
         "../workflow_scripts/cost.py"
 

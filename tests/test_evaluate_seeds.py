@@ -253,18 +253,19 @@ def test_evaluate_setting_and_evaluate_base_read_their_files(
     inputs |= {"base": tmp_path / "best.pt", "tokenizer": tmp_path / "tokenizer.json"}
     save_tokenizer(tokenizer, inputs["tokenizer"])
     save_base(inputs["base"], base, inputs["tokenizer"])
-    before, items = evaluate_base(inputs)
+    before, items = evaluate_base(inputs, {"compute": {}})
     assert (before, items) == evaluated(base, tokenizer, splits)
 
     inputs["base_metrics"] = tmp_path / "metrics.json"
     write_json(inputs["base_metrics"], before)
     adapters = saved_adapters(base, tmp_path, (3, 8))
     inputs["tuned"] = list(adapters.values())
-    found = evaluate_setting(inputs, [3, 8], rank=4)
+    config: dict[str, Any] = {"seeds": [3, 8], "compute": {}}
+    found = evaluate_setting(inputs, config, rank=4)
     assert found == evaluate_adapters(inputs["base"], adapters, tokenizer, splits, before)
     with pytest.raises(UserError, match="is the adapter of another rank"):
-        evaluate_setting(inputs, [3, 8], rank=2)
+        evaluate_setting(inputs, config, rank=2)
     inputs["tuned"] = [inputs["base"]]
-    full, _ = evaluate_setting(inputs, [3], rank=None)
+    full, _ = evaluate_setting(inputs, {**config, "seeds": [3]}, rank=None)
     assert full["runs"][0]["base_max_abs_diff"] == 0.0
     assert full["runs"][0]["test"]["accuracy"] == before["test"]["accuracy"]

@@ -223,7 +223,7 @@ def test_train_setting_writes_every_seed_and_the_summary(
     save_base(inputs["base"], base, inputs["tokenizer"])
     lora = {"alpha": 12.0, "dropout": 0.1, "target_modules": ["q_proj"], "use_rslora": True}
     options = {"epochs": 1, "batch_size": 4}
-    config = {"lora": lora, "train": options, "seeds": [0, 3]}
+    config = {"lora": lora, "train": options, "seeds": [0, 3], "compute": {}}
     train_setting(inputs, config, rank, tmp_path / "out" / "training.json")
     summary = json.loads((tmp_path / "out" / "training.json").read_text())
     assert summary["steps"] == 5

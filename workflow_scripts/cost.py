@@ -3,4 +3,4 @@ from minituner.reporting.cost import cost_table
 from minituner.storage.files import write_text
 
 with run_stage(snakemake) as job:
-    write_text(job.output.table, cost_table(job.params.benchmarks))
+    write_text(job.output.table, cost_table(job.params.benchmarks, job.params.predictions))

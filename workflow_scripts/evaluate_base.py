@@ -6,6 +6,6 @@ from minituner.storage.items import write_items
 
 with run_stage(snakemake) as job:
     seed_everything(0, job.params.config["threads"]["evaluate"])
-    metrics, items = evaluate_base(job.input)
+    metrics, items = evaluate_base(job.input, job.params.config)
     write_json(job.output.metrics, metrics)
     write_items(job.output.per_item, items)

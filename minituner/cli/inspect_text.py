@@ -18,7 +18,7 @@ from minituner.storage.text import decode_line, iter_lines
 # The keys at the top of a config; rules/config.schema.yaml has the same.
 CONFIG_KEYS = {
     *("generate", "task", "data", "base", "ranks", "seeds", "lora", "train", "gates", "statistics"),
-    *("ablations", "simulation", "threads"),
+    *("ablations", "simulation", "compute", "threads"),
 }
 PNG_SIGNATURE, PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
 PNG_HEADER = 24  # bytes: the signature, the length and name of the first chunk, width, height

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from minituner import __version__, commands
-from minituner.cli import convert, export, generate, import_adapter, inspect, predict, verify
+from minituner.cli import convert, export, generate, import_adapter, inspect, plan, predict, verify
 from minituner.cli.process import run_command
 from minituner.pipeline.ownership import owner
 
@@ -48,6 +48,7 @@ COMMANDS: Mapping[str, Command] = {
     "inspect": inspect,
     "convert": convert,
     "generate": generate,
+    "plan": plan,
     "verify": verify,
     "export": export,
     "import": import_adapter,

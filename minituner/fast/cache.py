@@ -28,8 +28,6 @@ from minituner.fast.packed import (
 )
 from minituner.model import MiniGPT
 
-CACHE_BYTES = 2**28  # the limit; activations that do not fit are computed again each time
-
 
 class AdaptedLinear(Protocol):
     """The part of ``lora.LoRALinear`` that is used here.
@@ -80,11 +78,17 @@ class CachedActivations:
         )
 
 
+def cached_token_bytes(model: MiniGPT) -> int:
+    """The memory of one token's activations: d + 4 d + d numbers."""
+    return 6 * model.config.d_model * model.token_embedding.weight.itemsize
+
+
 class ActivationCache:
     """The activations below a model's lowest adapter: of the texts that ``add`` was given, for
     batches of any of them, and of every evaluation batch as long as it exists.
 
-    They are dropped as soon as a weight that they depend on has changed.
+    Those that do not fit into the model's ``cache_bytes`` are computed again each time. All are
+    dropped as soon as a weight that they depend on has changed.
     """
 
     def __init__(self) -> None:
@@ -122,7 +126,7 @@ class ActivationCache:
         rows = shared.inverse.view(batch.mask.shape)
         for text, row in zip(texts_of(batch), rows, strict=True):
             activations = found.rows(row[: len(text)])
-            if tuple(text) not in self._texts and self._fits(activations):
+            if tuple(text) not in self._texts and self._fits(model, activations):
                 self._texts[tuple(text)] = activations
                 self._text_bytes += activations.size_bytes
 
@@ -143,13 +147,13 @@ class ActivationCache:
         known = self._batches.get(batch)
         if known is None:
             known = activations_before_fc2(model, batch, index, lowest)
-            if self._fits(known):
+            if self._fits(model, known):
                 self._batches[batch] = known
         return known
 
-    def _fits(self, activations: CachedActivations) -> bool:
+    def _fits(self, model: MiniGPT, activations: CachedActivations) -> bool:
         batch_bytes = sum(each.size_bytes for each in self._batches.values())
-        return self._text_bytes + batch_bytes + activations.size_bytes <= CACHE_BYTES
+        return self._text_bytes + batch_bytes + activations.size_bytes <= model.cache_bytes
 
     def _drop_if_changed(self, model: MiniGPT, lowest: int) -> None:
         # torch counts most writes to a tensor in _version, but not those of fused optimizers and

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from minituner.batches import Batch
 from minituner.causal_lm import check_length
-from minituner.fast.cache import ActivationCache
+from minituner.fast.cache import ActivationCache, cached_token_bytes, lowest_adapted_fc2
 from minituner.fast.packed import PackedIndex, blocks_of, packed_block, packed_embedding
 from minituner.model import MiniGPT, MiniGPTConfig
 
@@ -44,10 +44,15 @@ class FastMiniGPT(MiniGPT):
         x = packed_block(blocks[-1], x, index, needed)  # (M, d)
         return self.head(self.ln_f(x))
 
+    @property
+    def cached_token_bytes(self) -> int:
+        return 0 if lowest_adapted_fc2(self) is None else cached_token_bytes(self)
+
     def precompute(self, batches: Iterable[Batch]) -> None:
         """Fill the cache with the texts of ``batches``."""
         for batch in batches:
-            self._cache.add(self, batch)
+            for part in self.parts(batch):
+                self._cache.add(self, part)
 
 
 class PrefixIndices:

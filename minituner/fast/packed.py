@@ -54,7 +54,12 @@ class PackedIndex:
                     indices.append(position)
                 which = known[which, token]
                 inverse[position] = which
-        return cls(batch.mask, torch.tensor(indices), torch.tensor(inverse))
+        device = batch.mask.device
+        return cls(
+            batch.mask,
+            torch.tensor(indices, device=device),
+            torch.tensor(inverse, device=device),
+        )
 
     def pad(self, x: Tensor) -> Tensor:
         """(N, d) -> (B, T, d). The values at padding are arbitrary: padding follows the text, so

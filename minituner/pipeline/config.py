@@ -18,6 +18,7 @@ from minituner.storage.text import not_utf8
 
 Config = Mapping[str, Any]
 COMMAND_LINE = "--config"  # in place of a file in messages
+SCHEMA = Path(__file__).parents[2] / "rules/config.schema.yaml"
 NOTHING = object()  # the value of a missing key
 
 

@@ -170,6 +170,16 @@ VALUE_RULES = (
         fix="write seeds: [], or let the pipeline pretrain the base: checkpoint: null",
     ),
     ValueRule(
+        keys=("compute.dtype", "base.checkpoint"),
+        violation=lambda dtype, checkpoint: (
+            dtype != "float32" and (checkpoint is None or Path(checkpoint).is_file())
+        ),
+        what="is not for a MiniGPT",
+        found="{0}",
+        expected="float32; bfloat16 is for the frozen weights of a transformers base",
+        fix="write dtype: float32",
+    ),
+    ValueRule(
         keys=("base.seeds", "base.pretrain.seed"),
         violation=lambda seeds, seed: seed in seeds,
         what="the seed of the study's own base is among base.seeds",

@@ -15,6 +15,7 @@ SWEEP = f"{EXPERIMENTS}/28-lora-ablate-rank"
 ABLATIONS = f"{EXPERIMENTS}/28-lora-ablations"
 SIMULATION = f"{EXPERIMENTS}/28-lora-simulation"
 
+PREDICTIONS = "logs/plan.json"  # what `plan` predicted, for `cost`
 STUDY_RECORD = f"{EXPERIMENTS}/study.json"  # the config files that the results were made with
 REPORT = "REPORT.md"
 
@@ -47,6 +48,11 @@ def tokenized(split: str) -> str:
 def rank_folder(rank: int | str, folder: str = SWEEP) -> str:
     """The results of one rank: of the study's sweep, or of a variant's ``folder``."""
     return f"{folder}/rank-{rank}"
+
+
+def training_benchmark(rank: int | str, folder: str = SWEEP) -> str:
+    """What Snakemake measures of a training job: of the study's, or of a variant's."""
+    return f"logs/train/{folder.removeprefix(f'{EXPERIMENTS}/')}/rank-{rank}.benchmark.tsv"
 
 
 def arm_folder(arm: str) -> str:

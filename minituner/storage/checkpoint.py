@@ -32,7 +32,7 @@ def save_base(path: str | Path, model: MiniGPT, tokenizer_path: str | Path | Non
             expected="a plain model",
             fix="save the adapter with save_adapter, or the result of merge_and_unwrap(model)",
         )
-    weights = {name: t.detach().contiguous() for name, t in model.state_dict().items()}
+    weights = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     save_tensors(
         path,
         {

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from minituner.batches import Batch, Example, completion_examples, pad
 from minituner.causal_lm import CausalLM
 from minituner.data.pairs import TokenizedPair
-from minituner.fast import cache
 from minituner.fast.cache import lowest_adapted_fc2, sum_of_bits, weights_below
 from minituner.fast.minigpt import FastMiniGPT
 from minituner.fast.packed import PackedIndex, blocks_of
@@ -185,9 +184,7 @@ def held_bytes(model: MiniGPT) -> int:
     return sum(tensor.nbytes for tensor in tensors)
 
 
-def test_cache_stays_within_its_bytes(
-    base: MiniGPT, pairs: list[TokenizedPair], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cache_stays_within_its_bytes(base: MiniGPT, pairs: list[TokenizedPair]) -> None:
     examples = completion_examples(pairs)
     batch = pad(examples, PAD_ID)
     tokens = [len(example.ids) - 1 for example in examples]
@@ -196,8 +193,8 @@ def test_cache_stays_within_its_bytes(
 
     def after_both(limit: int) -> tuple[int, int]:
         """The bytes of the texts and of the batch that a model keeps."""
-        monkeypatch.setattr(cache, "CACHE_BYTES", limit)
         model = tuned_copy(base, dropout=0.0)
+        model.cache_bytes = limit
         model.precompute([batch])
         texts = held_bytes(model)
         for _ in range(2):
