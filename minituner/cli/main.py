@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from minituner import __version__, commands
-from minituner.cli import convert, export, generate, import_adapter, inspect, predict, verify
+from minituner.cli import (
+    compare,
+    convert,
+    export,
+    generate,
+    import_adapter,
+    inspect,
+    predict,
+    verify,
+)
 from minituner.cli.process import run_command
 from minituner.pipeline.ownership import owner
 
@@ -49,6 +58,7 @@ COMMANDS: Mapping[str, Command] = {
     "convert": convert,
     "generate": generate,
     "verify": verify,
+    "compare": compare,
     "export": export,
     "import": import_adapter,
 }

@@ -26,11 +26,20 @@ def cost_table(benchmarks: Mapping[str, str | Path]) -> str:
 
 
 def _row(name: str, path: Path) -> str:
-    if not path.is_file():
-        return f"| {name} | - | - |\n"
-    with path.open(encoding="utf-8") as stream:
-        (measured,) = csv.DictReader(stream, delimiter="\t")
-    figures = (measured[key] for key in ("s", "max_rss"))
-    # Snakemake writes NA or - for a job that ended before it was measured.
-    cells = (f"{float(x):.0f}" if x.replace(".", "").isdigit() else "-" for x in figures)
+    figures = measured(path) or (None, None)
+    cells = ("-" if figure is None else f"{figure:.0f}" for figure in figures)
     return f"| {name} | {' | '.join(cells)} |\n"
+
+
+def measured(path: Path) -> tuple[float | None, float | None] | None:
+    """Wall time in seconds and peak memory in MB from a benchmark file; ``None`` without one."""
+    if not path.is_file():
+        return None
+    with path.open(encoding="utf-8") as stream:
+        (row,) = csv.DictReader(stream, delimiter="\t")
+    return _number(row["s"]), _number(row["max_rss"])
+
+
+def _number(text: str) -> float | None:
+    """A figure; Snakemake writes NA or - for a job that ended before it was measured."""
+    return float(text) if text.replace(".", "").isdigit() else None
