@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from minituner.pipeline import paths
 from minituner.pipeline.finished import TEST_ITEMS, FinishedStudy, open_studies
+from minituner.pipeline.nested import flatten
 from minituner.reporting.comparison_figure import plot_comparison
 from minituner.reporting.cost import measured
 from minituner.reporting.rendering import render_template
@@ -21,6 +23,7 @@ from minituner.storage.replaceable import require_replaceable
 
 TEMPLATE = Path(__file__).parent / "templates" / "COMPARISON.md.j2"
 PAGE, TABLE, FIGURE = "comparison.md", "comparison.csv", "comparison.png"
+SECTIONS = ("lora", "train", "compute")  # of the config: what a study may do differently
 INTERVALS = ("accuracy", "margin_nats", "text_drift", "target_drift")
 
 
@@ -97,6 +100,7 @@ def comparison_page(
             "table": TABLE,
             "studies": studies,
             "verdicts": {study.label: sweep_verdict(study.summary) for study in studies},
+            "settings": differing_settings(studies),
             "firsts": {row["study"]: row for row in reversed(rows)},
             "tasks": {
                 task: sorted(
@@ -107,3 +111,22 @@ def comparison_page(
             "pairs": study_pairs(studies, measure),
         },
     )
+
+
+def differing_settings(studies: Sequence[FinishedStudy]) -> dict[str, list[str]]:
+    """The settings of the adapter and its training that are not the same in all studies.
+
+    Returns:
+        By dotted key the value of each study as it would be in its config, ``-`` if it has none.
+    """
+    settings = [
+        {
+            f"{section}.{key}": value
+            for section in SECTIONS
+            for key, value in flatten(study.config.get(section, {}))
+        }
+        for study in studies
+    ]
+    keys = dict.fromkeys(key for own in settings for key in own)
+    shown = {key: [json.dumps(own[key]) if key in own else "-" for own in settings] for key in keys}
+    return {key: values for key, values in shown.items() if len(set(values)) > 1}

@@ -12,6 +12,7 @@ from minituner.pipeline.finished import FinishedStudy
 from minituner.reporting.figures import (
     GRAY,
     add_legend,
+    from_zero,
     mean_curve,
     new_figure,
     rank_axis,
@@ -43,6 +44,7 @@ def plot_comparison(
     """
     tasks = list(dict.fromkeys(study.task_name for study in studies))
     figure, axes = new_figure(WIDTH, columns=2, rows=len(tasks) + 1)
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.08)
     labels = [study.label for study in studies]
     for i, task in enumerate(tasks):
         left, right = axes[2 * i : 2 * i + 2]
@@ -92,14 +94,12 @@ def _draw_sizes(size: Axes, cost: Axes, rows: Sequence[Row], labels: Sequence[st
 
 def _finish_sizes(size: Axes, cost: Axes, rows: Sequence[Row]) -> None:
     size.set_ylabel("adapter file, % of the base's size")
-    size.set_yscale("log")
     cost.set_ylabel("training of all seeds, s")
-    if any(row["train_seconds"] is not None for row in rows):
-        cost.set_ylim(bottom=0)
-    else:
+    if all(row["train_seconds"] is None for row in rows):
         cost.text(0.5, 0.5, "not measured here", ha="center", transform=cost.transAxes, color=GRAY)
         cost.set_yticks([])
     for part in (size, cost):
+        from_zero(part)
         rank_axis(part, [row["rank"] for row in rows])
 
 
