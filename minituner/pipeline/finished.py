@@ -146,7 +146,7 @@ def _open(folder: Path, label: str) -> FinishedStudy:
             fix=f"run it: {run_command(folder)}",
         )
     study = FinishedStudy(folder, label, config, read_results(folder / SUMMARY, SweepSummary))
-    _require_current(study)
+    require_current(study, _manifests(study))
     return study
 
 
@@ -181,8 +181,19 @@ def _config_files(folder: Path) -> list[str]:
 # --- whether the results are what the stages wrote ----------------------------------------------
 
 
-def _require_current(study: FinishedStudy) -> None:
-    problems = list(_problems(study))
+def require_current(study: FinishedStudy, manifests: Sequence[str]) -> None:
+    """Refuse results that are not those of the config as it is now, or were changed by hand.
+
+    Weights and code are not checked: weights may be large and are rarely read, and code may have
+    changed since without making the results wrong. ``verify`` checks both.
+
+    Args:
+        manifests: Those of the stages whose results are read.
+
+    Raises:
+        UserError: Naming the first of what is not current, and ``verify``.
+    """
+    problems = list(dict.fromkeys(_problems(study, manifests)))
     if not problems:
         return
     command = f"cd {shlex.quote(str(study.folder))} && minituner verify"
@@ -196,14 +207,10 @@ def _require_current(study: FinishedStudy) -> None:
     )
 
 
-def _problems(study: FinishedStudy) -> Iterator[str]:
-    """What makes the results of the sweep unfit to be read, in plain words.
-
-    Weights and code are not checked: weights may be large and are not read, and code may have
-    changed since without making the results wrong. ``verify`` checks both.
-    """
+def _problems(study: FinishedStudy, manifests: Sequence[str]) -> Iterator[str]:
+    """What makes results unfit to be read, in plain words."""
     yield from (f"config: {key} has changed" for key in _changed_ranks(study))
-    for file in _manifests(study):
+    for file in manifests:
         if not study.path(file).is_file():
             yield f"{file} is missing"
             continue

@@ -51,7 +51,7 @@ def plot_comparison(
         of_task = [row for row in rows if row["task"] == task]
         _draw_task(left, right, of_task, labels, measure)
         for part in (left, right):
-            part.set_title(task, fontsize=11)
+            part.set_title(_plain(task), fontsize=11)
     size, cost = axes[-2:]
     for label in labels:
         _draw_sizes(size, cost, [row for row in rows if row["study"] == label], labels)
@@ -68,9 +68,10 @@ def _draw_task(
         own = [row for row in rows if row["study"] == label]
         style, x = _style(label, labels), _beside(own, label, labels)
         scale = SCALES[measure]
-        mean_curve(left, x, [_interval(row, measure) for row in own], style, label, scale)
+        shown = _plain(label)
+        mean_curve(left, x, [_interval(row, measure) for row in own], style, shown, scale)
         left.axhline(scale * own[0][f"base_{measure}"], color=style[0], linestyle=":", linewidth=1)
-        mean_curve(right, x, [_interval(row, "text_drift") for row in own], style, label)
+        mean_curve(right, x, [_interval(row, "text_drift") for row in own], style, shown)
     right.axhline(0, color=GRAY, linestyle=":", linewidth=1, label="untuned base")
     left.set_ylabel(AXIS_NAMES[measure])
     right.set_ylabel("control perplexity, change in %")
@@ -115,3 +116,9 @@ def _beside(rows: Sequence[Row], label: str, labels: Sequence[str]) -> list[floa
 
 def _interval(row: Row, name: str) -> Any:
     return {"mean": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
+
+
+def _plain(text: str) -> str:
+    """Text without formulas for matplotlib, and not hidden from the legend by an underscore."""
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
