@@ -24,7 +24,7 @@ from minituner.storage.replaceable import Record, require_replaceable
 
 RECORD = "minituner-export.json"  # at the top of the store; MLflow looks at folders only
 KIND = "mlflow"
-TRASH = ".trash/"  # a folder that MLflow adds to every store that it opens
+ADDED = (".trash/", "models/")  # folders that MLflow adds to every store that it opens
 LONGEST_PARAMETER = 6000  # characters; MLflow's limit
 FINISHED, LOCAL = 3, 4  # RunStatus and SourceType in MLflow's protocol
 
@@ -85,7 +85,7 @@ def _record_of(folder: Path) -> Record:
     with suppress(UserError, KeyError, TypeError):
         record = read_json(folder / RECORD)
         if record["kind"] == KIND:
-            return {**record["files"], RECORD: None, TRASH: None}
+            return {**record["files"], RECORD: None, **dict.fromkeys(ADDED)}
     return {}
 
 
