@@ -121,7 +121,7 @@ def labels_of(folders: Sequence[Path]) -> list[str]:
     """The name of each folder, with as many of the folders around it as tell all apart."""
     longest = max(len(folder.parts) for folder in folders)
     for depth in range(1, longest + 1):
-        labels = ["/".join(folder.parts[-depth:]) for folder in folders]
+        labels = [str(Path(*folder.parts[-depth:])) for folder in folders]
         if len(set(labels)) == len(folders):
             break
     return labels

@@ -96,12 +96,14 @@ def _draw_sizes(size: Axes, cost: Axes, rows: Sequence[Row], labels: Sequence[st
 def _finish_sizes(size: Axes, cost: Axes, rows: Sequence[Row]) -> None:
     size.set_ylabel("adapter file, % of the base's size")
     cost.set_ylabel("training of all seeds, s")
-    if all(row["train_seconds"] is None for row in rows):
+    for part in (size, cost):
+        rank_axis(part, [row["rank"] for row in rows])
+    from_zero(size)
+    if any(row["train_seconds"] is not None for row in rows):
+        from_zero(cost)
+    else:
         cost.text(0.5, 0.5, "not measured here", ha="center", transform=cost.transAxes, color=GRAY)
         cost.set_yticks([])
-    for part in (size, cost):
-        from_zero(part)
-        rank_axis(part, [row["rank"] for row in rows])
 
 
 def _style(label: str, labels: Sequence[str]) -> tuple[str, str, str]:
