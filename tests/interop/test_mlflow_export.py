@@ -31,8 +31,9 @@ LARGER = "experiments/28-lora-ablate-scaling/larger/rank-8"
 
 @pytest.fixture(autouse=True)
 def _file_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MLflow opens file stores only if asked to."""
+    """MLflow opens file stores only if asked to, and would report its use over the network."""
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 @pytest.fixture
