@@ -209,9 +209,14 @@ def _base_run(study: FinishedStudy, experiment: str, tags: Mapping[str, str]) ->
 
 def _sweep_run(study: FinishedStudy, experiment: str, tags: Mapping[str, str]) -> Run:
     """The sweep over all seeds: the step of its metrics is the rank, so that MLflow plots the
-    measures against it. Its artifacts are the report and the figures."""
+    measures against it. Its artifacts are the reports and figures, those of the ablations too."""
     figures = (paths.ACCURACY_FIGURE, paths.DRIFT_FIGURE, paths.SCALE_FIGURE)
-    files = (SUMMARY, SUMMARY_MANIFEST, paths.REPORT, *figures)
+    files = {Path(file).name: file for file in (SUMMARY, SUMMARY_MANIFEST, paths.REPORT, *figures)}
+    for file in ("REPORT.md", Path(paths.ABLATIONS_FIGURE).name):
+        files[f"ablations/{file}"] = f"{paths.ABLATIONS}/{file}"
+    for arm in arms_of(study.config):
+        for file, end in ((f"{arm}.png", "png"), ("summary.json", "json")):
+            files[f"ablations/{arm}.{end}"] = f"{paths.arm_folder(arm)}/{file}"
     points = [
         MetricPoint(f"{name}/{end}", value, row["rank"] or 0)
         for row in study.summary["ranks"]
@@ -231,5 +236,5 @@ def _sweep_run(study: FinishedStudy, experiment: str, tags: Mapping[str, str]) -
         },
         tags={**tags, "kind": "summary", **versions_of(study, SUMMARY_MANIFEST)},
         metrics=points,
-        artifacts=existing_files(study, {Path(file).name: file for file in files}),
+        artifacts=existing_files(study, files),
     )

@@ -29,21 +29,29 @@ ARMS = {
 LARGER = "experiments/28-lora-ablate-scaling/larger/rank-8"
 
 
-@pytest.fixture(autouse=True)
-def _file_store(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def _file_store() -> Iterator[None]:
     """MLflow opens file stores only if asked to, and would report its use over the network."""
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        yield
+
+
+def study_with_an_arm(folder: Path) -> Path:
+    """A study with an arm, of which one run has run; it knows when one of its stages ran."""
+    write_study(folder, always(True), ablations=ARMS)
+    write_setting(folder, LARGER, 8, **{"lora.alpha": 64})
+    write_text(folder / "experiments/28-lora-ablate-scaling/scaling.png", "the arm's figure")
+    environment = {"started": "2026-11-25T20:00:00Z", "wall_seconds": 1.5, "git": "abc123"}
+    write_json(folder / f"{SWEEP}/rank-2/train.environment.json", environment)
+    return folder
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """A study with an arm, of which one run has run; it knows when its stages ran."""
-    folder = write_study(tmp_path / "mine", always(True), ablations=ARMS)
-    write_setting(folder, LARGER, 8, **{"lora.alpha": 64})
-    environment = {"started": "2026-11-25T20:00:00Z", "wall_seconds": 1.5, "git": "abc123"}
-    write_json(folder / f"{SWEEP}/rank-2/train.environment.json", environment)
-    return folder
+    """Such a study, which may be changed."""
+    return study_with_an_arm(tmp_path / "mine")
 
 
 class Store:
@@ -67,10 +75,18 @@ class Store:
         return {file.path for file in self.client.list_artifacts(self.runs[run].info.run_id)}
 
 
-@pytest.fixture
-def store(study: Path, tmp_path: Path) -> Iterator[Store]:
-    export_studies([study], tmp_path / "store")
-    yield Store(tmp_path / "store")
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of such a study, exported to ``store`` next to it."""
+    folder = study_with_an_arm(tmp_path_factory.mktemp("exported") / "mine")
+    export_studies([folder], folder.parent / "store")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(exported: Path) -> Store:
+    """That export as MLflow reads it."""
+    return Store(exported.parent / "store")
 
 
 def test_there_is_a_run_per_rank_and_seed_of_the_base_the_sweep_and_the_arms(store: Store) -> None:
@@ -161,7 +177,7 @@ def test_times_and_commit_are_those_of_the_training(store: Store) -> None:
 
 
 def test_artifacts_are_small_files_and_adapters_if_asked(
-    study: Path, store: Store, tmp_path: Path
+    exported: Path, store: Store, tmp_path: Path
 ) -> None:
     assert store.artifacts("rank-2-seed-0") == {
         "metrics.json",
@@ -172,12 +188,15 @@ def test_artifacts_are_small_files_and_adapters_if_asked(
     }
     headline = {"gates.json", "loss_curve.png", "headline.manifest.json"}
     assert store.artifacts("rank-8-seed-0") >= headline
-    assert "summary.json" in store.artifacts("sweep")
+    assert store.artifacts("sweep") >= {"summary.json", "ablations"}
+    sweep = store.runs["sweep"].info.run_id
+    arm = store.client.download_artifacts(sweep, "ablations/scaling.png")
+    assert Path(arm).read_text() == "the arm's figure"
     run = store.runs["rank-8-seed-1"].info
     log = Path(store.client.download_artifacts(run.run_id, "train_log.csv"))
-    assert log.read_bytes() == (study / f"{SWEEP}/rank-8/seed-1/train_log.csv").read_bytes()
+    assert log.read_bytes() == (exported / f"{SWEEP}/rank-8/seed-1/train_log.csv").read_bytes()
 
-    export_studies([study], tmp_path / "with", with_adapters=True)
+    export_studies([exported], tmp_path / "with", with_adapters=True)
     adapters = Store(tmp_path / "with")
     path = adapters.client.download_artifacts(
         adapters.runs["rank-8-seed-1"].info.run_id, "adapter_final.safetensors"
