@@ -56,6 +56,7 @@ def write_study(
     base: str = "a",
     drift_nats: float = 0.2,
     prompt: str = "He __ it.",
+    tokens: str = "t",
     **overrides: Any,
 ) -> Path:
     """Write the files of a finished study; its base gets every item wrong.
@@ -64,6 +65,7 @@ def write_study(
         right: Which answers of the adapters are right; their margins are then 2, else -1 nats.
         base: Stands for the base: its sha256 in the manifests.
         drift_nats: How much each control text costs more after tuning than before.
+        tokens: Stands for the tokenized test items: their sha256 in the manifests.
         overrides: Sections that are laid over config.yaml.
     """
     headline = {"ranks": list(ranks), "seeds": list(seeds), "lora": {"rank": ranks[-1]}}
@@ -75,7 +77,7 @@ def write_study(
 
     write_items(root / f"{SWEEP}/base/items.csv", _items(None, prompt, always(False), 0, 0.0))
     _put_json(root / f"{SWEEP}/base/metrics.json", _metrics(-1.0, 0.0))
-    sha = {"base": base * 64, "test": "t" * 64}
+    sha = {"base": base * 64, "test": tokens * 64}
     inputs = {"data/tokenized/test.jsonl": sha["test"]}
     _manifest(root, f"{SWEEP}/base/manifest.json", ["items.csv", "metrics.json"], sha, inputs)
     for rank in ranks:

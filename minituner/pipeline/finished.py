@@ -27,6 +27,7 @@ SUMMARY = f"{paths.SWEEP}/summary.json"
 SUMMARY_MANIFEST = f"{paths.SWEEP}/summarize.manifest.json"
 BASE = f"{paths.SWEEP}/base"
 TEST_ITEMS = paths.tokenized("test")
+TOKENIZATION = "data/tokenized/manifest.json"  # not committed
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,20 @@ class FinishedStudy:
     def base_manifest(self) -> Manifest:
         """The manifest of the base's evaluation."""
         return self.manifest(f"{BASE}/manifest.json")
+
+    @property
+    def test_hashes(self) -> set[str]:
+        """The sha256 of the test items with their token ids and, where it is known, of the texts
+        that these were made from, which do not depend on the tokenizer."""
+        tokenized = self.base_manifest["inputs"].get(TEST_ITEMS)
+        hashes = {tokenized} if tokenized else set()
+        if tokenized and self.path(TOKENIZATION).is_file():
+            manifest = self.manifest(TOKENIZATION)
+            if manifest["outputs"].get(TEST_ITEMS) == tokenized:
+                hashes |= {
+                    h for f, h in manifest["inputs"].items() if f == "data/splits/test.jsonl"
+                }
+        return hashes
 
     @cached_property
     def base_metrics(self) -> ModelMetrics:

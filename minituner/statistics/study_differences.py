@@ -21,8 +21,10 @@ from minituner.statistics.intervals import Estimate, PairedBootstrap, Statistics
 Measure = Literal["accuracy", "margin_nats"]
 COLUMNS: dict[Measure, str] = {"accuracy": "correct", "margin_nats": "margin_nats"}  # of items.csv
 
-# What an item is, whatever the model: its tokens may differ, its texts may not.
-ITEM_TEXTS = ["id", "prompt", "group", "form", "correct_form", "wrong_form"]
+ITEM_TEXTS = ["id", "prompt", "group", "form", "correct_form"]  # whatever the tokenizer
+# Of several wrong forms items.csv has the one that the base finds the likeliest, so it tells items
+# apart only where the hashes of the test items do not say that they are the same.
+WRONG_FORM = ["wrong_form"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,9 @@ def unpaired_reason(first: FinishedStudy, second: FinishedStudy) -> str:
     scorings = [study.config["task"]["scoring"] for study in (first, second)]
     if scorings[0] != scorings[1]:
         return f"they are scored differently, by {scorings[0]} and by {scorings[1]}"
-    items = [_test_texts(study) for study in (first, second)]
+    same_hash = first.test_hashes & second.test_hashes
+    columns = ITEM_TEXTS if same_hash else ITEM_TEXTS + WRONG_FORM
+    items = [_test_texts(study, columns) for study in (first, second)]
     if items[0] != items[1]:
         shared = number_of(len(items[0] & items[1]), "test item")
         return (
@@ -99,9 +103,9 @@ def unpaired_reason(first: FinishedStudy, second: FinishedStudy) -> str:
     return ""
 
 
-def _test_texts(study: FinishedStudy) -> set[tuple[str, ...]]:
+def _test_texts(study: FinishedStudy, columns: list[str]) -> set[tuple[str, ...]]:
     items = study.base_items
-    texts = items.loc[items["split"] == "test", ITEM_TEXTS]
+    texts = items.loc[items["split"] == "test", columns]
     return set(texts.itertuples(index=False, name=None))
 
 

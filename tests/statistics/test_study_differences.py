@@ -12,6 +12,7 @@ from statsmodels.stats.multitest import multipletests
 
 from minituner.pipeline.finished import FinishedStudy, open_studies
 from minituner.statistics.study_differences import Measure, StudyPair, study_pairs
+from minituner.storage.files import write_json
 
 ITEMS = 18  # of a made-up study
 
@@ -113,7 +114,7 @@ def test_p_values_are_adjusted_over_all_pairs(tmp_path: Path) -> None:
             "they are scored differently, by fill_in and by sentence",
         ),
         (
-            {"prompt": "She __ it."},
+            {"prompt": "She __ it.", "tokens": "u"},
             f"they are tested on different items: 0 test items in common, of {ITEMS} and {ITEMS}",
         ),
         ({"seeds": [5, 6]}, "they have no seed in common"),
@@ -136,3 +137,46 @@ def test_items_are_paired_by_id_in_any_order(tmp_path: Path) -> None:
     tables = {rank: shuffled.items(rank).sample(frac=1, random_state=0) for rank in (2, 8)}
     object.__setattr__(shuffled, "items", tables.__getitem__)
     assert study_pairs(studies, "accuracy") == [pair]
+
+
+def hash_of_texts(folder: Path, tokens: str, texts: str) -> None:
+    """Write the manifest of ``tokenize``, which a clone lacks."""
+    manifest = {"stage": "tokenize", "code": {}, "config": {}, "versions": {}}
+    outputs = {"data/tokenized/test.jsonl": tokens * 64}
+    inputs = {"data/splits/test.jsonl": texts * 64}
+    path = folder / "data/tokenized/manifest.json"
+    write_json(path, manifest | {"inputs": inputs, "outputs": outputs})
+
+
+def test_items_of_another_tokenizer_are_the_same_by_their_texts(tmp_path: Path) -> None:
+    (pair,) = pairs(tmp_path, {"tokens": "t"}, {"tokens": "u", "base": "b"})
+    assert pair.reason == ""
+
+
+@pytest.mark.parametrize(
+    ("tokens", "texts", "paired"), [("u", "x", True), ("u", "y", False), ("v", "x", False)]
+)
+def test_likeliest_wrong_forms_may_differ_if_the_hashes_agree(
+    tmp_path: Path, tokens: str, texts: str, paired: bool
+) -> None:
+    """A hash counts only if it is of the texts that the evaluated tokens were made from."""
+    folders = [write_study(tmp_path / name, tokens=name) for name in "tu"]
+    hash_of_texts(folders[0], "t", "x")
+    hash_of_texts(folders[1], tokens, texts)
+    studies = open_studies(folders)
+    others = studies[1].base_items.replace({"wrong_form": {"wrong": "another"}})
+    object.__setattr__(studies[1], "base_items", others)
+    (pair,) = study_pairs(studies, "accuracy")
+    assert (pair.reason == "") == paired
+
+
+def test_items_that_were_too_long_for_one_context_are_missed(tmp_path: Path) -> None:
+    folders = [write_study(tmp_path / name, tokens=name) for name in "tu"]
+    for folder, tokens in zip(folders, "tu", strict=True):
+        hash_of_texts(folder, tokens, "x")
+    studies = open_studies(folders)
+    object.__setattr__(studies[1], "base_items", studies[1].base_items.iloc[1:])
+    (pair,) = study_pairs(studies, "accuracy")
+    assert pair.reason == (
+        "they are tested on different items: 17 test items in common, of 18 and 17"
+    )
