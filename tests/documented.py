@@ -55,6 +55,8 @@ NOT_RUN = {
     "snakemake --workflow-profile profiles/slurm report": CLUSTER,
     "snakemake --workflow-profile profiles/slurm report --default-resources mem_mb=1000 runtime=10 "
     "slurm_account=name slurm_partition=name": CLUSTER,
+    "python -m minituner compare my-study another-study --out comparison": "needs two studies that "
+    "have run; tests/cli/test_compare.py runs it",
     "docker build --tag minituner .": "needs docker, and images from a registry",
     "docker run --name study minituner && docker cp study:/minituner/REPORT.md .": "needs docker",
     "docker run --rm minituner make test": "needs docker",

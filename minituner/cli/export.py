@@ -1,21 +1,23 @@
-"""``export``: a base for transformers, or an adapter for PEFT."""
+"""``export``: a base for transformers, an adapter for PEFT, or a study's runs for MLflow."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import dataclass
 
 from minituner.cli.arguments import add_adapter, add_base, add_tokenizer
 from minituner.cli.process import print_warnings
 from minituner.errors import UserError
 
-HELP = "write a base for transformers, or an adapter for PEFT"
+HELP = "write a base for transformers, an adapter for PEFT, or a study for MLflow"
 DESCRIPTION = """\
 Write a folder that another library reads:
 
   --to transformers          the base, for AutoModelForCausalLM.from_pretrained
   --to transformers --merge  the base with the adapter merged into its weights
   --to peft                  the adapter, for PeftModel.from_pretrained
+  --to mlflow                the runs of a study, for mlflow ui
 
 Nothing is overwritten except an earlier export."""
 
@@ -31,11 +33,13 @@ class Options:
     tokenizer: str
     adapter: str
     base_name: str
+    study: list[str]
+    with_adapters: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand's arguments."""
-    parser.add_argument("--to", choices=["transformers", "peft"], required=True)
+    parser.add_argument("--to", choices=["transformers", "peft", "mlflow"], required=True)
     parser.add_argument(
         "--merge",
         action="store_true",
@@ -56,10 +60,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --to peft: the folder of the exported base, which the adapter will name as its "
         "base (default: %(default)s)",
     )
+    parser.add_argument(
+        "--study",
+        nargs="+",
+        default=["."],
+        metavar="FOLDER",
+        help="with --to mlflow: the studies to export (default: the one in this folder)",
+    )
+    parser.add_argument(
+        "--with-adapters",
+        action="store_true",
+        help="with --to mlflow: copy the adapters too, not only small files",
+    )
 
 
 def run(options: Options) -> int:
     """Write the export."""
+    _require_fitting(options)
+    if options.to == "mlflow":
+        return _export_studies(options)
     if options.to == "peft":
         return _export_adapter(options)
 
@@ -75,17 +94,42 @@ def run(options: Options) -> int:
     return 0
 
 
-def _export_adapter(options: Options) -> int:
-    if options.merge:
+def _require_fitting(options: Options) -> None:
+    """Refuse an option that another target has."""
+    if options.merge and options.to != "transformers":
         raise UserError(
             "export: --merge",
-            "cannot be used with --to peft",
-            found="--to peft --merge",
+            f"cannot be used with --to {options.to}",
+            found=f"--to {options.to} --merge",
             expected="--merge with --to transformers: PEFT's files hold an adapter, and a merged "
             "base has none",
             fix="leave out --merge, or write the merged base: --to transformers --merge",
         )
+    if options.with_adapters and options.to != "mlflow":
+        raise UserError(
+            "export: --with-adapters",
+            f"cannot be used with --to {options.to}",
+            found=f"--to {options.to} --with-adapters",
+            expected="--with-adapters with --to mlflow",
+            fix="leave out --with-adapters",
+        )
 
+
+def _export_studies(options: Options) -> int:
+    from importlib.util import find_spec
+
+    from minituner.interop.mlflow_export import export_studies
+
+    export_studies(options.study, options.folder, options.with_adapters)
+    # MLflow opens file stores, which it no longer develops, only if this variable says so.
+    uri = shlex.quote(options.folder)
+    print(f"MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {uri}")
+    if find_spec("mlflow") is None:
+        print_warnings(["mlflow is not installed here: pip install 'minituner[mlflow]'"])
+    return 0
+
+
+def _export_adapter(options: Options) -> int:
     from minituner.interop.peft_export import export_adapter_file
 
     print_warnings(

@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from minituner import __version__, commands
-from minituner.cli import convert, export, generate, import_adapter, inspect, plan, predict, verify
+from minituner.cli import (
+    compare,
+    convert,
+    export,
+    generate,
+    import_adapter,
+    inspect,
+    plan,
+    predict,
+    verify,
+)
 from minituner.cli.process import run_command
 from minituner.pipeline.ownership import owner
 
@@ -50,6 +60,7 @@ COMMANDS: Mapping[str, Command] = {
     "generate": generate,
     "plan": plan,
     "verify": verify,
+    "compare": compare,
     "export": export,
     "import": import_adapter,
 }

@@ -50,7 +50,7 @@ def verify(config: Mapping[str, Any], root: str | Path = ".") -> list[Stage]:
     """
     root = Path(root)
     manifests = {
-        path.relative_to(root).as_posix(): _read_manifest(path)
+        path.relative_to(root).as_posix(): read_manifest(path)
         for folder in FOLDERS
         for path in sorted((root / folder).rglob("*manifest.json"))
         if not is_hidden(path.relative_to(root))
@@ -110,7 +110,12 @@ def _check_arms(
                 stage.stale.append("config: the overrides of its runs have changed")
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
+    """Read one manifest.
+
+    Raises:
+        UserError: It is not what a stage wrote.
+    """
     try:
         manifest: Manifest = read_json(path)
         for key in ("stage", "inputs", "code", "outputs", "config", "versions"):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from minituner.storage.files import read_json
 
@@ -19,8 +18,7 @@ MEASURED = ("wall, s", "peak memory, MB")
 PREDICTED = ("predicted, s", "predicted, MB")
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(NamedTuple):
     """What a job took; None where it ended before it was measured."""
 
     seconds: float | None

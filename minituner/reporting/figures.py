@@ -72,16 +72,16 @@ def style_of(i: int) -> tuple[str, str, str]:
     return COLORS[i % n], MARKERS[(i + i // n) % n], LINES[i % len(LINES)]
 
 
-def new_figure(width: float = 6.4, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure with one row of axes.
+def new_figure(width: float = 6.4, columns: int = 1, rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure and its axes, row by row.
 
     Args:
         width: In inches.
     """
     figure, axes = plt.subplots(
-        1, columns, figsize=(width, HEIGHT), layout="constrained", squeeze=False
+        rows, columns, figsize=(width, rows * HEIGHT), layout="constrained", squeeze=False
     )
-    return figure, list(axes[0])
+    return figure, list(axes.flat)
 
 
 def add_legend(figure: Figure, *axes: Axes, title: str | None = None) -> list[Artist]:
@@ -180,15 +180,16 @@ def mean_curve(
     estimates: Sequence[Interval],
     style: tuple[str, str, str],
     label: str,
+    scale: float = 100,
 ) -> None:
-    """Means with their intervals, in percent."""
+    """Means with their intervals, times ``scale``: in percent by default."""
     color, marker, line = style
     axes.errorbar(
         x,
-        [100 * estimate["mean"] for estimate in estimates],
+        [scale * estimate["mean"] for estimate in estimates],
         yerr=[
-            [_reach(e["low"], e["mean"], -1) for e in estimates],
-            [_reach(e["high"], e["mean"], +1) for e in estimates],
+            [_reach(e["low"], e["mean"], -scale) for e in estimates],
+            [_reach(e["high"], e["mean"], +scale) for e in estimates],
         ],
         color=color,
         marker=marker,
@@ -198,12 +199,12 @@ def mean_curve(
     )
 
 
-def _reach(end: float | None, mean: float, sign: int) -> float:
-    """The length of one side of an error bar, in percent; NaN, which draws nothing, without an end.
+def _reach(end: float | None, mean: float, scale: float) -> float:
+    """The length of one side of an error bar; NaN, which draws nothing, without an end.
 
     The mean of few skewed draws may be just outside its percentile interval: the length is then 0.
     """
-    return math.nan if end is None else max(0.0, 100 * sign * (end - mean))
+    return math.nan if end is None else max(0.0, scale * (end - mean))
 
 
 def seed_points(
