@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -11,6 +11,7 @@ from transformers.pytorch_utils import Conv1D
 
 from minituner.batches import Batch
 from minituner.causal_lm import CausalLM, check_length
+from minituner.hf.cache import ActivationCache
 from minituner.lora import lora_layers
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class TransformersLM(CausalLM):
         # of the layers. They are registered here without it.
         self._network = (network.eval(),)
         self._context_length = context_length
+        self.cache = ActivationCache()
         for name, part in network.named_children():
             self.add_module(name, part)
         self.eval()
@@ -79,11 +81,21 @@ class TransformersLM(CausalLM):
             UserError: T exceeds the context length.
         """
         check_length(batch.input_ids.shape[1], self.context_length)
-        with self._only_scored(batch.scored) as reduced:
-            logits: Tensor = self.network(
-                input_ids=batch.input_ids, attention_mask=batch.mask.long(), use_cache=False
-            ).logits
+        with self.cache.resumed(self, batch), self._only_scored(batch.scored) as reduced:
+            logits = self.run(batch.input_ids, batch.mask)
         return logits[0] if reduced else logits[batch.scored]
+
+    def run(self, input_ids: Tensor, mask: Tensor) -> Tensor:
+        """What the wrapped model computes of padded texts: (B, T) int64, (B, T) bool, False at
+        padding -> (B, T, V)"""
+        found = self.network(input_ids=input_ids, attention_mask=mask.long(), use_cache=False)
+        logits: Tensor = found.logits
+        return logits
+
+    def precompute(self, batches: Iterable[Batch]) -> None:
+        """Fill the cache with the texts of ``batches``."""
+        for batch in batches:
+            self.cache.add(self, batch)
 
     @contextmanager
     def _only_scored(self, scored: Tensor) -> Iterator[list[bool]]:
