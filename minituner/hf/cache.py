@@ -2,19 +2,14 @@
 
 The base is frozen and only adapters have dropout, so up to the lowest transformer layer with an
 adapter every epoch and every seed computes the same values. Here they are computed once per text,
-and the model resumes with them at that layer.
-
-Embeddings, masks and positions are computed outside the layers, in ways that differ between
-architectures. So the model's own forward pass runs, with two changes: the layers below return what
-they are given, and the layer with the lowest adapter is given the cached hidden states. Whether
-that gives the same logits is checked once per model.
+and the model resumes with them at that layer (:mod:`minituner.hf.resume`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from weakref import WeakKeyDictionary
 
 import torch
@@ -22,34 +17,75 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from minituner.batches import Batch
+from minituner.causal_lm import check_length
 from minituner.fast.packed import texts_of
+from minituner.hf.lengths import Parts
+from minituner.hf.resume import LayeredLM, Resumption, adapted_layers
 from minituner.hf.store import Kept, TensorStore
-from minituner.lora import lora_layers
-from minituner.target_layers import layer_list, layer_numbers
 
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
 
-    from minituner.hf.model import TransformersLM
+class CachedLM(LayeredLM):
+    """A language model that computes neither padding nor what adapters cannot change more than
+    once, as far as that can be avoided.
 
-MEMORY_BYTES = 2**31  # default budget in memory
-FILE_BYTES = 2**33  # default budget in temporary files
-SAMPLES = 64  # numbers of each weight that are compared at every step
+    Attributes:
+        cache_bytes: The budget for hidden states in memory.
+        cache_file_bytes: The budget for further ones in temporary files, in the folder that
+            ``TMPDIR`` names.
+    """
+
+    cache_bytes: int = 2**31
+    cache_file_bytes: int = 2**33
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache = ActivationCache()
+        self._parts: WeakKeyDictionary[Batch, Parts | None] = WeakKeyDictionary()
+
+    @abstractmethod
+    def run_scored(self, batch: Batch) -> Tensor:
+        """The logits at the scored positions: -> (scored tokens, V)"""
+
+    def scored_logits(self, batch: Batch) -> Tensor:
+        """The logits at the scored positions: -> (scored tokens, V)
+
+        Raises:
+            UserError: T exceeds the context length.
+        """
+        check_length(batch.input_ids.shape[1], self.context_length)
+        parts = self._parts_of(batch)
+        if parts is None:
+            return self._resumed_logits(batch)
+        return torch.cat([self._resumed_logits(part) for part in parts.batches])[parts.order]
+
+    def _resumed_logits(self, batch: Batch) -> Tensor:
+        with self.cache.resumed(self, batch):
+            return self.run_scored(batch)
+
+    def precompute(self, batches: Iterable[Batch]) -> None:
+        """Fill the cache with the texts of ``batches``."""
+        for batch in batches:
+            parts = self._parts_of(batch)
+            for part in [batch] if parts is None else parts.batches:
+                self.cache.add(self, part)
+
+    def _parts_of(self, batch: Batch) -> Parts | None:
+        """A batch in parts by length, the same ones as long as the batch exists."""
+        if batch not in self._parts:
+            self._parts[batch] = Parts.of(batch)
+        return self._parts[batch]
 
 
 class ActivationCache:
     """The hidden states that enter a model's lowest adapted layer: of the texts that ``add`` was
     given, for batches of any of them, and of every evaluation batch as long as it exists.
 
-    What does not fit into the store's budgets is computed each time. All of it is dropped as soon
+    What does not fit into the model's budgets is computed each time. All of it is dropped as soon
     as a weight that it depends on has changed.
-
-    Args:
-        store: Where they are kept, with its budgets.
     """
 
-    def __init__(self, store: TensorStore | None = None) -> None:
-        self.store = store or TensorStore(MEMORY_BYTES, FILE_BYTES)
+    def __init__(self) -> None:
+        self.store = TensorStore()
         self._restart(None)
 
     def _restart(self, resumption: Resumption | None) -> None:
@@ -58,10 +94,9 @@ class ActivationCache:
         self._batches: WeakKeyDictionary[Batch, Kept] = WeakKeyDictionary()
 
     def __deepcopy__(self, memo: object) -> ActivationCache:
-        # The copy has weights of its own.
-        return ActivationCache(TensorStore(self.store.memory_bytes, self.store.file_bytes))
+        return ActivationCache()  # the copy has weights of its own
 
-    def resumed(self, model: TransformersLM, batch: Batch) -> AbstractContextManager[None]:
+    def resumed(self, model: CachedLM, batch: Batch) -> AbstractContextManager[None]:
         """Within it, the model computes the batch's hidden states from the cached ones, where
         there are any."""
         resumption = self._current(model)
@@ -71,7 +106,7 @@ class ActivationCache:
         hidden = look_up(model, resumption, batch)
         return nullcontext() if hidden is None else resumption.resumed(hidden)
 
-    def add(self, model: TransformersLM, batch: Batch) -> None:
+    def add(self, model: CachedLM, batch: Batch) -> None:
         """Cache the texts of a batch, for training, if that is possible."""
         resumption = self._current(model)
         if resumption is None:
@@ -83,13 +118,16 @@ class ActivationCache:
         chosen = torch.tensor(list(rows.values()))
         mask = batch.mask[chosen]
         hidden = resumption.hidden_states(model, batch.input_ids[chosen], mask)
-        kept = self.store.keep(hidden[mask])
+        kept = self._keep(model, hidden[mask])
         if kept is not None:
             ends = mask.sum(1).cumsum(0).tolist()
             for text, start, end in zip(rows, [0, *ends], ends, strict=False):
                 self._texts[text] = kept, slice(start, end)
 
-    def _current(self, model: TransformersLM) -> Resumption | None:
+    def _keep(self, model: CachedLM, hidden: Tensor) -> Kept | None:
+        return self.store.keep(hidden, model.cache_bytes, model.cache_file_bytes)
+
+    def _current(self, model: CachedLM) -> Resumption | None:
         """How the model resumes now, after dropping what another one has computed."""
         layers, lowest = adapted_layers(model)
         if lowest == 0:
@@ -100,7 +138,7 @@ class ActivationCache:
         return found if found is not None and found.works else None
 
     def _training_batch(
-        self, model: TransformersLM, resumption: Resumption, batch: Batch
+        self, model: CachedLM, resumption: Resumption, batch: Batch
     ) -> Tensor | None:
         """The hidden states of a batch, (B, T, d); None if none of its texts is known."""
         found = [self._texts.get(tuple(text)) for text in texts_of(batch)]
@@ -117,14 +155,12 @@ class ActivationCache:
         hidden = pad_sequence([state.to(device) for state in states], batch_first=True)
         return nn.functional.pad(hidden, (0, 0, 0, batch.mask.shape[1] - hidden.shape[1]))
 
-    def _evaluation_batch(
-        self, model: TransformersLM, resumption: Resumption, batch: Batch
-    ) -> Tensor:
+    def _evaluation_batch(self, model: CachedLM, resumption: Resumption, batch: Batch) -> Tensor:
         """The hidden states of a batch, (B, T, d)."""
         kept = self._batches.get(batch)
         if kept is None:
             hidden = resumption.hidden_states(model, batch.input_ids, batch.mask)
-            kept = self.store.keep(hidden[batch.mask])
+            kept = self._keep(model, hidden[batch.mask])
             if kept is None:
                 return hidden
             self._batches[batch] = kept
@@ -132,157 +168,3 @@ class ActivationCache:
         padded = rows.new_zeros(*batch.mask.shape, rows.shape[-1])
         padded[batch.mask] = rows
         return padded
-
-
-class Resumption:
-    """The lowest adapted layer of a model, and the state of all weights below it.
-
-    A weight is compared by its memory, by torch's count of writes to it, and by some of its
-    numbers. That is safe, and takes no time: the weights below are frozen, so no optimizer has
-    them, and torch counts every other write except those through ``.data`` (or by another library
-    into the same memory). The numbers detect these, unless they leave out all that are compared;
-    an adapter trained after such a write fails the proof that the base is untouched.
-
-    Args:
-        layers: The transformer layers.
-        lowest: The index of the lowest one with an adapter.
-    """
-
-    def __init__(self, model: TransformersLM, layers: Sequence[nn.Module], lowest: int) -> None:
-        self._layers = layers
-        self._below, self._layer = layers[:lowest], layers[lowest]
-        self._weights = list(_weights_outside(model, layers[lowest:]))
-        self._state = [_state(weight) for weight in self._weights]
-        self._samples = [_sample(weight) for weight in self._weights]
-        self._numbers = torch.cat(self._samples)
-        self._wraps = False  # whether a layer returns a tuple
-        frozen = not any(weight.requires_grad for weight in self._weights)
-        self.works = frozen and self._gives_the_same(model)
-
-    def is_current(self, model: TransformersLM, layers: Sequence[nn.Module], lowest: int) -> bool:
-        """Whether the lowest adapter is still here, over the same weights."""
-        return (
-            layers[lowest] is self._layer
-            and self._state == [_state(w) for w in _weights_outside(model, layers[lowest:])]
-            and torch.equal(self._numbers, torch.cat(self._samples))
-        )
-
-    @torch.no_grad()
-    def hidden_states(self, model: TransformersLM, input_ids: Tensor, mask: Tensor) -> Tensor:
-        """What enters the lowest adapted layer: (B, T) int64, (B, T) bool -> (B, T, d)"""
-        hook = self._layer.register_forward_pre_hook(_stop, with_kwargs=True)
-        try:
-            model.run(input_ids, mask)
-        except _ReachedError as reached:
-            return reached.hidden_states
-        finally:
-            hook.remove()
-        raise RuntimeError("the model does not call the layer of its lowest adapter")
-
-    @contextmanager
-    def resumed(self, hidden: Tensor) -> Iterator[None]:
-        """Within it, the model skips the layers below and goes on with these hidden states."""
-        hook = self._layer.register_forward_pre_hook(_replacing(hidden), with_kwargs=True)
-        skip = _skip_in_tuple if self._wraps else _skip
-        try:
-            for layer in self._below:
-                layer.forward = skip
-            yield
-        finally:
-            hook.remove()
-            for layer in self._below:
-                layer.__dict__.pop("forward", None)
-
-    @torch.no_grad()
-    def _gives_the_same(self, model: TransformersLM) -> bool:
-        """Whether the model computes the same from the hidden states as from the start.
-
-        Layers of some architectures also pass other things on to later ones; those cannot resume.
-        """
-        was_training = model.training
-        model.eval()  # dropout would differ, and take random numbers
-        length = min(8, model.context_length)
-        device = self._weights[0].device
-        ids = torch.arange(1, 1 + length, device=device)[None] % model.vocab_size
-        mask = torch.ones_like(ids, dtype=torch.bool)
-        hook = self._layer.register_forward_hook(self._note_output)
-        try:
-            expected = model.run(ids, mask)
-            hidden = self.hidden_states(model, ids, mask)
-            model.run(ids.flip(1), mask)  # leaves another text's values wherever layers keep any
-            with self.resumed(hidden):
-                found = model.run(ids, mask)
-        except (TypeError, ValueError, IndexError, KeyError, AttributeError, RuntimeError):
-            return False
-        finally:
-            hook.remove()
-            model.train(was_training)
-        tolerance = 1e-3 * float(expected.abs().max())
-        return torch.allclose(found, expected, rtol=0.0, atol=tolerance)
-
-    def _note_output(self, _: nn.Module, __: object, output: object) -> None:
-        self._wraps = isinstance(output, tuple)
-
-
-class _ReachedError(Exception):
-    """Ends a forward pass at the lowest adapted layer."""
-
-    def __init__(self, hidden_states: Tensor) -> None:
-        super().__init__()
-        self.hidden_states = hidden_states
-
-
-def _stop(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-    raise _ReachedError(arguments[0] if arguments else keywords["hidden_states"])
-
-
-def _replacing(hidden: Tensor) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]]]:
-    """A hook that gives a layer these hidden states instead of its own."""
-
-    def replace(
-        _: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if arguments:
-            return (hidden, *arguments[1:]), keywords
-        return arguments, {**keywords, "hidden_states": hidden}
-
-    return replace
-
-
-def _skip(hidden_states: Tensor, *_: object, **__: object) -> Tensor:
-    return hidden_states
-
-
-def _skip_in_tuple(hidden_states: Tensor, *_: object, **__: object) -> tuple[Tensor]:
-    return (hidden_states,)
-
-
-def adapted_layers(model: nn.Module) -> tuple[list[nn.Module], int]:
-    """The transformer layers, and the index of the lowest one with an adapter: everything below it
-    can be skipped. 0 without an adapter, or with one outside of these layers."""
-    names = [name for name, _ in lora_layers(model)]
-    numbers = layer_numbers(names)
-    in_list = layer_list(names)
-    if in_list is None or len(numbers) < len(names):
-        return [], 0
-    return list(model.get_submodule(in_list).children()), min(numbers.values())
-
-
-def _weights_outside(model: nn.Module, layers: Sequence[nn.Module]) -> Iterator[Tensor]:
-    """The parameters and buffers of everything except these layers."""
-    inside = {id(w) for layer in layers for w in (*layer.parameters(), *layer.buffers())}
-    for weight in (*model.parameters(), *model.buffers()):
-        if id(weight) not in inside:
-            yield weight
-
-
-def _state(weight: Tensor) -> tuple[int, int, int, bool]:
-    """What changes if a weight is replaced, written to or trained."""
-    return id(weight), weight.data_ptr(), weight._version, weight.requires_grad
-
-
-def _sample(weight: Tensor) -> Tensor:
-    """At most :data:`SAMPLES` numbers of a weight, evenly spaced, in its own memory."""
-    step = max(1, weight.numel() // SAMPLES)
-    shape = (min(SAMPLES, weight.numel()),)
-    return weight.detach().as_strided(shape, (step,), weight.storage_offset())

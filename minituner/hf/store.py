@@ -28,22 +28,21 @@ class TensorStore:
 
     A file has no name: the system removes it as soon as nothing uses it, however the process ends.
     It is in the folder that ``TMPDIR`` names.
-
-    Args:
-        memory_bytes: The budget for tensors in memory.
-        file_bytes: The budget for files; at most half of the disk's free space is used.
     """
 
-    def __init__(self, memory_bytes: int, file_bytes: int) -> None:
-        self.memory_bytes = memory_bytes
-        self.file_bytes = file_bytes
+    def __init__(self) -> None:
         self.used: Counter[str] = Counter()  # bytes in "memory" and in "file"
 
-    def keep(self, tensor: Tensor) -> Kept | None:
-        """A tensor of the same values in memory or in a file; None if it fits in neither."""
-        if self.used["memory"] + tensor.nbytes <= self.memory_bytes:
+    def keep(self, tensor: Tensor, memory_bytes: int, file_bytes: int) -> Kept | None:
+        """A tensor of the same values in memory or in a file; None if it fits in neither.
+
+        Args:
+            memory_bytes: The budget for all tensors in memory.
+            file_bytes: The budget for all files; they take at most half of the disk's free space.
+        """
+        if self.used["memory"] + tensor.nbytes <= memory_bytes:
             return self._counted("memory", tensor.to("cpu"))
-        room = min(self.file_bytes - self.used["file"], FREE_SHARE * _free_bytes())
+        room = min(file_bytes - self.used["file"], FREE_SHARE * _free_bytes())
         if 0 < tensor.nbytes <= room:
             with suppress(OSError):  # others have filled the disk in the meantime
                 return self._counted("file", in_file(tensor))

@@ -16,7 +16,6 @@ from models import bytes_of
 from torch import Tensor, nn
 
 from minituner.batches import Batch, Example, Loader, pad
-from minituner.hf.cache import ActivationCache
 from minituner.hf.model import TransformersLM
 from minituner.hf.store import TensorStore
 from minituner.loop import token_losses, train_step
@@ -44,7 +43,8 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt_neox": ("GPTNeoXConfig", COMMON | {"hidden_size": 24, "intermediate_size": 40,
                                             "num_hidden_layers": 4, "num_attention_heads": 4}),
     "gemma": ("GemmaConfig", LLAMA),
-    "gemma2": ("Gemma2Config", LLAMA | {"sliding_window": 4}),
+    # A window shorter than the padding has no key for a query there; in float64, that gives NaN.
+    "gemma2": ("Gemma2Config", LLAMA),
     "gemma3": ("Gemma3TextConfig", LLAMA | {"sliding_window": 4}),
 }  # fmt: skip
 ARCHITECTURES = pytest.mark.parametrize("architecture", CONFIGS)
@@ -70,7 +70,7 @@ def adapted(
     """Four layers with adapters on the last two, all of whose weights are drawn."""
     options = {"target_modules": ("all-linear",), "layers": "last 2", "dropout": 0.2, **options}
     model = TransformersLM(network(architecture), 32)
-    model.cache = ActivationCache(TensorStore(*budgets))
+    model.cache_bytes, model.cache_file_bytes = budgets
     wrap(model, LoRAConfig(4, **options), seed=3)
     for _, layer in lora_layers(model):
         nn.init.normal_(layer.lora_B, generator=torch.Generator().manual_seed(1))
@@ -134,6 +134,7 @@ def test_the_same_batches_give_the_same_bits_as_without_a_cache(
     assert (cached.cache.store.used.total() > 0) == (budgets != OFF)
     for batch in list(batches(examples)):
         found = gradients(cached, batch)
+        assert all(bool(gradient.isfinite().all()) for gradient in found.values())
         assert bytes_of(found) == bytes_of(gradients(plain, batch))
         assert len(found) == 2 * len(list(lora_layers(cached)))
         with torch.no_grad():
@@ -317,8 +318,7 @@ def test_a_copy_has_a_cache_of_its_own(examples: list[Example]) -> None:
     model = adapted(budgets=FILE)
     model.precompute(batches(examples))
     clone = copy.deepcopy(model)
-    store = clone.cache.store
-    assert (store.memory_bytes, store.file_bytes, store.used.total()) == (*FILE, 0)
+    assert (clone.cache_bytes, clone.cache_file_bytes, clone.cache.store.used.total()) == (*FILE, 0)
     batch = pad(examples[:8], 0)
     assert torch.equal(clone.eval().scored_logits(batch), model.eval().scored_logits(batch))
 
@@ -351,29 +351,29 @@ def test_layers_that_pass_more_than_hidden_states_are_never_skipped(
 @pytest.mark.parametrize("budgets", [MEMORY, FILE])
 def test_a_kept_tensor_has_the_same_values(dtype: torch.dtype, budgets: tuple[int, int]) -> None:
     tensor = torch.randn(5, 7).to(dtype)
-    kept = TensorStore(*budgets).keep(tensor.T)
+    kept = TensorStore().keep(tensor.T, *budgets)
     assert kept is not None
     assert torch.equal(kept.tensor, tensor.T)
     assert kept.tensor.dtype == dtype
 
 
 def test_budgets_are_kept_and_given_back() -> None:
-    store, tensor = TensorStore(100, 200), torch.zeros(20)
-    kept = [store.keep(tensor) for _ in range(5)]
+    store, tensor = TensorStore(), torch.zeros(20)
+    kept = [store.keep(tensor, 100, 200) for _ in range(5)]
     assert [each is not None for each in kept] == [True, True, True, False, False]
     assert store.used == {"memory": 80, "file": 160}
     del kept[0]
     gc.collect()
     assert store.used == {"memory": 0, "file": 160}
-    assert store.keep(tensor) is not None
+    assert store.keep(tensor, 100, 200) is not None
 
 
 def test_files_have_no_name_and_a_full_disk_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    store = TensorStore(0, 2**20)
-    kept = store.keep(torch.arange(1000))
+    store = TensorStore()
+    kept = store.keep(torch.arange(1000), 0, 2**20)
     assert kept is not None
     assert list(tmp_path.iterdir()) == []
     assert torch.equal(kept.tensor, torch.arange(1000))
@@ -382,7 +382,7 @@ def test_files_have_no_name_and_a_full_disk_is_no_error(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("minituner.hf.store.in_file", full)
-    assert store.keep(torch.arange(1000)) is None
+    assert store.keep(torch.arange(1000), 0, 2**20) is None
     monkeypatch.undo()
     monkeypatch.setattr("minituner.hf.store._free_bytes", lambda: 15_999)
-    assert store.keep(torch.arange(1000)) is None
+    assert store.keep(torch.arange(1000), 0, 2**20) is None
