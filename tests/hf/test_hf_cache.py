@@ -145,7 +145,7 @@ def test_the_same_batches_give_the_same_bits_as_without_a_cache(
 
 
 @ARCHITECTURES
-@BUDGETS
+@pytest.mark.parametrize("budgets", [MEMORY, BOTH])
 def test_other_batches_give_the_same_up_to_rounding(
     architecture: str, budgets: tuple[int, int], examples: list[Example]
 ) -> None:
