@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import measure
-import work
+from contestants import llama, training
 from measure import ROOT, Usage
 from variants import ALL, KEPT, NOT_KEPT
 
@@ -34,59 +34,6 @@ SEEDS = (1, 2, 4, 8, 16)
 WIDTHS = (96, 192, 384, 768)
 ROWS = (1_000, 10_000, 100_000, 1_000_000)
 STAGES = ("filter", "split", "tokenize")
-
-
-def training(repetitions: int, scratch: Path) -> dict[str, Any]:
-    """One rank with five seeds in three ways, and losses which show that the work is the same."""
-    opt = scratch / "opt"
-    export = ["export", "--to", "transformers", opt, "--base", work.BASE]
-    measure.run([sys.executable, "-m", "minituner", *export, "--tokenizer", work.TOKENIZER])
-    common = ("--opt", opt, "--threads", 1)
-    scripts = {"minituner": "ours.py", "PEFT loop": "peft_loop.py", "Trainer": "peft_trainer.py"}
-
-    def once(script: str, *more: object) -> Usage:
-        return measure.python(script, *common, "--out", scratch / script, *more)
-
-    # The losses come first, because these runs also warm up the file cache.
-    losses = {}
-    for name, script in scripts.items():
-        once(script, "--seeds", 1, "--losses", scratch / f"{script}.json")
-        losses[name] = json.loads((scratch / f"{script}.json").read_text())
-    usages = measure.alternate(
-        {name: partial(once, script) for name, script in scripts.items()}, repetitions
-    )
-    ours = losses["minituner"]
-    return {
-        "contestants": {name: measure.summary(runs) for name, runs in usages.items()},
-        "ratio_to_minituner": {
-            name: measure.spread(
-                [
-                    run.wall_seconds / own.wall_seconds
-                    for run, own in zip(runs, usages["minituner"], strict=True)
-                ]
-            )
-            for name, runs in usages.items()
-        },
-        "seeds": work.SEEDS,
-        "steps": len(ours["train"]),
-        "trained_parameters": {name: found["trained_parameters"] for name, found in losses.items()},
-        "largest_loss_difference": {
-            name: _largest_difference(found, ours) for name, found in losses.items()
-        },
-    }
-
-
-def _largest_difference(found: Mapping[str, Any], ours: Mapping[str, Any]) -> float:
-    """The largest difference between corresponding losses, in nats.
-
-    Raises:
-        ValueError: The two have different numbers of losses.
-    """
-    return max(
-        abs(loss - own)
-        for kind in ("train", "val", "control")
-        for loss, own in zip(found[kind], ours[kind], strict=True)
-    )
 
 
 def step(repetitions: int, scratch: Path) -> dict[str, Any]:
@@ -261,6 +208,7 @@ SECTIONS: dict[str, Callable[[int, Path], dict[str, Any]]] = {
     function.__name__: function
     for function in (
         training,
+        llama,
         step,
         evaluation,
         savings,

@@ -9,10 +9,8 @@ from pathlib import Path
 import work
 
 from minituner.data.pairs import read_tokenized_pairs
-from minituner.lora_config import LoRAConfig
 from minituner.pipeline.stage import gc_disabled
 from minituner.seeding import seed_everything
-from minituner.storage.checkpoint import load_base
 from minituner.train import LoRATrainConfig
 from minituner.train_seeds import train_adapters
 
@@ -21,16 +19,13 @@ from minituner.train_seeds import train_adapters
 def main() -> None:
     options, config = work.parse(), work.settings()
     seed_everything(0, options.threads)
-    lora = {key: value for key, value in config["lora"].items() if key != "rank"}
-    if options.losses:
-        lora["dropout"] = 0.0
     trained = train_adapters(
-        load_base(options.base),
+        work.load_ours(options),
         {
             name: read_tokenized_pairs(work.TOKENIZED / f"{name}.jsonl")
             for name in ("train", "val", "control")
         },
-        LoRAConfig(r=options.rank, **lora),
+        work.lora_config(options),
         LoRATrainConfig(**config["train"] | {"epochs": options.epochs}),
         seeds=range(options.seeds),
         pad_id=work.pad_id(),

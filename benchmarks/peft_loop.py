@@ -1,4 +1,5 @@
-"""PEFT's layer on minituner's model (the textbook forward pass), in a plain PyTorch loop."""
+"""PEFT's layer in a plain PyTorch loop, on minituner's model (the textbook forward pass) or on a
+Llama."""
 
 from __future__ import annotations
 
@@ -13,20 +14,14 @@ def main() -> None:
     import torch
     from peft import get_peft_model_state_dict, inject_adapter_in_model
 
-    from minituner.storage.checkpoint import load_base
-
     torch.set_num_threads(options.threads)
     pairs = work.read_pairs()
     train = config["train"]
-    dropout = 0.0 if options.losses else config["lora"]["dropout"]
     for seed in range(options.seeds):
         torch.manual_seed(seed)
-        model: Any = inject_adapter_in_model(
-            work.peft_config(options.rank, dropout),
-            load_base(work.BASE),
-        )
+        model: Any = inject_adapter_in_model(work.peft_config(options), load(options))
         if options.losses:
-            work.start_as_ours(model, options.rank, seed, "{}.default.weight".format)
+            work.start_as_ours(model, options, seed, "{}.default.weight".format)
         trainable = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
             trainable, lr=train["learning_rate"], weight_decay=train["weight_decay"]
@@ -51,12 +46,24 @@ def main() -> None:
         losses.write(options.losses)
 
 
+def load(options: Any) -> Any:
+    """The base, a model of torch or of transformers."""
+    if not options.llama:
+        return work.load_ours(options)
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(options.llama)
+
+
 def scored_loss(model: Any, pairs: Sequence[work.Pair], reduction: str) -> Any:
     """The loss of one padded batch, in nats."""
     import torch.nn.functional as F
 
     batch = work.pad(pairs)
-    logits = model(batch["input_ids"])[:, :-1]
+    if hasattr(model, "generate"):  # a model of transformers
+        logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
+    else:
+        logits = model(batch["input_ids"])[:, :-1]
     return F.cross_entropy(
         logits.flatten(0, 1), batch["labels"][:, 1:].flatten(), reduction=reduction
     )

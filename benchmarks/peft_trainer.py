@@ -22,7 +22,6 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     pairs = work.read_pairs()
     train = config["train"]
-    dropout = 0.0 if options.losses else config["lora"]["dropout"]
 
     class InOurOrder(Trainer):
         """A Trainer that uses the study's batches and records the loss of each step."""
@@ -41,10 +40,11 @@ def main() -> None:
 
     for seed in range(options.seeds):
         set_seed(seed)
-        base = AutoModelForCausalLM.from_pretrained(options.opt)
-        model = get_peft_model(base, work.peft_config(options.rank, dropout))
+        base = AutoModelForCausalLM.from_pretrained(options.llama or options.opt)
+        model = get_peft_model(base, work.peft_config(options))
         if options.losses:
-            work.start_as_ours(model, options.rank, seed, name_in_peft)
+            name_of = PEFT_NAME.format if options.llama else name_in_peft
+            work.start_as_ours(model, options, seed, name_of)
         arguments = TrainingArguments(**trainer_settings(train, options.out / "trainer", seed))
         trainer = InOurOrder(model, arguments, data_collator=work.pad, eval_dataset=pairs["val"])
         trainer.order = work.batch_order(
@@ -89,8 +89,11 @@ def trainer_settings(train: Mapping[str, Any], folder: Path, seed: int) -> dict[
     }
 
 
+PEFT_NAME = "base_model.model.{}.default.weight"
+
+
 def name_in_peft(name: str) -> str:
-    """PEFT's name, before saving, for a parameter of minituner's adapter."""
+    """PEFT's name, before saving, for a parameter of an adapter of minituner's own model."""
     from minituner.interop.peft_tensors import peft_name
 
     return peft_name(name).replace(".weight", ".default.weight")

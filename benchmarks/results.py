@@ -43,9 +43,22 @@ Python {python}, torch {torch}, transformers {transformers}, PEFT {peft}, Snakem
 
 
 def _training(found: Mapping[str, Any]) -> str:
+    return f"## One rank, {found['seeds']} seeds\n\n{_comparison(found)}"
+
+
+def _llama(found: Mapping[str, Any]) -> str:
+    parts = [
+        "## One rank over a transformers base\n\n"
+        "A Llama of 22 million random weights (`benchmarks/llama.py`), adapters on every linear "
+        f"layer, {found['every layer']['seeds']} seeds. What is below the lowest adapter is "
+        "computed once, so training only the top third of the layers saves most of the work."
+    ]
+    parts += [f"Adapters on {which}:\n\n{_comparison(each)}" for which, each in found.items()]
+    return "\n\n".join(parts)
+
+
+def _comparison(found: Mapping[str, Any]) -> str:
     lines = [
-        f"## One rank, {found['seeds']} seeds",
-        "",
         f"All contestants use the same base, token ids, batches and {found['steps']} steps per "
         "seed, measure the validation and control losses equally often, and save their adapters. "
         "One shorter run of each, which is not counted, starts from the same A and has no dropout: "
@@ -236,6 +249,7 @@ def _data(found: Mapping[str, Any]) -> str:
 SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "pipeline": _pipeline,
     "training": _training,
+    "llama": _llama,
     "step": _step,
     "evaluation": _evaluation,
     "savings": _savings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from scaling import microseconds_per_row, peak_mb
@@ -32,6 +33,10 @@ def _wall(results: Mapping[str, Any], name: str) -> float:
 def _row_cost(results: Mapping[str, Any], rows: int) -> float:
     point = next(point for point in results["data"]["points"] if point["rows"] == rows)
     return microseconds_per_row(point)["median"]
+
+
+def _llama_ratio(which: str, name: str, results: Mapping[str, Any]) -> float:
+    return float(results["llama"][which]["ratio_to_minituner"][name]["median"])
 
 
 TARGETS: tuple[tuple[str, float, str, bool, Callable[[Mapping[str, Any]], float]], ...] = (
@@ -70,6 +75,21 @@ TARGETS: tuple[tuple[str, float, str, bool, Callable[[Mapping[str, Any]], float]
         "x",
         False,
         lambda r: r["training"]["ratio_to_minituner"]["PEFT loop"]["median"],
+    ),
+    *(
+        (
+            f"{whom}, adapters on {which} of a Llama, relative to minituner",
+            target,
+            "x",
+            False,
+            partial(_llama_ratio, which, name),
+        )
+        for which, name, whom, target in (
+            ("every layer", "PEFT loop", "a plain loop with PEFT's layer", 1),
+            ("every layer", "Trainer", "transformers + PEFT + Trainer", 1.3),
+            ("the top third", "PEFT loop", "a plain loop with PEFT's layer", 2),
+            ("the top third", "Trainer", "transformers + PEFT + Trainer", 2),
+        )
     ),
     (
         "a training step, relative to its matrix products",

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from llama import LAYERS as LLAMA_LAYERS
 
 from minituner.pipeline import paths
 
@@ -28,6 +29,7 @@ TOKENIZER = ROOT / paths.TOKENIZER
 TOKENIZED = ROOT / "data/tokenized"
 SEEDS = 5  # default number of seeds, which count from 0
 
+LLAMA_TARGETS = [f"{name}_proj" for name in ("q", "k", "v", "o", "gate", "up", "down")]
 Pair = tuple[list[int], list[int]]  # the given ids, the scored ids
 
 
@@ -41,6 +43,8 @@ def parse() -> Any:
     parser.add_argument("--out", type=Path, required=True, help="folder for the adapters")
     parser.add_argument("--base", type=Path, default=BASE)
     parser.add_argument("--opt", type=Path, help="the base, exported for transformers")
+    parser.add_argument("--llama", type=Path, help="folder of a Llama, which is then the base")
+    parser.add_argument("--top", type=int, help="adapt only this many of the Llama's last layers")
     parser.add_argument("--losses", type=Path, help="file for all losses")
     return parser.parse_args()
 
@@ -101,20 +105,53 @@ def pad(chosen: Sequence[Pair]) -> dict[str, Any]:
     return {"input_ids": ids, "labels": labels, "attention_mask": mask}
 
 
-def peft_config(rank: int, dropout: float) -> Any:
-    """The study's adapters as PEFT's LoraConfig."""
+def lora_config(options: Any) -> Any:
+    """The adapters as minituner's LoRAConfig: the study's, or on every linear layer of a Llama.
+
+    With ``--losses`` they have no dropout.
+    """
+    from minituner.lora_config import LoRAConfig
+
+    lora = {key: value for key, value in settings()["lora"].items() if key != "rank"}
+    if options.losses:
+        lora["dropout"] = 0.0
+    if options.llama:
+        layers = None if options.top is None else f"last {options.top}"
+        lora |= {"target_modules": LLAMA_TARGETS, "layers": layers}
+    return LoRAConfig(r=options.rank, **lora)
+
+
+def peft_config(options: Any) -> Any:
+    """The same as PEFT's LoraConfig."""
     from peft import LoraConfig
 
-    lora = settings()["lora"]
+    config = lora_config(options)
     return LoraConfig(
-        r=rank,
-        lora_alpha=lora["alpha"],
-        lora_dropout=dropout,
-        target_modules=[name.rpartition(".")[2] for name in lora["target_modules"]],
+        r=config.r,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=[name.rpartition(".")[2] for name in config.target_modules],
+        layers_to_transform=None
+        if options.top is None
+        else list(range(LLAMA_LAYERS - options.top, LLAMA_LAYERS)),
     )
 
 
-def start_as_ours(model: Any, rank: int, seed: int, name_of: Callable[[str], str]) -> None:
+def load_ours(options: Any) -> Any:
+    """The base as minituner loads it."""
+    if not options.llama:
+        from minituner.storage.checkpoint import load_base
+
+        return load_base(options.base)
+    from transformers import AutoModelForCausalLM
+
+    from minituner.hf.model import TransformersLM
+
+    network = AutoModelForCausalLM.from_pretrained(options.llama)
+    return TransformersLM(network, network.config.max_position_embeddings)
+
+
+def start_as_ours(model: Any, options: Any, seed: int, name_of: Callable[[str], str]) -> None:
     """Copy minituner's initial A and B into PEFT's layers.
 
     Args:
@@ -123,10 +160,9 @@ def start_as_ours(model: Any, rank: int, seed: int, name_of: Callable[[str], str
     import torch
 
     from minituner.adapter_tensors import lora_state_dict
-    from minituner.lora import wrap_minigpt_with_lora
-    from minituner.storage.checkpoint import load_base
+    from minituner.lora import wrap
 
-    ours = lora_state_dict(wrap_minigpt_with_lora(load_base(BASE), rank, seed=seed))
+    ours = lora_state_dict(wrap(load_ours(options), lora_config(options), seed))
     own = dict(model.named_parameters())
     with torch.no_grad():
         for name, tensor in ours.items():

@@ -26,9 +26,10 @@ from torch import Tensor, nn
 from minituner.causal_lm import linear_layers
 from minituner.errors import UserError
 from minituner.fast.dropout import dropout_mask
-from minituner.lora_config import DEFAULT_TARGET_MODULES, LoRAConfig, match_target_modules
+from minituner.lora_config import DEFAULT_TARGET_MODULES, LoRAConfig
 from minituner.model import MiniGPT
 from minituner.seeding import generator
+from minituner.target_layers import select_layers
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -170,7 +171,7 @@ def wrap_minigpt_with_lora(
     use_rslora: bool = False,
     use_dora: bool = False,
 ) -> MiniGPT:
-    """:func:`wrap` with the config's fields as arguments."""
+    """:func:`wrap` with the config's fields as arguments, over all transformer layers."""
     config = LoRAConfig(r, alpha, dropout, tuple(target_modules), use_rslora, use_dora)
     return wrap(model, config, seed)
 
@@ -184,8 +185,8 @@ def wrap(model: Model, config: LoRAConfig, seed: int | None = None) -> Model:
             rank starts as a part of a larger one. ``None`` draws one from torch's own generator.
 
     Raises:
-        UserError: The model is wrapped already, a target matches no layer, or a layer is smaller
-            than the rank. The model is then as it was.
+        UserError: The model is wrapped already, targets or layers do not exist, or a layer is
+            smaller than the rank. The model is then as it was.
     """
     for name, _ in lora_layers(model):
         raise UserError(
@@ -196,7 +197,7 @@ def wrap(model: Model, config: LoRAConfig, seed: int | None = None) -> Model:
             fix="load the base again, or restart its adapters with reset_adapters",
         )
     layers = dict(linear_layers(model))
-    targets = match_target_modules(list(layers), config.target_modules)
+    targets = select_layers(list(layers), config.target_modules, config.layers)
     for name in targets:
         config.check_fits(layers[name])
     model.requires_grad_(False)

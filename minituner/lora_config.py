@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from minituner.errors import UserError
+from minituner.target_layers import FORMAT, Layers, is_layers
 
 # The best on the validation split of the choices that keep the adapter under 1 % of the base.
 DEFAULT_TARGET_MODULES = ("mlp.fc2",)
@@ -22,12 +22,15 @@ class LoRAConfig:
         r: The rank, from 1 to the smaller side of the layer.
         alpha: The numerator of the scaling, above 0.
         dropout: The probability of dropping each of the update's inputs in training, in [0, 1).
-        target_modules: Layer names or their dotted endings, such as ``q_proj`` or ``mlp.fc2``.
+        target_modules: Names of linear layers or their dotted endings, such as ``q_proj`` or
+            ``mlp.fc2``; ``all-linear`` is every linear layer except the output head.
         use_rslora: Whether the scaling is ``alpha / sqrt(r)`` (rsLoRA) instead of ``alpha / r``.
         use_dora: Whether the magnitudes, the norms of the weight's rows, are trained too (DoRA).
+        layers: The transformer layers that get adapters: ``last 8``, ``first 2``, a sequence of
+            numbers counted from 0, or None for all.
 
     Raises:
-        UserError: r, alpha or dropout is out of range.
+        UserError: r, alpha or dropout is out of range, or ``layers`` is none of those.
     """
 
     r: int = 8
@@ -36,9 +39,14 @@ class LoRAConfig:
     target_modules: tuple[str, ...] = DEFAULT_TARGET_MODULES
     use_rslora: bool = False
     use_dora: bool = False
+    layers: Layers = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "target_modules", tuple(self.target_modules))
+        targets = self.target_modules
+        as_tuple = (targets,) if isinstance(targets, str) else tuple(targets)
+        object.__setattr__(self, "target_modules", as_tuple)
+        if isinstance(self.layers, list):
+            object.__setattr__(self, "layers", tuple(self.layers))
         checks = [
             (
                 "rank",
@@ -55,6 +63,7 @@ class LoRAConfig:
                 "at least 0, below 1",
                 "choose e.g. 0.05",
             ),
+            ("layers", self.layers, is_layers(self.layers), FORMAT, "choose e.g. `last 8`"),
         ]
         for name, value, fits, expected, fix in checks:
             if not fits:
@@ -80,29 +89,3 @@ class LoRAConfig:
                 expected=f"1 to {min(n_out, n_in)}, the smaller side of a {n_out} x {n_in} layer",
                 fix="choose a rank in that range; in a config, under ranks",
             )
-
-
-def match_target_modules(names: Sequence[str], target_modules: Sequence[str]) -> list[str]:
-    """The layers whose name is a target or ends in one, in the model's order.
-
-    Args:
-        names: The model's linear layers, by their dotted names.
-
-    Raises:
-        UserError: There is no target, or one matches nothing.
-    """
-
-    def matches(name: str, target: str) -> bool:
-        return name == target or name.endswith(f".{target}")
-
-    unmatched = [t for t in target_modules if not any(matches(name, t) for name in names)]
-    if unmatched or not target_modules:
-        endings = sorted({".".join(name.split(".")[-2:]) for name in names})
-        raise UserError(
-            "target_modules",
-            "matches no linear layer of the model",
-            found=", ".join(unmatched) or "an empty list",
-            expected=f"layer names or their endings: {', '.join(endings) or 'none'}",
-            fix="name at least one of those",
-        )
-    return [name for name in names if any(matches(name, t) for t in target_modules)]

@@ -14,6 +14,7 @@ from project import ROOT
 
 from minituner.errors import UserError
 from minituner.pipeline.config import check_config, read_config
+from minituner.pipeline.config_adapter import layers_exist, targets_exist
 from minituner.pretrain import PretrainConfig
 from minituner.statistics.intervals import StatisticsSettings
 from minituner.train import LoRATrainConfig
@@ -60,6 +61,7 @@ def test_config_has_the_settings_of_the_study(config: dict[str, Any]) -> None:
         "alpha": 16,
         "dropout": 0.05,
         "target_modules": None,
+        "layers": None,
         "use_rslora": False,
         "use_dora": False,
     }
@@ -155,6 +157,27 @@ def drop(path: str) -> Callable[[dict[str, Any]], None]:
         (put("lora.alpha", -2), "lora.alpha", "above 0"),
         (put("lora.dropout", 1.0), "lora.dropout", "below 1"),
         (put("lora.target_modules", ["v_porj"]), "lora.target_modules.0", "did you mean 'v_proj'?"),
+        (
+            put("lora.target_modules", "mlp.fc2"),
+            "lora.target_modules",
+            "expected: all-linear, or a",
+        ),
+        (put("lora.target_modules", 8), "lora.target_modules", "for example [q_proj, v_proj]"),
+        (put("lora.target_modules", []), "lora.target_modules", "[] (a list)"),
+        (put("lora.layers", 8), "lora.layers", "fix:      for example `last 8`, or null"),
+        (put("lora.layers", "top 8"), "lora.layers", "'top 8' (text)"),
+        (put("lora.layers", "last 4"), "lora.layers", "some of the 3 layers, counted from 0"),
+        (put("lora.layers", [0, 3]), "lora.layers", "found:    [0, 3]\n"),
+        (
+            put("ablations.targets.runs.fc1.lora.layers", "first 9"),
+            "ablations.targets.runs.fc1.lora.layers",
+            "or raise base.model.n_layers",
+        ),
+        (
+            put("ablations.targets.runs.fc1.lora.target_modules", ["fc_1"]),
+            "ablations.targets.runs.fc1.lora.target_modules.0",
+            "did you mean 'mlp.fc1'?",
+        ),
         (put("seeds", [-1]), "seeds.0", "at least 0"),
         (put("train.learning_rate", 0), "train.learning_rate", "above 0"),
         (drop("train.epochs"), "train.epochs", "'epochs' as well"),
@@ -217,6 +240,24 @@ def test_missing_checkpoint_is_refused(config: dict[str, Any]) -> None:
     config["base"] |= {"checkpoint": "no/such.pt", "tokenizer": "config.yaml"}
     with pytest.raises(UserError, match=r"base\.checkpoint: there is no such file"):
         check_config(config, SCHEMA)
+
+
+def test_targets_and_layers_that_a_minigpt_has_are_accepted(config: dict[str, Any]) -> None:
+    for targets in ("all-linear", ["all-linear"], ["q_proj", "mlp.fc1"]):
+        for layers in ("last 3", "first 1", [0, 2], None):
+            config["lora"] |= {"target_modules": targets, "layers": layers}
+            config["ablations"]["targets"]["runs"]["fc1"]["lora"] |= config["lora"]
+            del config["ablations"]["targets"]["runs"]["fc1"]["lora"]["rank"]
+            check_config(config, SCHEMA)
+
+
+def test_names_are_free_for_a_base_that_is_no_minigpt(config: dict[str, Any]) -> None:
+    """Which layers it has is known when it is loaded."""
+    config["lora"] |= {"target_modules": ["down_proj"], "layers": "last 30"}
+    checks = (targets_exist, layers_exist)
+    assert [len(list(check(config))) for check in checks] == [1, 1]
+    config["base"]["checkpoint"] = "somewhere/llama"
+    assert [len(list(check(config))) for check in checks] == [0, 0]
 
 
 def test_overlay_replaces_only_its_keys(tmp_path: Path, config: dict[str, Any]) -> None:

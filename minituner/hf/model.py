@@ -10,14 +10,15 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from minituner.batches import Batch
-from minituner.causal_lm import CausalLM, check_length
+from minituner.causal_lm import check_length
+from minituner.hf.cache import CachedLM
 from minituner.lora import lora_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class TransformersLM(CausalLM):
+class TransformersLM(CachedLM):
     """A ``PreTrainedModel`` with an output head, such as a Llama.
 
     Its layers have the names that they have in transformers, such as
@@ -71,19 +72,18 @@ class TransformersLM(CausalLM):
         logits: Tensor = self.network(input_ids=input_ids, use_cache=False).logits
         return logits
 
-    def scored_logits(self, batch: Batch) -> Tensor:
-        """The logits at the scored positions: -> (scored tokens, V). The output head computes no
-        others; what some models do with logits after it (scaling, capping) is elementwise.
-
-        Raises:
-            UserError: T exceeds the context length.
-        """
-        check_length(batch.input_ids.shape[1], self.context_length)
+    def run_scored(self, batch: Batch) -> Tensor:
+        """The output head computes no other logits than the scored ones; what some models do with
+        them after it (scaling, capping) is elementwise."""
         with self._only_scored(batch.scored) as reduced:
-            logits: Tensor = self.network(
-                input_ids=batch.input_ids, attention_mask=batch.mask.long(), use_cache=False
-            ).logits
+            logits = self.run(batch.input_ids, batch.mask)
         return logits[0] if reduced else logits[batch.scored]
+
+    def run(self, input_ids: Tensor, mask: Tensor) -> Tensor:
+        """What the wrapped model computes: (B, T) int64, (B, T) bool -> (B, T, V)"""
+        found = self.network(input_ids=input_ids, attention_mask=mask.long(), use_cache=False)
+        logits: Tensor = found.logits
+        return logits
 
     @contextmanager
     def _only_scored(self, scored: Tensor) -> Iterator[list[bool]]:

@@ -119,7 +119,9 @@ def effective_config(
     if variant.full:
         effective.pop(ADAPTER_ONLY_KEY)
     else:
-        effective["lora.target_modules"] = sorted(effective["lora.target_modules"])
+        for key in ("lora.target_modules", "lora.layers"):  # the order of a list has no effect
+            value = effective.get(key)
+            effective[key] = sorted(value) if isinstance(value, list) else value
     return effective | {"rank": rank, "full": variant.full}
 
 

@@ -16,6 +16,7 @@ from minituner.data.split import SplitSettings, shares_of
 from minituner.data.verbs import load_verbs
 from minituner.errors import UserError
 from minituner.hf.hub import is_transformers
+from minituner.pipeline.config_adapter import layers_exist, targets_exist
 from minituner.pipeline.config_runs import (
     held_out_verbs,
     names_of_arms_and_runs,
@@ -284,6 +285,8 @@ CHECKS: tuple[
     (("ablations",), names_of_arms_and_runs),
     (("ablations",), run_combinations),
     (("ablations", "data.irregular_verbs"), held_out_verbs),
+    (("lora.target_modules", "ablations", "base.checkpoint"), targets_exist),
+    (("lora.layers", "ablations", "base.checkpoint", "base.model.n_layers"), layers_exist),
     (("data.verbs", "base.checkpoint", "base.tokenizer"), files_exist),
     (("base.checkpoint", "base.tokenizer"), base_can_be_used),
     (("data.split",), shares_sum_to_one),

@@ -11,6 +11,7 @@ from typing import Any
 
 from minituner.errors import number_of
 from minituner.results import Interval
+from minituner.target_layers import ALL_LINEAR, numbers_shown
 
 
 def pct(value: float, digits: int = 1) -> str:
@@ -87,6 +88,21 @@ def code_list(names: list[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
+def adapted_layers(lora: Mapping[str, Any]) -> str:
+    """The config's choice of layers: `` `q_proj`, `v_proj` `` or ``every linear layer``; and, if it
+    is restricted, ``... of the last 8 layers`` or ``... of layers 0 and 5``."""
+    targets = lora["target_modules"]
+    names = "every linear layer" if ALL_LINEAR in targets else code_list(targets)
+    match lora.get("layers"):
+        case None:
+            return names
+        case str(ends):
+            end, count = ends.split()
+            return f"{names} of the {end} {'layer' if count == '1' else f'{count} layers'}"
+        case numbers:
+            return f"{names} of {numbers_shown(numbers)}"
+
+
 def cell(value: object) -> str:
     """Text that stays in its table cell: bars are escaped, line breaks become spaces."""
     return " ".join(str(value).split()).replace("|", "\\|")
@@ -114,6 +130,7 @@ FILTERS = {
         interval_pct,
         interval_pp,
         code_list,
+        adapted_layers,
         cell,
         flow_yaml,
     )

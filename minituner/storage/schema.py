@@ -269,7 +269,8 @@ def _fix(error: Any) -> str:
     if error.validator == "enum":
         similar = closest(str(error.instance), map(str, error.validator_value))
         return f"did you mean {similar!r}?" if similar else "write one of those"
-    if error.validator == "type":
+    is_of_several_types = isinstance(error.schema.get("type"), list) and "x-fix" in error.schema
+    if error.validator == "type" and not is_of_several_types:
         return _fix_type(error.validator_value, error.instance)
     return str(error.schema.get("x-fix", "change it there"))
 

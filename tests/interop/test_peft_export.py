@@ -19,6 +19,7 @@ from adapters import (
     run_import,
     tensors_of,
 )
+from models import bytes_of
 from peft import LoraConfig, PeftModel
 from peft.tuners.lora import Linear as PeftLinear
 from safetensors import safe_open
@@ -129,6 +130,27 @@ def test_export_and_import_commands_round_trip(
     assert main(["import", "--from", "peft", "peft", "again.pt", *common]) == 0
     again = load_adapter("again.pt", copy.deepcopy(base))
     assert torch.equal(again(ids), model(ids))
+
+
+@pytest.mark.parametrize("targets", ["all-linear", "q_proj"])
+@pytest.mark.usefixtures("files")
+def test_an_adapter_on_some_of_the_layers_is_the_same_in_peft_and_back(
+    make_tuned: Callable[..., MiniGPT], base: MiniGPT, ids: Tensor, targets: str
+) -> None:
+    model = make_tuned(targets, layers="last 1")
+    save_adapter("adapter.pt", model, weights_sha256(base.state_dict()), seed=3)
+    assert torch.equal(load_adapter("adapter.pt", copy.deepcopy(base))(ids), model(ids))
+    assert export_adapter_file("adapter.pt", "best.pt", "new", "opt") == []
+    theirs: Any = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("opt"), "new")
+    adapted = {name for name, part in theirs.named_modules() if isinstance(part, PeftLinear)}
+    assert adapted == {f"base_model.model.{opt_name(name)}" for name, _ in lora_layers(model)}
+    assert all(".layers.1." in name for name in adapted)
+    assert_same_logits(theirs.eval(), model, ids)
+
+    theirs.save_pretrained("again")  # by PEFT itself
+    imported = import_adapter("again", base)
+    assert imported.config.lora.target_modules == tuple(name for name, _ in lora_layers(model))
+    assert bytes_of(imported.weights) == bytes_of(lora_state_dict(model))
 
 
 def test_export_warns_if_peft_will_not_find_the_base(

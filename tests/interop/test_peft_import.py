@@ -99,6 +99,20 @@ def test_import_computes_the_same_logits_after_training_in_peft(
     assert_same_logits(theirs, model.eval(), ids)
 
 
+@pytest.mark.parametrize("blocks", [1, [1], [0, 1]])
+def test_import_of_an_adapter_on_some_of_the_layers(
+    base: MiniGPT, exported: Path, tmp_path: Path, ids: Tensor, blocks: int | list[int]
+) -> None:
+    theirs, _ = trained(exported, ids, True, layers_to_transform=blocks)
+    theirs.save_pretrained(tmp_path / "peft")
+    with torch.no_grad():
+        expected = theirs(input_ids=ids).logits
+    assert torch.allclose(logits_of(tmp_path / "peft", base, ids), expected, atol=1e-5)
+    layers = import_adapter(tmp_path / "peft", base).config.lora.target_modules
+    found = {int(name.split(".")[1]) for name in layers}
+    assert found == set(blocks if isinstance(blocks, list) else [blocks])
+
+
 @pytest.mark.parametrize("start", [True, False, "gaussian", "eva", "orthogonal", "mica"])
 def test_import_computes_the_same_logits_after_each_initialization(
     base: MiniGPT, exported: Path, tmp_path: Path, ids: Tensor, start: Any

@@ -32,6 +32,23 @@ from minituner.reporting.formats import FILTERS
         ("interval", ({"mean": 1.48, "low": None, "high": None},), "+1.48 [no interval]"),
         ("interval_pct", ({"mean": 0.5, "low": None, "high": None}, 0), "50 % [no interval]"),
         ("code_list", (["q_proj", "v_proj"],), "`q_proj`, `v_proj`"),
+        ("adapted_layers", ({"target_modules": ["q", "v"], "layers": None},), "`q`, `v`"),
+        ("adapted_layers", ({"target_modules": "all-linear"},), "every linear layer"),
+        (
+            "adapted_layers",
+            ({"target_modules": ["all-linear"], "layers": "last 8"},),
+            "every linear layer of the last 8 layers",
+        ),
+        (
+            "adapted_layers",
+            ({"target_modules": ["q"], "layers": "first 1"},),
+            "`q` of the first layer",
+        ),
+        (
+            "adapted_layers",
+            ({"target_modules": ["q"], "layers": [5, 0]},),
+            "`q` of layers 0 and 5",
+        ),
         ("cell", ("one | two\nthree",), "one \\| two three"),
         ("flow_yaml", ({"a": 1, "b": ["x"]},), '{a: 1, b: ["x"]}'),
     ],

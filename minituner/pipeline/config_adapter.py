@@ -1,0 +1,64 @@
+"""Rules of the config on the layers that get adapters, in the study and in the runs of its arms.
+
+They hold for a MiniGPT, whose layers are known before it exists. Of any other base, `train` checks
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from minituner.errors import UserError
+from minituner.hf.hub import is_transformers
+from minituner.storage.messages import nearest
+from minituner.storage.schema import Keys, Problem
+from minituner.target_layers import ALL_LINEAR, choose_numbers
+
+Config = Mapping[str, Any]
+MINIGPT_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "mlp.fc1", "mlp.fc2")
+
+
+def targets_exist(config: Config) -> Iterator[Problem]:
+    """The names of layers are those of a MiniGPT, if the base is one."""
+    if is_transformers(config["base"]["checkpoint"]):
+        return
+    for keys, targets in _values(config, "target_modules"):
+        for i, target in enumerate([] if targets == ALL_LINEAR else targets):
+            if target not in (*MINIGPT_TARGETS, ALL_LINEAR):
+                yield Problem(
+                    (*keys, str(i)),
+                    "the base has no such layer",
+                    found=repr(target),
+                    expected=f"{ALL_LINEAR}, or any of {', '.join(MINIGPT_TARGETS)}",
+                    fix=nearest(target, MINIGPT_TARGETS) or "write one of those",
+                )
+
+
+def layers_exist(config: Config) -> Iterator[Problem]:
+    """The base has the layers, if the pipeline pretrains it."""
+    base = config["base"]
+    if base["checkpoint"] is not None:
+        return
+    for keys, layers in _values(config, "layers"):
+        try:
+            if layers is not None:
+                choose_numbers(layers, range(base["model"]["n_layers"]))
+        except UserError as error:
+            yield Problem(
+                keys,
+                error.what,
+                found=str(layers),
+                expected=f"some of the {base['model']['n_layers']} layers, counted from 0",
+                fix="choose among those, or raise base.model.n_layers",
+                others=(("base", "model", "n_layers"),),
+            )
+
+
+def _values(config: Config, key: str) -> Iterator[tuple[Keys, Any]]:
+    """The values of a key of ``lora``, in the study and in every run that sets it."""
+    yield ("lora", key), config["lora"][key]
+    for arm, section in config["ablations"].items():
+        for run, overrides in section["runs"].items():
+            if key in overrides.get("lora", {}):
+                yield ("ablations", arm, "runs", run, "lora", key), overrides["lora"][key]
