@@ -92,8 +92,8 @@ rule render:
             paths.LOSS_FIGURE,
             *BASE_FIGURE,
         ],
-        template="minituner/reporting/templates/REPORT.md.j2",
-        macros="minituner/reporting/templates/outcomes.j2",
+        template=from_study("minituner/reporting/templates/REPORT.md.j2"),
+        macros=from_study("minituner/reporting/templates/outcomes.j2"),
         code=source("render"),
     output:
         report=update(paths.REPORT),

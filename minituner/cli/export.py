@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
-from minituner.cli.arguments import add_adapter, add_base, add_tokenizer
+from minituner.cli.arguments import add_adapter, add_base, add_study, add_tokenizer
 from minituner.cli.process import print_warnings
 from minituner.errors import UserError
 
@@ -27,6 +27,7 @@ class Options:
     to: str
     merge: bool
     folder: str
+    study: str
     base: str
     tokenizer: str
     adapter: str
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="the folder to write: a new one, or an earlier export whose files are unchanged",
     )
+    add_study(parser)
     add_base(parser)
     add_tokenizer(parser)
     add_adapter(parser, "with --to peft or --merge: the adapter")
