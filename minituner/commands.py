@@ -44,8 +44,8 @@ def use_study(study: Study) -> None:
 
 def use_config_files(
     paths: Iterable[str | Path], folder: str | None = ".", root: str = ".", rule_name: str = "{}"
-) -> Study:
-    """Set the study of this process by its files.
+) -> tuple[str, ...]:
+    """Set the study of this process, by its files.
 
     Args:
         paths: The files that were merged; ``config.yaml`` may be anywhere among them.
@@ -54,13 +54,18 @@ def use_config_files(
         root, rule_name: See :class:`Study`.
 
     Returns:
-        Its ``config_files`` are ``config.yaml`` and then the other files in their order, each
-        relative to the study's folder if it is inside: so a study has the same name elsewhere.
+        ``config.yaml`` and then the other files in their order, each relative to the study's
+        folder if it is inside: so a study has the same name in another folder.
     """
     overlays = [name for name in (_name_of(path, root) for path in paths) if name != CONFIG]
     in_project = folder == "." and is_project(root)
     files = tuple(dict.fromkeys([CONFIG, *overlays]))
     use_study(Study(files, None if in_project else folder, root, rule_name))
+    return files
+
+
+def study() -> Study:
+    """The study of this process."""
     return _study
 
 
@@ -139,7 +144,7 @@ def _renamed(target: str) -> str:
 def reproduce(target: str) -> str:
     """For a reader of a report: how to make it, in Markdown."""
     command = f"`{snakemake(target, inside=True)}`"
-    if _study.folder is not None:
+    if _study.folder is not None or _study.rule_name != Study.rule_name:
         return f"{command} in the study's folder"
     overlays = shlex.join(_study.config_files[1:])
     make = f"make {target}" + (f" CONFIG={shlex.quote(overlays)}" if overlays else "")
@@ -163,7 +168,8 @@ def with_config(arguments: Sequence[str], key: str, value: str) -> str:
     program, words = ["snakemake"], list(arguments)
     made = run_arguments(folder())
     if words[: len(made)] == made:
-        program, words = ["minituner", "run", made[3]], words[len(made) :]
+        program = ["minituner", "run", folder()]
+        words = words[len(made) + (words[len(made) :][:2] == shlex.split(CORES)) * 2 :]
     words = [word for word in words if not word.startswith(f"{key}=")]
     if "--config" in words:
         at, added = words.index("--config") + 1, [f"{key}={value}"]

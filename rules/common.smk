@@ -48,11 +48,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 config = merge(DEFAULTS, config)
 # Only allowed on the command line, and not part of the config.
-overwrite_results = exit_on_user_error(
-    asked_to_overwrite, config.pop("overwrite_results", False)
-)
+given = {
+    "overwrite_results": False,
+    **config,
+    **workflow.config_settings.overwrite_config,
+}
+overwrite_results = exit_on_user_error(asked_to_overwrite, given["overwrite_results"])
+config.pop("overwrite_results", None)
 config.pop("study", None)
-study = commands.use_config_files(
+commands.use_config_files(
     workflow.configfiles,
     folder=None if IN_MODULE else FOLDER,
     rule_name=workflow.modifier.modify_rulename("{}"),
@@ -62,14 +66,14 @@ exit_on_user_error(
     config,
     workflow.source_path("config.schema.yaml"),
     # The files of a module's config are known only to the Snakefile that uses it.
-    [] if IN_MODULE else [*default_files(), *study.config_files],
+    [] if IN_MODULE else [*default_files(), *commands.config_files()],
 )
 # Snakemake has read the profiles already, but it silently takes the last of a repeated key; these
 # reads refuse that.
 for profile in (PROJECT / "profiles").glob("*/*.yaml"):
     exit_on_user_error(read_yaml, profile)
 
-config["study"] = asdict(study)  # for the jobs, whose messages name commands
+config["study"] = asdict(commands.study())  # for the jobs, whose messages name commands
 
 if not overwrite_results:
     exit_on_user_error(require_own_results, sys.argv[1:])

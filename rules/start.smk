@@ -50,6 +50,8 @@ IN_MODULE = not workflow.modifier.is_main_snakefile()
 DEFAULTS = exit_on_user_error(read_config, default_files())
 
 # It may be missing: --configfile can replace all of it.
-if not IN_MODULE and (Path("config.yaml").exists() or not workflow.overwrite_configfiles):
+if not IN_MODULE and (
+    Path("config.yaml").exists() or not workflow.overwrite_configfiles
+):
     exit_on_user_error(require_study, FOLDER)
     exit_on_user_error(read_config, ["config.yaml"])

@@ -79,6 +79,6 @@ def _empty_folder(name: str) -> Path:
             "cannot be the folder of a new study",
             found=first_of(found) if found else "an empty name",
             expected="a new or an empty folder; init overwrites nothing",
-            fix="choose another name, for example minituner init my-study",
+            fix="choose another name",
         )
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,7 +88,7 @@ def _in_a_folder_of_its_own(config_files: Sequence[str]) -> str:
     name = last.stem if last.name != commands.CONFIG else last.resolve().parent.name
     while Path("..", name).exists():
         name += "-study"
-    folder = shlex.quote(str(Path(commands.folder(), "..", name)))
+    folder = shlex.quote(os.path.normpath(Path(commands.folder(), "..", name)))
     return (
         f"give this study a folder of its own: minituner init {folder}, write what {last} sets "
         f"into its config.yaml (paths are relative to that folder), and: minituner run {folder} "
