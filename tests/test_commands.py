@@ -61,8 +61,6 @@ def test_commands_in_a_module_rename_the_rules_but_not_the_files() -> None:
     assert commands.snakemake("report", "experiments/study.json") == command
     made = commands.reproduce("report")
     assert made == "`snakemake --cores 4 verbs_report` in the study's folder"
-        commands.reproduce("report") == "`snakemake --cores 4 verbs_report` in the study's folder"
-    )
 
 
 def test_study_of_another_folder_is_read_there(tmp_path: Path) -> None:

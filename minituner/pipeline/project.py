@@ -7,6 +7,7 @@ project lies, and moving the project reruns nothing.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from minituner.errors import UserError
@@ -46,6 +47,8 @@ def link_project() -> None:
         partial.symlink_to(PROJECT, target_is_directory=True)
         partial.replace(link)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
         raise UserError(
             LINK,
             "the link to the project cannot be made",
