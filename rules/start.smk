@@ -37,12 +37,11 @@ exit_on_user_error(link_project)
 sys.executable = one_word(sys.executable)
 
 # Jobs run this package too, whichever one is installed.
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    dict.fromkeys([str(PROJECT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-).rstrip(os.pathsep)
+searched = [str(PROJECT), *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
+os.environ.update(PYTHONPATH=":".join(dict.fromkeys(searched)))
 # The folder as the user named it, for commands in messages; jobs inherit it.
 if workflow.exec_mode == ExecMode.DEFAULT:
-    os.environ["MINITUNER_STUDY"] = str(workflow.overwrite_workdir or ".")
+    os.environ.update(MINITUNER_STUDY=str(workflow.overwrite_workdir or "."))
 FOLDER = os.environ.get("MINITUNER_STUDY", ".")
 
 # Whether it is a module of another Snakefile, which passes the config.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ COMMAND_LINE = "--config"  # in place of a file in messages
 # The project's config.yaml, for whatever a study in another folder does not set.
 DEFAULTS = f"{LINK}/config.yaml"
 # Of its values, those that are paths.
-PATHS = ("data.verbs", "data.corpus", "base.corpus", "base.checkpoint", "base.tokenizer")
+PATHS = (
+    *("data.verbs", "data.corpus", "base.corpus", "base.checkpoint", "base.tokenizer"),
+    *("task.pairs", "task.controls.*.file"),
+)
 NOTHING = object()  # the value of a missing key
 
 
@@ -172,7 +176,9 @@ def _from_study(defaults: Config) -> dict[str, Any]:
     named = {
         key: f"{LINK}/{value}"
         for key, value in flatten(defaults)
-        if key in PATHS and isinstance(value, str) and not Path(value).is_absolute()
+        if any(fnmatch(key, path) for path in PATHS)
+        and isinstance(value, str)
+        and not Path(value).is_absolute()
     }
     return with_overrides(defaults, named)
 

@@ -198,3 +198,13 @@ def test_a_given_file_is_not_replaced() -> None:
     assert with_defaults(given) == given | {"verbs": str(ROOT / "data/raw/verbs.yaml")}
     with pytest.raises(UserError, match="there is no such folder"):
         use_study("nowhere")
+
+
+# --- inspect ------------------------------------------------------------------------------------
+
+
+def test_inspect_knows_the_folder_of_a_study(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "s"]) == 0
+    capsys.readouterr()
+    assert main(["inspect", "s"]) == 0
+    assert capsys.readouterr().out.startswith("A study: its config, data and results.\n")
