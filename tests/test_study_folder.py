@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,14 @@ def test_link_leads_to_the_files_that_it_names(tmp_path: Path) -> None:
         assert locate(named).samefile(ROOT / file)
     assert locate("data/own.jsonl", "a study") == Path("a study/data/own.jsonl")
     assert locate(str(tmp_path / "x"), "a study") == tmp_path / "x"
+
+
+def test_rules_name_the_project_s_files_from_the_study() -> None:
+    """In another folder, a path without `from_study` leads nowhere."""
+    for file in (ROOT / "rules").glob("*.smk"):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            for found in re.finditer(r'"(minituner/[^"]*)"', line):
+                assert f"from_study({found[0]})" in line, f"{file.name}: {line.strip()}"
 
 
 def test_link_is_made_again_after_a_move(tmp_path: Path) -> None:

@@ -42,6 +42,14 @@ FRAMES = (
     "The {noun} is small, but all __ can be drawn.",
     "First came one {noun}, then both __.",
     "Not one {noun} was left of the five __.",
+    "I have seen one {noun} today, but no other __.",
+    "Where there is one {noun}, there are more __.",
+    "You need one {noun}, not these eight __.",
+    "They sold one {noun} and kept the other __.",
+    "The box had room for one {noun}, not for two __.",
+    "He asked for one {noun} and found nine __.",
+    "That {noun} looks like all our __.",
+    "One {noun} is enough; twenty __ are too much.",
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def test_skeleton_is_a_task_whose_wrong_forms_are_wrong() -> None:
     assert len(pairs) == len(IRREGULAR) * len(FRAMES) == len({pair["prompt"] for pair in pairs})
     for pair in pairs:
         assert pair["prompt"].count("__") == 1
-        assert pair["group"] in pair["prompt"].lower().replace(",", "").split()
+        assert pair["group"] in re.split(r"\W+", pair["prompt"].lower())
         # Neither may begin with the other: its end would then be scored, not its form.
         assert not pair["target"].startswith(pair["wrong"])
         assert not pair["wrong"].startswith(pair["target"])
