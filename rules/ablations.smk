@@ -161,8 +161,8 @@ rule render_ablations:
             paths.ABLATIONS_FIGURE,
             *(f"{arm_folder(arm)}/{arm}.png" for arm in ENABLED),
         ],
-        template="minituner/reporting/templates/ABLATIONS.md.j2",
-        macros="minituner/reporting/templates/arms.j2",
+        template=from_study("minituner/reporting/templates/ABLATIONS.md.j2"),
+        macros=from_study("minituner/reporting/templates/arms.j2"),
         code=source("render_ablations"),
     output:
         report=update(f"{ABLATIONS}/REPORT.md"),

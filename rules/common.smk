@@ -7,7 +7,7 @@ and restores it if the job fails. Without it a failing job would lose the last g
 import os
 import re
 import sys
-from pathlib import Path
+from dataclasses import asdict
 
 from minituner import commands
 from minituner.base_files import BaseFiles, base_files
@@ -22,7 +22,7 @@ from minituner.pipeline.arms import (
     inherited_keys,
 )
 from minituner.pipeline.config import check_config
-from minituner.pipeline.nested import subset
+from minituner.pipeline.nested import merge, subset
 from minituner.pipeline.ownership import (
     asked_to_overwrite,
     claim_results,
@@ -49,20 +49,34 @@ from minituner.storage.strict_yaml import read_yaml
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+config = merge(DEFAULTS, config)
 # Only allowed on the command line, and not part of the config.
-overwrite_results = exit_on_user_error(
-    asked_to_overwrite, config.pop("overwrite_results", False)
+given = {
+    "overwrite_results": False,
+    **config,
+    **workflow.config_settings.overwrite_config,
+}
+overwrite_results = exit_on_user_error(asked_to_overwrite, given["overwrite_results"])
+config.pop("overwrite_results", None)
+config.pop("study", None)
+commands.use_config_files(
+    workflow.configfiles,
+    folder=None if IN_MODULE else FOLDER,
+    rule_name=workflow.modifier.modify_rulename("{}"),
 )
-CONFIG_FILES = list(commands.use_config_files(workflow.configfiles))
 exit_on_user_error(
-    check_config, config, workflow.source_path("config.schema.yaml"), CONFIG_FILES
+    check_config,
+    config,
+    workflow.source_path("config.schema.yaml"),
+    # The files of a module's config are known only to the Snakefile that uses it.
+    [] if IN_MODULE else [*default_files(), *commands.config_files()],
 )
 # Snakemake has read the profiles already, but it silently takes the last of a repeated key; these
 # reads refuse that.
-for profile in Path("profiles").glob("*/*.yaml"):
+for profile in (PROJECT / "profiles").glob("*/*.yaml"):
     exit_on_user_error(read_yaml, profile)
 
-config["config_files"] = CONFIG_FILES  # for the jobs, whose messages name commands
+config["study"] = asdict(commands.study())  # for the jobs, whose messages name commands
 
 if not overwrite_results:
     exit_on_user_error(require_own_results, sys.argv[1:])
@@ -142,7 +156,8 @@ wildcard_constraints:
 def source(script):
     """A rule's script and every module of the package that it imports, so that an edit of any of
     them reruns the rule: Snakemake itself compares only the script."""
-    return import_closure(f"workflow_scripts/{script}.py")
+    files = import_closure(f"workflow_scripts/{script}.py", PROJECT)
+    return [from_study(file) for file in files]
 
 
 def config_for(*keys):

@@ -94,12 +94,10 @@ rule render:
             paths.LOSS_FIGURE,
             *BASE_FIGURE,
         ],
-        template="minituner/reporting/templates/REPORT.md.j2",
+        template=from_study("minituner/reporting/templates/REPORT.md.j2"),
         macros=[
-            "minituner/reporting/templates/outcomes.j2",
-            "minituner/reporting/templates/controls.j2",
-            "minituner/reporting/templates/pairs.j2",
-            "minituner/reporting/templates/verbs.j2",
+            from_study(f"minituner/reporting/templates/{name}.j2")
+            for name in ("outcomes", "controls", "pairs", "verbs")
         ],
         code=source("render"),
     output:

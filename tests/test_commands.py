@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -28,12 +29,49 @@ from minituner.pipeline.ownership import (
 def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     yield
-    commands.use_config_files([])
+    commands.use_study(commands.Study())
 
 
 def test_commands_of_the_default_study_name_no_config() -> None:
     assert commands.snakemake("report") == "snakemake --cores 4 report"
-    assert commands.make("report") == "make report"
+    assert commands.reproduce("report").startswith("`make report`, or `snakemake --cores 4 report`")
+    os.chdir(ROOT)
+    for root in (".", str(ROOT)):
+        commands.use_config_files([], root=root)
+        assert commands.snakemake("report", options="") == "snakemake report"
+
+
+@pytest.mark.parametrize("folder", ["my-study", "../my studies/one", "/else where/it's"])
+def test_commands_of_another_folder_name_it(folder: str) -> None:
+    commands.use_config_files(["config.yaml", "more.yaml", "/a b/c.yaml"], folder=folder)
+    given = shlex.split(commands.snakemake("report", "a file.png", options="--cores 4 --force"))
+    assert given == [
+        *["minituner", "run", folder, "--force"],
+        *["--configfile", f"{folder}/more.yaml", "/a b/c.yaml", "--", "report", "a file.png"],
+    ]
+    # In a file of the study, which may be moved.
+    inside = "minituner run . --configfile more.yaml '/a b/c.yaml' -- report"
+    assert commands.snakemake("report", inside=True) == inside
+    assert commands.reproduce("report") == f"`{inside}` in the study's folder"
+
+
+def test_commands_in_a_module_rename_the_rules_but_not_the_files() -> None:
+    commands.use_config_files([], folder=None, rule_name="verbs_{}")
+    command = "snakemake --cores 4 verbs_report experiments/study.json"
+    assert commands.snakemake("report", "experiments/study.json") == command
+    made = commands.reproduce("report")
+    assert made == "`snakemake --cores 4 verbs_report` in the study's folder"
+
+
+def test_study_of_another_folder_is_read_there(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "config.yaml").write_text("data: {corpus: a}")
+    (own / "more.yaml").write_text("ranks: [2]")
+    files = commands.use_config_files(["own/config.yaml", own / "more.yaml"], "own", root="own")
+    assert files == ("config.yaml", "more.yaml")
+    assert commands.in_config("ranks") == "more.yaml: ranks"
+    assert commands.snakemake("x") == "minituner run own --configfile own/more.yaml -- x"
 
 
 def test_commands_quote_the_config_files(tmp_path: Path) -> None:
@@ -44,11 +82,12 @@ def test_commands_quote_the_config_files(tmp_path: Path) -> None:
         "/elsewhere/more.yaml",
     )
     overlays = ["--configfile", "own/my config.yaml", "/elsewhere/more.yaml", "--"]
+    commands.use_config_files(files, folder=None)
     assert shlex.split(commands.snakemake("a file.png", "report")) == [
         *["snakemake", "--cores", "4", *overlays],
         *["a file.png", "report"],
     ]
-    (assignment,) = shlex.split(commands.make("check"))[2:]
+    (assignment,) = shlex.split(commands.reproduce("check").split("`")[1])[2:]
     name, _, value = assignment.partition("=")
     assert name == "CONFIG"
     assert shlex.split(value) == overlays[1:-1]
@@ -69,6 +108,15 @@ def test_commands_quote_the_config_files(tmp_path: Path) -> None:
 )
 def test_with_config_keeps_the_target_apart(given: list[str], made: str) -> None:
     assert commands.with_config(given, "a", "1") == made
+
+
+def test_with_config_shortens_what_minituner_run_has_made() -> None:
+    commands.use_config_files([], folder="my study")
+    made = commands.run_arguments("my study")
+    for cores, shown in ((["--cores", "4"], ""), (["--cores", "2"], "--cores 2 "), ([], "")):
+        given = [*made, *cores, "--configfile", "c.yaml", "--", "report"]
+        command = f"minituner run 'my study' {shown}--configfile c.yaml --config a=1 -- report"
+        assert commands.with_config(given, "a", "1") == command
 
 
 def test_use_config_files_names_each_file_once(
@@ -133,7 +181,9 @@ def test_require_own_results_refuses_and_names_the_alternatives() -> None:
         require_own_results(["--configfile", "b.yaml", "--", "ablations"])
     message = str(refusal.value)
     assert "made with config.yaml and a.yaml\n" in message
-    assert "snakemake --cores 4 --configfile a.yaml -- report\n" in message
+    assert "minituner init ../b, write what b.yaml sets into its config.yaml" in message
+    assert "minituner run ../b report\n" in message
+    assert "minituner run . --configfile a.yaml -- report\n" in message
     assert message.endswith(
         "snakemake --configfile b.yaml --config overwrite_results=true -- ablations"
     )

@@ -47,7 +47,7 @@ class Job:
     """A stand-in for the ``snakemake`` object."""
 
     rule = "train"
-    config: ClassVar = {"config_files": ["config.yaml"]}
+    config: ClassVar = {"study": {"config_files": ["config.yaml"]}}
 
     def __init__(self, folder: Path) -> None:
         for name in ("in.txt", "code.py", "best.pt"):

@@ -6,11 +6,23 @@ import argparse
 
 from minituner.pipeline.paths import ADAPTER, BASE, TOKENIZER, VERBS
 
+HERE = "."
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """Add ``--study``: whose files are the defaults of the arguments below."""
+    parser.add_argument(
+        "--study",
+        default=HERE,
+        metavar="FOLDER",
+        help="the study whose files are used by default (default: the working folder)",
+    )
+
 
 def add_base(parser: argparse.ArgumentParser) -> None:
-    """Add ``--base``."""
+    """Add ``--base``; ``cli.study`` fills in the default, as for the next three."""
     parser.add_argument(
-        "--base", default=BASE, metavar="FILE", help="the base checkpoint (default: %(default)s)"
+        "--base", metavar="FILE", help=f"the base checkpoint (default: the study's, such as {BASE})"
     )
 
 
@@ -18,26 +30,22 @@ def add_tokenizer(parser: argparse.ArgumentParser) -> None:
     """Add ``--tokenizer``."""
     parser.add_argument(
         "--tokenizer",
-        default=TOKENIZER,
         metavar="FILE",
-        help="the base's tokenizer (default: %(default)s)",
+        help=f"the base's tokenizer (default: the study's, such as {TOKENIZER})",
     )
 
 
 def add_adapter(parser: argparse.ArgumentParser, description: str) -> None:
     """Add ``--adapter``, with a description of its use."""
     parser.add_argument(
-        "--adapter", default=ADAPTER, metavar="FILE", help=f"{description} (default: %(default)s)"
+        "--adapter", metavar="FILE", help=f"{description} (default: the study's {ADAPTER})"
     )
 
 
 def add_verbs(parser: argparse.ArgumentParser) -> None:
     """Add ``--verbs``."""
     parser.add_argument(
-        "--verbs",
-        default=VERBS,
-        metavar="FILE",
-        help="the verbs and their forms (default: %(default)s)",
+        "--verbs", metavar="FILE", help=f"the verbs and their forms (default: the study's {VERBS})"
     )
 
 

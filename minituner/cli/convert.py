@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from minituner.cli.arguments import add_verbs
+from minituner.cli.arguments import add_study, add_verbs
 from minituner.cli.process import print_error
 from minituner.errors import UserError
 
@@ -26,6 +26,7 @@ class Options:
     table: str
     corpus: str
     encoding: str | None
+    study: str
     verbs: str
 
 
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the table's encoding, such as cp1252 (default: by its byte-order mark, or UTF-8)",
     )
+    add_study(parser)
     add_verbs(parser)
 
 

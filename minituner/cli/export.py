@@ -6,7 +6,7 @@ import argparse
 import shlex
 from dataclasses import dataclass
 
-from minituner.cli.arguments import add_adapter, add_base, add_tokenizer
+from minituner.cli.arguments import add_adapter, add_base, add_study, add_tokenizer
 from minituner.cli.process import print_warnings
 from minituner.errors import UserError
 
@@ -29,6 +29,7 @@ class Options:
     to: str
     merge: bool
     folder: str
+    study: str
     base: str
     tokenizer: str
     adapter: str
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="the folder to write: a new one, or an earlier export whose files are unchanged",
     )
+    add_study(parser)
     add_base(parser)
     add_tokenizer(parser)
     add_adapter(parser, "with --to peft or --merge: the adapter")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
-from minituner.cli.arguments import add_base
+from minituner.cli.arguments import add_base, add_study
 from minituner.cli.process import print_warnings
 
 HELP = "read an adapter that PEFT has trained"
@@ -22,6 +22,7 @@ class Options:
     source: str
     folder: str
     adapter: str
+    study: str
     base: str
 
 
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the .pt or .safetensors file to write: a new one, or an earlier adapter",
     )
+    add_study(parser)
     add_base(parser)
 
 

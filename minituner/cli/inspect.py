@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minituner.cli.explanation import Explanation
+from minituner.commands import CONFIG
 from minituner.errors import UserError, first_of
 from minituner.storage.text import unreadable
 
@@ -125,6 +126,8 @@ def _explain_folder(path: Path) -> Explanation:
         title = "An adapter in PEFT's format."
     elif {"config.json", "model.safetensors"} <= set(names):
         title = "A base in transformers' format."
+    elif CONFIG in names:
+        title = "A study: its config, data and results."
     elif any(name.endswith("manifest.json") for name in names):
         title = "Results of the study, with the manifests of the stages that wrote them."
     elif any(name.endswith(".jsonl") for name in names):

@@ -13,20 +13,27 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from minituner import __version__, commands
+from minituner import __version__
 from minituner.cli import (
     compare,
     convert,
     export,
     generate,
     import_adapter,
+    convert,
+    export,
+    generate,
+    import_adapter,
+    init,
     inspect,
     plan,
     predict,
+    run,
     verify,
 )
+from minituner.cli.arguments import HERE
 from minituner.cli.process import run_command
-from minituner.pipeline.ownership import owner
+from minituner.cli.study import use_study, with_defaults
 
 
 class Command(Protocol):
@@ -54,6 +61,8 @@ class Command(Protocol):
 
 
 COMMANDS: Mapping[str, Command] = {
+    "init": init,
+    "run": run,
     "predict": predict,
     "inspect": inspect,
     "convert": convert,
@@ -87,8 +96,8 @@ def _run(words: Sequence[str]) -> int:
     arguments = vars(_parser().parse_args(words))
     command = COMMANDS[arguments.pop("command")]
     # Printed commands must name the config files of the study whose results are in this folder.
-    commands.use_config_files(owner() or ())
-    return command.run(command.Options(**arguments))
+    use_study(arguments.get("study", HERE))
+    return command.run(command.Options(**with_defaults(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:

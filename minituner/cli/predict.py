@@ -12,6 +12,7 @@ from typing import BinaryIO
 from minituner.cli.arguments import (
     add_adapter,
     add_base,
+    add_study,
     add_tokenizer,
     add_verbs,
     positive_int,
@@ -43,6 +44,7 @@ class Options:
     file: str | None
     top: int
     json: bool
+    study: str
     base: str
     tokenizer: str
     start_token: str | None
@@ -67,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object per sentence, on one line"
     )
+    add_study(parser)
     add_base(parser)
     add_tokenizer(parser)
     parser.add_argument(

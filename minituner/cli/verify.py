@@ -6,6 +6,8 @@ import argparse
 from dataclasses import dataclass
 
 from minituner import commands
+from minituner.cli.arguments import HERE
+from minituner.cli.study import read_study_config
 from minituner.pipeline.paths import STUDY_RECORD
 
 HELP = "check every result against its manifest"
@@ -20,11 +22,19 @@ is current."""
 class Options:
     """The parsed arguments."""
 
+    study: str
     config: list[str] | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand's arguments."""
+    parser.add_argument(
+        "study",
+        nargs="?",
+        default=HERE,
+        metavar="FOLDER",
+        help="the study's folder (default: the working folder)",
+    )
     parser.add_argument(
         "--config",
         nargs="+",
@@ -34,11 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: Options) -> int:
-    """Verify the results in the working folder; returns 1 if one of them is not current."""
-    from minituner.pipeline.config import read_config
+    """Verify a study's results; returns 1 if one of them is not current."""
     from minituner.pipeline.verify import describe, verify
 
-    files = commands.use_config_files(options.config or commands.config_files())
-    stages = verify(read_config(files))
+    if options.config is not None:
+        commands.use_config_files(options.config, folder=options.study, root=options.study)
+    stages = verify(read_study_config(options.study), options.study)
     print(describe(stages))
     return 0 if all(stage.current for stage in stages) else 1

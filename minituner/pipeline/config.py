@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from minituner.errors import Mistakes, UserError
 from minituner.pipeline.config_rules import rule_problems
-from minituner.pipeline.nested import merge
+from minituner.pipeline.nested import flatten, merge, with_overrides
 from minituner.pipeline.ownership import OVERWRITE
+from minituner.pipeline.project import LINK, PROJECT, is_project, locate
 from minituner.storage.messages import brief
 from minituner.storage.schema import Keys, Problem, load_schema, schema_problems
 from minituner.storage.strict_yaml import read_yaml
@@ -18,7 +21,14 @@ from minituner.storage.text import not_utf8
 
 Config = Mapping[str, Any]
 COMMAND_LINE = "--config"  # in place of a file in messages
-SCHEMA = Path(__file__).parents[2] / "rules/config.schema.yaml"
+SCHEMA = PROJECT / "rules/config.schema.yaml"
+# The project's config.yaml, for whatever a study in another folder does not set.
+DEFAULTS = f"{LINK}/config.yaml"
+# Of its values, those that are paths.
+PATHS = (
+    *("data.verbs", "data.corpus", "base.corpus", "base.checkpoint", "base.tokenizer"),
+    *("task.pairs", "task.controls.*.file"),
+)
 NOTHING = object()  # the value of a missing key
 
 
@@ -111,6 +121,31 @@ def _value_at(config: Any, keys: Keys) -> Any:
     return config
 
 
+def require_study(folder: str) -> None:
+    """Refuse a working folder without a config.yaml.
+
+    Args:
+        folder: Its name, for the message.
+
+    Raises:
+        UserError: It has none.
+    """
+    if not Path("config.yaml").exists():
+        raise UserError(
+            Path(folder, "config.yaml"),
+            "there is no such file",
+            found="a folder without a study",
+            expected="the config of a study: what differs from the project's config.yaml",
+            fix=f"check the folder's name, or begin a study: minituner init {shlex.quote(folder)}",
+        )
+
+
+def default_files(folder: str | Path = ".") -> list[str]:
+    """The file with the defaults of a study in ``folder``; none in the project's own folder, whose
+    config.yaml is that file."""
+    return [] if is_project(folder) else [DEFAULTS]
+
+
 def read_config(paths: Iterable[str | Path]) -> dict[str, Any]:
     """A config with its overlays, merged key by key as Snakemake does.
 
@@ -127,12 +162,26 @@ def _read_layers(paths: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
     """The content of each file, by its name as messages show it."""
     mistakes = Mistakes()
     layers = {}
-    for path in map(Path, paths):
-        name = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    for path in map(str, paths):
+        file = locate(path)
+        name = str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
         with mistakes.noted():
-            layers[name] = _read_layer(name)
+            layer = _read_layer(name)
+            layers[name] = _from_study(layer) if path == DEFAULTS else layer
     mistakes.raise_if_any()
     return layers
+
+
+def _from_study(defaults: Config) -> dict[str, Any]:
+    """The defaults with their paths as a study in another folder names them."""
+    named = {
+        key: f"{LINK}/{value}"
+        for key, value in flatten(defaults)
+        if any(fnmatch(key, path) for path in PATHS)
+        and isinstance(value, str)
+        and not Path(value).is_absolute()
+    }
+    return with_overrides(defaults, named)
 
 
 def _read_layer(path: str) -> dict[str, Any]:

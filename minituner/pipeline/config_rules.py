@@ -226,7 +226,7 @@ def files_exist(config: Config) -> Iterator[Problem]:
                 keys,
                 "there is no such file",
                 found=file,
-                expected="a file, its path relative to the project's folder",
+                expected="a file, its path relative to the study's folder",
                 fix="fix the path, or put the file there",
             )
 

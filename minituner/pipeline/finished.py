@@ -100,7 +100,7 @@ class FinishedStudy:
 
     def manifest(self, file: str) -> Manifest:
         """One manifest."""
-        return read_manifest(self.path(file))
+        return read_manifest(self.path(file), self.folder)
 
     def environment(self, manifest: str) -> dict[str, Any]:
         """When and where the stage of a manifest ran; empty in a clone, which lacks that file."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from minituner import __version__
+from minituner.pipeline.project import PROJECT
 from minituner.storage.files import sha256_of_all, write_json
 from minituner.storage.hash_cache import remembered_sha256
 
@@ -121,8 +122,8 @@ def _environment(started: float) -> dict[str, Any]:
 
 
 def _git_version() -> str | None:
-    """The commit; ``None`` outside a repository or without ``git``."""
-    command = ["git", "describe", "--always", "--dirty"]
+    """The commit of the code; ``None`` outside a repository or without ``git``."""
+    command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,21 +15,22 @@ from minituner.storage.files import read_json, write_json
 OVERWRITE = "overwrite_results"  # the key for --config
 
 
-def owner() -> tuple[str, ...] | None:
-    """The config files of the study whose results are here; ``None`` if there are none.
+def owner(folder: str | Path = ".") -> tuple[str, ...] | None:
+    """The config files of the study whose results are in a folder; ``None`` if there are none.
 
     Raises:
         UserError: The record of them is damaged.
     """
-    if not Path(RECORD).exists():
+    record = Path(folder, RECORD)
+    if not record.exists():
         return None
     try:
-        names = read_json(RECORD)["config_files"]
+        names = read_json(record)["config_files"]
         if not names or not all(isinstance(name, str) for name in names):
             raise ValueError("no list of files")
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            RECORD,
+            record,
             "does not say whose results these are",
             found=str(error).splitlines()[0],
             expected='{"config_files": ["config.yaml"]}, with the study\'s other config files',
@@ -73,9 +76,23 @@ def require_own_results(arguments: Sequence[str]) -> None:
         found=f"made with {' and '.join(theirs or ())}",
         expected=f"results made with {' and '.join(ours)}, or none",
         fix="one of these:"
-        "\n    run this study in a copy of the project, as docs/your-own.md says"
+        f"\n    {_in_a_folder_of_its_own(ours)}"
         f"\n    continue the other study: {commands.snakemake('report', files=theirs or ())}"
         f"\n    replace its results: {replace}",
+    )
+
+
+def _in_a_folder_of_its_own(config_files: Sequence[str]) -> str:
+    """How to run a study with these config files in a new folder next to this one."""
+    last = Path(config_files[-1])
+    name = last.stem if last.name != commands.CONFIG else last.resolve().parent.name
+    while Path("..", name).exists():
+        name += "-study"
+    folder = shlex.quote(os.path.normpath(Path(commands.folder(), "..", name)))
+    return (
+        f"give this study a folder of its own: minituner init {folder}, write what {last} sets "
+        f"into its config.yaml (paths are relative to that folder), and: minituner run {folder} "
+        "report"
     )
 
 

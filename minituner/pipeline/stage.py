@@ -30,11 +30,11 @@ def run_stage(job: Any) -> Iterator[Any]:
             * ``output.manifest``: where the manifest goes; optional.
             * ``params.config``: the part of the config that the rule uses; ``seed``: its seed or
               seeds; ``changes``, ``runs`` and ``arms``: what an ablation adds to them.
-            * ``config["config_files"]``: the files that the config was read from.
+            * ``config["study"]``: the fields of :class:`~minituner.commands.Study`.
             * ``log``: where a copy of standard error goes.
     """
     started = time.time()
-    commands.use_config_files(job.config["config_files"])
+    commands.use_study(commands.Study(**job.config["study"]))
     with gc_disabled(), _copied_to_log(job.log[0] if job.log else None):
         try:
             code, inputs = hash_inputs(job.input)

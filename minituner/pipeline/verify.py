@@ -14,6 +14,7 @@ from minituner.pipeline import paths
 from minituner.pipeline.arms import enabled_arms, parameters_of
 from minituner.pipeline.manifest import Manifest, environment_path, versions
 from minituner.pipeline.nested import changed_keys
+from minituner.pipeline.project import locate
 from minituner.storage.files import read_json, sha256
 
 FOLDERS = ("data", paths.EXPERIMENTS)
@@ -50,7 +51,7 @@ def verify(config: Mapping[str, Any], root: str | Path = ".") -> list[Stage]:
     """
     root = Path(root)
     manifests = {
-        path.relative_to(root).as_posix(): read_manifest(path)
+        path.relative_to(root).as_posix(): read_manifest(path, root)
         for folder in FOLDERS
         for path in sorted((root / folder).rglob("*manifest.json"))
         if not is_hidden(path.relative_to(root))
@@ -71,7 +72,8 @@ def verify(config: Mapping[str, Any], root: str | Path = ".") -> list[Stage]:
 
     @cache
     def hash_now(file: str) -> str | None:
-        return sha256(root / file) if (root / file).is_file() else None
+        found = locate(file, root)
+        return sha256(found) if found.is_file() else None
 
     def may_be_missing(path: str, file: str) -> bool:
         """Whether a clone lacks ``file`` and the stage with manifest ``path`` has not run here."""
@@ -110,8 +112,8 @@ def _check_arms(
                 stage.stale.append("config: the overrides of its runs have changed")
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Read one manifest.
+def read_manifest(path: Path, root: Path) -> Manifest:
+    """Read one manifest of the study in the folder ``root``.
 
     Raises:
         UserError: It is not what a stage wrote.
@@ -121,12 +123,13 @@ def read_manifest(path: Path) -> Manifest:
         for key in ("stage", "inputs", "code", "outputs", "config", "versions"):
             manifest[key]
     except (ValueError, KeyError, TypeError) as error:
+        target = path.relative_to(root).as_posix()
         raise UserError(
             path,
             "is no longer a manifest",
             found=str(error).splitlines()[0],
             expected="the JSON that its stage wrote",
-            fix=f"make it again: {commands.snakemake(str(path), options='--cores 4 --force')}",
+            fix=f"make it again: {commands.snakemake(target, options='--cores 4 --force')}",
         ) from error
     return manifest
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ def environment(folder: str | Path) -> jinja2.Environment:
         autoescape=False,
     )
     made.filters.update({name: _of_defined(function) for name, function in FILTERS.items()})
-    made.globals.update(snakemake=commands.snakemake, make=commands.make)
+    made.globals.update(
+        snakemake=partial(commands.snakemake, inside=True), reproduce=commands.reproduce
+    )
     return made
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,13 @@ class Study:
             check=False,
         )
         return Run(done.returncode, done.stdout)
+
+    def wait_for(self, file: str) -> None:
+        """Wait until a running process has written ``file``."""
+        until = time.monotonic() + 300
+        while not (self.root / file).exists():
+            assert time.monotonic() < until, f"{file} was never written"
+            time.sleep(0.05)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from kill_at_random import finish, interrupt, kill_all, kill_one_job, start
 from study import Study
-
-
-def wait_for(study: Study, file: str) -> None:
-    """Wait until a running study has written ``file``."""
-    until = time.monotonic() + 300
-    while not (study.root / file).exists():
-        assert time.monotonic() < until, f"{file} was never written"
-        time.sleep(0.05)
 
 
 def assert_finishes_the_same(study: Study, finished: Study) -> None:
@@ -26,7 +17,7 @@ def assert_finishes_the_same(study: Study, finished: Study) -> None:
 def test_killed_pretraining_resumes_to_the_same_bytes(finished: Study, tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     process = start(study)
-    wait_for(study, "experiments/17-minigpt-train/pretraining_state.pt")
+    study.wait_for("experiments/17-minigpt-train/pretraining_state.pt")
     kill_all(process)
     run = finish(study)
     assert run.code == 0, run.output
@@ -39,7 +30,7 @@ def test_interrupted_study_finishes_the_same(finished: Study, tmp_path: Path) ->
     for path in (study.root / "experiments/28-lora-ablate-rank").rglob("adapter_final.pt"):
         path.unlink()
     process = start(study)
-    wait_for(study, "experiments/28-lora-ablate-rank/rank-2/seed-0/adapter_final.pt")
+    study.wait_for("experiments/28-lora-ablate-rank/rank-2/seed-0/adapter_final.pt")
     interrupt(process)
     assert_finishes_the_same(study, finished)
 

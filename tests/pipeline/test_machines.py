@@ -86,40 +86,6 @@ def study_in(
     )
 
 
-MODULE = """
-configfile: "config.yaml"
-
-
-module minituner:
-    snakefile:
-        "{snakefile}"
-    config:
-        config
-
-
-use rule * from minituner
-"""
-
-
-@pytest.mark.parametrize("way", ["snakefile", "directory", "module"])
-def test_another_folder_is_refused_with_the_right_one(
-    finished: Study, tmp_path: Path, way: str
-) -> None:
-    snakefile = finished.root / "Snakefile"
-    folder, arguments = tmp_path, ["--snakefile", str(snakefile)]
-    if way == "directory":
-        folder, arguments = finished.root, ["--directory", str(tmp_path)]
-    if way == "module":
-        shutil.copy(finished.root / "config.yaml", tmp_path)
-        (tmp_path / "Snakefile").write_text(MODULE.format(snakefile=snakefile))
-        arguments = []
-    run = study_in(folder, {"PYTHONPATH": str(finished.root)}, *arguments, "report")
-    assert run.returncode != 0
-    assert f"so first: cd {finished.root}\n" in run.stdout
-    assert "Traceback" not in run.stdout and "No such file" not in run.stdout
-    assert not (tmp_path / "experiments").exists()
-
-
 def test_clone_has_the_bytes_of_the_manifests(tmp_path: Path) -> None:
     """Whatever git's settings for line ends, as on Windows."""
     if not (PROJECT / ".git").exists():

@@ -54,7 +54,7 @@ def followed(finished: Study, tmp_path_factory: pytest.TempPathFactory) -> Study
 def test_study_of_own_sentences_and_verbs(followed: Study) -> None:
     refused = followed.shell(RUN)
     assert refused.code != 0
-    assert "in a copy of the project, as docs/your-own.md says" in refused.output
+    assert "give this study a folder of its own: minituner init ../own" in refused.output
     assert followed.shell(CLEAR).code == 0
     done = followed.shell(RUN)
     assert done.code == 0, done.output
