@@ -103,7 +103,9 @@ rule render:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=config_for("lora", "train", "data.irregular_verbs", "data.regular_verbs"),
+        config=config_for(
+            "lora", "train", "compute", "data.irregular_verbs", "data.regular_verbs"
+        ),
         base_path=BASE,
     script:
         "../workflow_scripts/render.py"

@@ -32,6 +32,7 @@ SETTINGS: dict[str, Any] = {
         "use_dora": False,
     },
     "train": {"learning_rate": 1e-4, "epochs": 3, "loraplus_lr_ratio": 1},
+    "compute": {"device": "cpu", "max_tokens_per_batch": None},
     "data": {"irregular_verbs": ["go", "eat"], "regular_verbs": ["walk", "play"]},
     "base_path": "own/best.pt",
 }
@@ -347,6 +348,15 @@ def test_words_that_are_new_to_the_base() -> None:
     ) in words(results)
 
 
+def test_a_gpu_is_named_with_what_it_does_not_guarantee() -> None:
+    results = report_results()
+    assert "GPU" not in words(results)
+    results["training"]["gpu"] = "NVIDIA H100"
+    sentence = "It was computed on a GPU (NVIDIA H100): the batches, the starting values and the"
+    assert sentence in words(results)
+    assert 'compute: {device: "cpu", max_tokens_per_batch: null}' in render(results)
+
+
 def test_another_base_is_named_instead_of_its_training() -> None:
     results = report_results()
     assert "17-minigpt-train/loss_curve.png" in render(results)
@@ -517,7 +527,7 @@ def test_write_report_reads_the_files_of_the_rule(tmp_path: Path) -> None:
     for name in ("pairs", "sweep", "metrics", "gates", "manifest", "training"):
         write_json(tmp_path / f"{name}.json", cast(Any, results)[name])
         files[name] = str(tmp_path / f"{name}.json")
-    config = {key: SETTINGS[key] for key in ("lora", "train", "data")}
+    config = {key: SETTINGS[key] for key in ("lora", "train", "compute", "data")}
     write_report(files, config, SETTINGS["base_path"], tmp_path / "REPORT.md")
     results["pretraining"], results["ambiguous"] = None, []
     assert (tmp_path / "REPORT.md").read_text(encoding="utf-8") == render(results)
@@ -552,5 +562,5 @@ def test_rank_rows_come_from_the_sweep() -> None:
 
 def test_config_holds_what_the_report_quotes() -> None:
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    for part in ("lora", "train", "data"):
+    for part in ("lora", "train", "compute", "data"):
         assert SETTINGS[part].keys() <= config[part].keys()
