@@ -116,8 +116,7 @@ def train_adapters(
     Args:
         model: The base, without adapters; it is wrapped in place.
         pairs: ``train``, ``val`` and ``control``.
-        provenance: As in :func:`minituner.storage.adapter.save_adapter`.
-        base_sha256: As in :func:`minituner.train.fine_tune_lora`.
+        provenance, base_sha256: As in :func:`minituner.train.fine_tune_lora`.
 
     Raises:
         RuntimeError: More or fewer weights would be trained than the adapter has.

@@ -114,10 +114,7 @@ rule render:
 # The files that the training jobs' `benchmark:` writes.
 BENCHMARKS = {
     **({} if OWN_BASE else {"the base": "logs/pretrain_base.benchmark.tsv"}),
-    **{
-        f"rank {rank}": paths.training_benchmark(rank)
-        for rank in config["ranks"]
-    },
+    **{f"rank {rank}": paths.training_benchmark(rank) for rank in config["ranks"]},
 }
 
 
