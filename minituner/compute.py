@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from minituner.causal_lm import CausalLM
+    from minituner.results import GpuUsed
 
 Model = TypeVar("Model", bound="CausalLM")
 
@@ -86,6 +87,15 @@ def place(model: Model, settings: ComputeSettings) -> Model:
     model.max_tokens_per_batch = settings.max_tokens_per_batch
     model.cache_bytes = settings.cache_bytes
     return model.to(device)
+
+
+def gpu_used(model: CausalLM) -> GpuUsed:
+    """The GPU that a model is on, for the training's summary; nothing on a CPU."""
+    import torch
+
+    if model.device.type != "cuda":
+        return {}
+    return {"gpu": torch.cuda.get_device_name(model.device)}
 
 
 def require_gpu(settings: ComputeSettings) -> None:

@@ -100,9 +100,10 @@ def evaluate_adapters(
         UserError: An adapter does not belong to the base, or is of another rank or seed.
         BaseChangedError: A base weight inside a tuned model differs from the checkpoint's.
     """
-    model = place(load_base_model(base_input), compute)
+    model = load_base_model(base_input)
+    sha256 = weights_sha256(model.state_dict())  # as stored: place may round them
+    place(model, compute)
     base = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    sha256 = weights_sha256(base)
     splits = scoring_batches(pairs, tokenizer)
     runs: list[RunMetrics] = []
     items: list[ItemRow] = []
@@ -110,7 +111,7 @@ def evaluate_adapters(
         load_adapter(path, model, sha256, rank=rank, seed=seed)
         metrics, rows = evaluate_model(model, tokenizer, splits)
         run = run_metrics(seed, metrics, base_metrics, base, model)
-        if run["base_sha256"]["after"] != sha256:
+        if run["base_sha256"]["after"] != run["base_sha256"]["before"]:
             raise BaseChangedError(f"{path}: the base inside the tuned model was changed")
         runs.append(run)
         items += [{"seed": seed, **row} for row in rows]

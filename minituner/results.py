@@ -102,7 +102,13 @@ class PretrainingSummary(TypedDict):
 # --- train: training.json -----------------------------------------------------------------------
 
 
-class TrainingSummary(TypedDict):
+class GpuUsed(TypedDict):
+    """Where the weights were trained."""
+
+    gpu: NotRequired[str]  # the GPU's name; absent on a CPU
+
+
+class TrainingSummary(GpuUsed):
     """training.json of full fine-tuning."""
 
     trainable_parameters: int

@@ -52,6 +52,7 @@ def fine_tune_lora(
     show_progress: bool = True,
     start: LogRow | None = None,
     provenance: Mapping[str, str] | None = None,
+    base_sha256: str | None = None,
 ) -> list[LogRow]:
     """Train the adapters of a wrapped model; all other weights are frozen.
 
@@ -63,6 +64,8 @@ def fine_tune_lora(
         start: The log's first row, if another seed has measured it: B starts at zero, so before
             training every seed's model computes what the base computes.
         provenance: As in :func:`minituner.storage.adapter.save_adapter`.
+        base_sha256: The hash of the base's weights as they are stored, where the model has them in
+            another precision; computed from the model when not given.
 
     Returns:
         The log, one row per step from 0.
@@ -71,7 +74,7 @@ def fine_tune_lora(
         UserError: The model has no adapters, they are merged, or the loss is no longer finite.
     """
     require_adapters(dict(lora_layers(model)))
-    base_sha256 = weights_sha256(base_state_dict(model))
+    base_sha256 = base_sha256 or weights_sha256(base_state_dict(model))
     optimizer = lora_optimizer(model, config)
     log = fine_tune(
         model, optimizer, train_loader, val_loader, config, control_loader, show_progress, start

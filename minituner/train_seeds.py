@@ -21,7 +21,7 @@ from minituner.batches import (
 )
 from minituner.causal_lm import CausalLM
 from minituner.commands import in_config
-from minituner.compute import ComputeSettings, place
+from minituner.compute import ComputeSettings, gpu_used, place
 from minituner.data.pairs import TokenizedPair, read_tokenized_pairs
 from minituner.errors import UserError, number_of
 from minituner.lora import lora_layers, reset_adapters, wrap
@@ -35,6 +35,7 @@ from minituner.memory import (
 )
 from minituner.seeding import generator
 from minituner.storage.files import sha256, write_json
+from minituner.storage.tensors import weights_sha256
 from minituner.train import LoRATrainConfig, fine_tune_full, fine_tune_lora
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def train_adapters(
     pad_id: int,
     out_dir: str | Path,
     provenance: Mapping[str, str] | None = None,
+    base_sha256: str | None = None,
 ) -> AdapterTrainingSummary:
     """Train one adapter per seed over the same base, each into ``out_dir/seed-<seed>``.
 
@@ -113,7 +115,7 @@ def train_adapters(
     Args:
         model: The base, without adapters; it is wrapped in place.
         pairs: ``train``, ``val`` and ``control``.
-        provenance: As in :func:`minituner.storage.adapter.save_adapter`.
+        provenance, base_sha256: As in :func:`minituner.train.fine_tune_lora`.
 
     Raises:
         RuntimeError: More or fewer weights would be trained than the adapter has.
@@ -136,15 +138,30 @@ def train_adapters(
             data.control,
             start=start,
             provenance=provenance,
+            base_sha256=base_sha256,
         )
     return {
         "rank": lora.r,
         "adapted_layers": [name for name, _ in lora_layers(model)],
-        "trainable_parameters": trainable,
         "trainable_parameters_closed_form": trainable,
+        **training_summary(model, trainable, total, data, config),
+    }
+
+
+def training_summary(
+    model: CausalLM, trainable: int, total: int, data: Data, config: LoRATrainConfig
+) -> TrainingSummary:
+    """What adapters and full fine-tuning have in common.
+
+    Args:
+        trainable, total: The numbers of trained weights, and of the base's.
+    """
+    return {
+        **gpu_used(model),
+        "trainable_parameters": trainable,
         "base_parameters": total,
         "trainable_ratio": trainable / total,
-        "steps": config.epochs * len(data.train_loader(seeds[0])),
+        "steps": config.epochs * len(data.train_loader(0)),
     }
 
 
@@ -201,12 +218,7 @@ def train_full(
             start=start,
         )
     total = parameter_count(model)
-    return {
-        "trainable_parameters": total,
-        "base_parameters": total,
-        "trainable_ratio": 1.0,
-        "steps": config.epochs * len(data.train_loader(seeds[0])),
-    }
+    return training_summary(model, total, total, data, config)
 
 
 def check_memory(
@@ -246,7 +258,9 @@ def train_setting(
     """
     compute = ComputeSettings(**config["compute"])
     base, tokenizer_path = inputs["base"], inputs["tokenizer"]
-    model = place(load_base_model(base, tokenizer_path), compute)
+    model = load_base_model(base, tokenizer_path)
+    base_sha256 = weights_sha256(model.state_dict())  # as stored: place may round them
+    place(model, compute)
     pad_id = load_base_tokenizer(base, tokenizer_path, model.vocab_size).pad_id
     pairs = {name: read_tokenized_pairs(inputs[name]) for name in ("train", "val", "control")}
     train_config, seeds = LoRATrainConfig(**config["train"]), config["seeds"]
@@ -258,6 +272,6 @@ def train_setting(
         lora = LoRAConfig(r=rank, **config["lora"])
         provenance = {f"{name}_sha256": sha256(inputs[name]) for name in ("tokenizer", "train")}
         summary = train_adapters(
-            model, pairs, lora, train_config, seeds, pad_id, out_dir, provenance
+            model, pairs, lora, train_config, seeds, pad_id, out_dir, provenance, base_sha256
         )
     write_json(summary_path, summary)

@@ -109,7 +109,7 @@ rule render:
         "../envs/minituner.yaml"
     params:
         config=config_for(
-            *("task", "lora", "train"),
+            *("task", "lora", "train", "compute"),
             *(["data.irregular_verbs", "data.regular_verbs"] if OF_VERBS else []),
         ),
         base_path=config["base"]["checkpoint"] or paths.BASE,

@@ -34,7 +34,7 @@ class Options:
     tokenizer: str
     adapter: str
     base_name: str
-    study: list[str]
+    further_studies: list[str]
     with_adapters: bool
 
 
@@ -63,11 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "base (default: %(default)s)",
     )
     parser.add_argument(
-        "--study",
+        "--further-studies",
         nargs="+",
-        default=["."],
+        default=[],
         metavar="FOLDER",
-        help="with --to mlflow: the studies to export (default: the one in this folder)",
+        help="with --to mlflow: other studies to export with it",
     )
     parser.add_argument(
         "--with-adapters",
@@ -122,7 +122,7 @@ def _export_studies(options: Options) -> int:
 
     from minituner.interop.mlflow_export import export_studies
 
-    export_studies(options.study, options.folder, options.with_adapters)
+    export_studies([options.study, *options.further_studies], options.folder, options.with_adapters)
     # MLflow opens file stores, which it no longer develops, only if this variable says so.
     uri = shlex.quote(options.folder)
     print(f"MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {uri}")
