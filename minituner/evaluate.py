@@ -5,7 +5,8 @@
                                         goed /            wrong_ids
 
 ``margin = log P(correct form) - log P(wrong form)``, both given the whole prompt and both with the
-token that ends the form. A pair is right if its margin is above 0.
+token that ends the form; of several wrong forms the likeliest counts. A pair is right if its margin
+is above 0.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from minituner.data.pairs import TokenizedPair
 from minituner.data.prompts import english_of
 from minituner.greedy import greedy_answers, greedy_prefix
 from minituner.loop import perplexity
+from minituner.probe import probe_over_irregularization
 from minituner.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
         ModelMetrics,
         Perplexities,
         Prediction,
-        ProbeResult,
         SplitMetrics,
     )
 
@@ -47,23 +48,29 @@ class PairScore:
     text: Tensor  # all tokens of prompt + right answer except the first
     target: Tensor  # the right answer's tokens
     correct: Tensor  # the right form and the token that ends it
-    wrong: Tensor  # the wrong form and the token that ends it
+    wrong: list[Tensor]  # each wrong form and the token that ends it
     greedy_prefix: list[int]  # the start of the greedy answer; see greedy.greedy_prefix
 
     @property
     def margin(self) -> float:
-        """log P(correct form) - log P(wrong form), in nats."""
-        return float(self.correct.sum() - self.wrong.sum())
+        """log P(correct form) - log P(likeliest wrong form), in nats."""
+        return float(self.correct.sum() - max(wrong.sum() for wrong in self.wrong))
 
     @property
     def margin_per_token(self) -> float:
         """The same with each form's mean per token instead of its sum."""
-        return float(self.correct.mean() - self.wrong.mean())
+        return float(self.correct.mean() - max(wrong.mean() for wrong in self.wrong))
 
     @property
     def is_correct(self) -> bool:
-        """Whether the correct form is more likely; a tie is wrong."""
+        """Whether the correct form is more likely than every wrong one; a tie is wrong."""
         return self.margin > 0
+
+    @property
+    def likeliest_wrong(self) -> int:
+        """The index of the likeliest wrong form; of equally likely ones, of the first."""
+        sums = [float(wrong.sum()) for wrong in self.wrong]
+        return sums.index(max(sums))
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class ScoringBatches:
     """One split, ready to be scored, by one model or by many.
 
     ``texts`` holds prompt + right answer for every pair (all tokens except the first are scored),
-    then prompt + wrong form for every pair (only the form is scored).
+    then prompt + wrong form for every wrong form of every pair (only the form is scored).
     """
 
     pairs: Sequence[TokenizedPair]
@@ -82,7 +89,11 @@ class ScoringBatches:
     def of(cls, pairs: Sequence[TokenizedPair], pad_id: int) -> ScoringBatches:
         """The batches of a split."""
         right = [Example(pair.prompt_ids + pair.target_ids, 1) for pair in pairs]
-        wrong = [Example(pair.prompt_ids + pair.wrong_ids, len(pair.prompt_ids)) for pair in pairs]
+        wrong = [
+            Example(pair.prompt_ids + ids, len(pair.prompt_ids))
+            for pair in pairs
+            for ids in pair.wrong_ids
+        ]
         return cls(pairs, right + wrong, pad_id)
 
     @cached_property
@@ -100,8 +111,9 @@ def score_pairs(model: CausalLM, split: ScoringBatches) -> list[PairScore]:
     scored as the start of the right answer."""
     scores = score_texts(model, split)
     n = len(split.pairs)
+    wrong_scores = iter(scores[n:])
     pair_scores = []
-    for pair, right, wrong in zip(split.pairs, scores[:n], scores[n:], strict=True):
+    for pair, right in zip(split.pairs, scores[:n], strict=True):
         target = right.log_probs[-len(pair.target_ids) :]
         likeliest = right.likeliest[-len(pair.target_ids) :]
         pair_scores.append(
@@ -109,7 +121,7 @@ def score_pairs(model: CausalLM, split: ScoringBatches) -> list[PairScore]:
                 text=right.log_probs,
                 target=target,
                 correct=target[: len(pair.correct_ids)],
-                wrong=wrong.log_probs,
+                wrong=[next(wrong_scores).log_probs for _ in pair.wrong_ids],
                 greedy_prefix=greedy_prefix(pair.target_ids, likeliest),
             )
         )
@@ -180,25 +192,6 @@ def drift(after: float, before: float) -> float:
     return (after - before) / before
 
 
-def probe_over_irregularization(
-    pairs: Sequence[TokenizedPair], scores: Sequence[PairScore], answers: Sequence[str]
-) -> list[ProbeResult]:
-    """Check that regular verbs stay regular: for each sentence, "walked" against "walken" and the
-    greedy answer. It fails if the irregular-looking form is at least as likely, or is the answer.
-    """
-    return [
-        {
-            "prompt": pair.prompt,
-            "expected": pair.correct,
-            "over_irregular": pair.wrong,
-            "answer": answer,
-            "margin_nats": score.margin,
-            "failed": not score.is_correct or english_of(answer) == pair.wrong,
-        }
-        for pair, score, answer in zip(pairs, scores, answers, strict=True)
-    ]
-
-
 def evaluate_model(
     model: CausalLM, tokenizer: TextTokenizer, splits: Mapping[str, ScoringBatches]
 ) -> tuple[ModelMetrics, list[ItemRow]]:
@@ -226,7 +219,9 @@ def evaluate_model(
         "val": split_metrics(splits["val"].pairs, scores["val"]),
         "test": test_metrics,
         "control": split_metrics(splits["control"].pairs, scores["control"]),
-        "probe": probe_over_irregularization(probe, scores["probe"], probe_answers),
+        "probe": probe_over_irregularization(
+            probe, [score.margin for score in scores["probe"]], probe_answers
+        ),
         "predictions": predictions(test, test_answers),
     }
     items = [
@@ -270,7 +265,7 @@ def item_rows(
             "form": pair.form,
             "complement": pair.complement,
             "correct_form": pair.correct,
-            "wrong_form": pair.wrong,
+            "wrong_form": pair.wrong[score.likeliest_wrong],
             "margin_nats": f"{score.margin:.6f}",
             "margin_nats_per_token": f"{score.margin_per_token:.6f}",
             "correct": int(score.is_correct),

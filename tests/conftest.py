@@ -47,7 +47,7 @@ def raw_pairs() -> list[Pair]:
             prompt,
             correct,
             f" / {spanish}",
-            wrong,
+            (wrong,),
             f"t.jsonl:{i}",
         )
         for i, (verb, form, prompt, correct, spanish, wrong) in enumerate(FORMS, start=1)

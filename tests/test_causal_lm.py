@@ -68,7 +68,7 @@ def test_another_model_is_scored_by_its_own_forward(
     scores = score_pairs(model.double(), ScoringBatches.of(pairs, PAD_ID))
     for pair, score in zip(pairs, scores, strict=True):
         margin = 0.0
-        for form, sign in ((pair.correct_ids, 1), (pair.wrong_ids, -1)):
+        for form, sign in ((pair.correct_ids, 1), (pair.wrong_ids[0], -1)):
             logs = model(torch.tensor([pair.prompt_ids + form]))[0].log_softmax(-1).detach()
             start = len(pair.prompt_ids) - 1
             margin += sign * sum(float(logs[start + i, token]) for i, token in enumerate(form))

@@ -108,7 +108,7 @@ def check_base_apart(splits: Mapping[str, Sequence[Pair]], base_rows: Iterable[R
     for pair in chain.from_iterable(splits.values()):
         prompt = comparable(pair.prompt)
         study[prompt] = pair
-        for form in (pair.correct, pair.wrong):
+        for form in (pair.correct, *pair.wrong):
             study[prompt.replace(BLANK, comparable_word(form))] = pair
     for row in base_rows:
         for text in (row.prompt, row.text):

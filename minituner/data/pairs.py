@@ -6,7 +6,7 @@ them, ``tokenize`` encodes them, and ``batches`` turns the ids into inputs and s
     <bos> He __ to school yesterday. => went / fue <eos>
     |---------- prompt_ids ----------| |- target_ids --|
                                         went /            correct_ids: the form and its end
-                                        goed /            wrong_ids
+                                        goed /            wrong_ids, one list per wrong form
 
 The token that ends the form is scored with it: otherwise ``come``, a prefix of ``comed``, would
 always win. The Spanish after the slash never enters a comparison of forms.
@@ -30,7 +30,7 @@ EVALUATED_SPLITS = ("val", "test", "control", "probe")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A prompt with one blank, the correct form, and the wrong form that it is compared with."""
+    """A prompt with one blank, the correct form, and the wrong forms that it is compared with."""
 
     id: str
     group: str  # e.g. its verb: the unit that the bootstrap resamples
@@ -40,13 +40,14 @@ class Pair:
     prompt: str
     correct: str
     after: str  # the text that follows the form, e.g. " / fue"; may be empty
-    wrong: str
+    wrong: tuple[str, ...]
     source: str  # file:line, for messages
 
     def __post_init__(self) -> None:
         # A few words occur in many pairs: interned, a million pairs take a third less memory.
-        for name in ("group", "form", "frame", "correct", "after", "wrong"):
+        for name in ("group", "form", "frame", "correct", "after"):
             object.__setattr__(self, name, sys.intern(getattr(self, name)))
+        object.__setattr__(self, "wrong", tuple(map(sys.intern, self.wrong)))  # a list in JSON
 
     @property
     def sentence(self) -> str:
@@ -58,8 +59,7 @@ class Pair:
 class TokenizedPair:
     """A pair and its token ids; ``prompt_ids + target_ids`` is the whole text that is trained on.
 
-    ``prompt_ids + correct_ids`` and ``prompt_ids + wrong_ids`` are the two texts that evaluation
-    compares.
+    Evaluation compares ``prompt_ids + correct_ids`` with ``prompt_ids`` and each of ``wrong_ids``.
     """
 
     id: str
@@ -70,16 +70,16 @@ class TokenizedPair:
     prompt: str
     correct: str
     after: str
-    wrong: str
+    wrong: list[str]
     prompt_ids: list[int]
     target_ids: list[int]
     correct_ids: list[int]
-    wrong_ids: list[int]
+    wrong_ids: list[list[int]]  # one list per wrong form
 
     @property
     def tokens(self) -> int:
-        """The length of the longer of its texts, with the right and with the wrong form."""
-        return len(self.prompt_ids) + max(len(self.target_ids), len(self.wrong_ids))
+        """The length of the longest of its texts, with the right and with each wrong form."""
+        return len(self.prompt_ids) + max(map(len, (self.target_ids, *self.wrong_ids)))
 
 
 def iter_pairs(path: str | Path) -> Iterator[Pair]:

@@ -122,11 +122,11 @@ def tokenize_pair(
         prompt=pair.prompt,
         correct=pair.correct,
         after=pair.after,
-        wrong=pair.wrong,
+        wrong=list(pair.wrong),
         prompt_ids=[bos, *prompt_ids],
         target_ids=[*text_ids[len(prompt_ids) :], eos],
         correct_ids=tokenizer.encode(f" {pair.correct}") + end,
-        wrong_ids=tokenizer.encode(f" {pair.wrong}") + end,
+        wrong_ids=[tokenizer.encode(f" {wrong}") + end for wrong in pair.wrong],
     )
     _check_boundaries(pair, tokenized, [bos, *text_ids, eos], tokenizer, name)
     return tokenized
@@ -141,9 +141,12 @@ def _check_boundaries(
     Args:
         correct: The ids of the whole text with the correct form.
     """
-    wrong_text = f"{prompt_text(pair.prompt)} {pair.wrong}" + (SEPARATOR if pair.after else "")
-    wrong = [correct[0], *tokenizer.encode(wrong_text), *([] if pair.after else correct[-1:])]
-    for whole, form_ids in ((correct, tokenized.correct_ids), (wrong, tokenized.wrong_ids)):
+    texts = [(correct, tokenized.correct_ids)]
+    for wrong, wrong_ids in zip(pair.wrong, tokenized.wrong_ids, strict=True):
+        text = f"{prompt_text(pair.prompt)} {wrong}" + (SEPARATOR if pair.after else "")
+        ids = [correct[0], *tokenizer.encode(text), *([] if pair.after else correct[-1:])]
+        texts.append((ids, wrong_ids))
+    for whole, form_ids in texts:
         parts = tokenized.prompt_ids + form_ids
         if whole[: len(parts)] != parts:
             start = next(i for i, two in enumerate(zip_longest(whole, parts)) if len(set(two)) > 1)

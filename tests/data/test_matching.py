@@ -20,7 +20,7 @@ SHORT, LONG = "One __ two.", "One two three __ four five."
 def pair(prompt: str = SHORT, frame: str = "a", english: str = "went") -> TokenizedPair:
     ids: list[int] = []
     return TokenizedPair(
-        "id", "go", "past_simple", frame, "", prompt, english, "", "goed", ids, ids, ids, ids
+        "id", "go", "past_simple", frame, "", prompt, english, "", ["goed"], ids, ids, ids, [ids]
     )
 
 

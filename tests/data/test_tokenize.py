@@ -51,7 +51,7 @@ def test_context_limit_is_exact(
 def test_context_limit_includes_the_wrong_form(
     tokenizer: TextTokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
-    pair = replace(raw_pairs[0], wrong="goed" * 20)
+    pair = replace(raw_pairs[0], wrong=("goed" * 20,))
     with pytest.raises(UserError, match="longer than the model's context"):
         write(tmp_path, {"test": [pair]}, tokenizer)
 

@@ -169,7 +169,7 @@ def test_scores_equal_those_of_a_harness_with_transformers(
     nll = tokens = 0.0
     for pair, score in zip(pairs, scores, strict=True):
         right, _ = loglikelihood(theirs, pair.prompt_ids, pair.correct_ids)
-        wrong, _ = loglikelihood(theirs, pair.prompt_ids, pair.wrong_ids)
+        wrong, _ = loglikelihood(theirs, pair.prompt_ids, pair.wrong_ids[0])
         assert score.margin == pytest.approx(right - wrong, abs=1e-4)
         target, greedy = loglikelihood(theirs, pair.prompt_ids, pair.target_ids)
         assert float(score.target.sum()) == pytest.approx(target, abs=1e-4)

@@ -95,7 +95,7 @@ def answers(pairs: list[TokenizedPair], margin: float) -> list[dict[str, Any]]:
         text=torch.full((10,), -0.25),
         target=torch.full((4,), -0.25),
         correct=torch.tensor([-2.0]),
-        wrong=torch.tensor([-2.0 - margin]),
+        wrong=[torch.tensor([-2.0 - margin])],
         greedy_prefix=[],
     )
     scores = [score] * len(pairs)
