@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from minituner.adapter_tensors import base_state_dict, named_lora_parameters
 from minituner.data.pairs import EVALUATED_SPLITS, TokenizedPair, read_tokenized_pairs
-from minituner.evaluate import ScoringBatches, drift, evaluate_model
+from minituner.evaluate import drift, evaluate_model
 from minituner.lora import lora_layers, unwrap
 from minituner.results import (
+    ControlMetrics,
     Drift,
     ItemRow,
     ModelMetrics,
@@ -22,6 +23,7 @@ from minituner.results import (
     TunedMetrics,
     read_results,
 )
+from minituner.scoring import ScoringBatches
 from minituner.statistics.audit import scale_audit
 from minituner.storage.adapter import load_adapter
 from minituner.storage.checkpoint import load_base
@@ -171,8 +173,11 @@ def run_metrics(
     weights = base_state_dict(model)
     return {
         **metrics,
-        "test": with_drift(metrics["test"], base_metrics["test"]),
-        "control": with_drift(metrics["control"], base_metrics["control"]),
+        "test": {**metrics["test"], "drift": drift_of(metrics["test"], base_metrics["test"])},
+        "control": {
+            **metrics["control"],
+            "drift": drift_of(metrics["control"], base_metrics["control"]),
+        },
         "seed": seed,
         "base_max_abs_diff": max_abs_difference(weights, base),
         "base_sha256": {"before": weights_sha256(base), "after": weights_sha256(weights)},
@@ -180,14 +185,13 @@ def run_metrics(
     }
 
 
-def with_drift(tuned: SplitMetrics, base: SplitMetrics) -> SplitMetrics:
-    """A tuned model's metrics on a split with the change of each perplexity from the base's."""
+def drift_of(tuned: SplitMetrics | ControlMetrics, base: SplitMetrics | ControlMetrics) -> Drift:
+    """The change of each of a tuned model's perplexities on a split from the base's."""
     after, before = tuned["perplexity"], base["perplexity"]
-    change: Drift = {
+    return {
         "text": drift(after["text"], before["text"]),
         "target": drift(after["target"], before["target"]),
     }
-    return {**tuned, "drift": change}
 
 
 def max_abs_difference(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:

@@ -38,6 +38,7 @@ class TextTokenizer:
     bos_id: int  # begins every text
     eos_id: int  # ends every text
     pad_id: int
+    exact: bool = True  # whether decoding the ids of a text gives that text, for every text
 
     @property
     def vocab_size(self) -> int:

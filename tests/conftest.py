@@ -10,8 +10,8 @@ import torch
 from models import Bigram, tuned_copy
 from torch import Tensor
 
+from minituner.data.encode import tokenize_pair
 from minituner.data.pairs import Pair, TokenizedPair
-from minituner.data.tokenize import tokenize_pair
 from minituner.fast.minigpt import new_minigpt
 from minituner.model import MiniGPT, MiniGPTConfig
 from minituner.seeding import seed_everything

@@ -17,11 +17,12 @@ from minituner.batches import Loader, completion_examples, pad
 from minituner.causal_lm import check_length, linear_layers
 from minituner.data.pairs import TokenizedPair
 from minituner.errors import UserError
-from minituner.evaluate import ScoringBatches, evaluate_model, score_pairs
+from minituner.evaluate import evaluate_model
 from minituner.lora import merge_and_unwrap, wrap
 from minituner.lora_config import LoRAConfig
 from minituner.model import MiniGPT
 from minituner.predict import top_answers
+from minituner.scoring import ScoringBatches, score_pairs
 from minituner.seeding import generator
 from minituner.statistics.audit import scale_audit
 from minituner.storage.adapter import load_adapter

@@ -12,27 +12,25 @@ import pytest
 import torch
 from models import BOS_ID, EOS_ID, PAD_ID, Bigram, chain, reference_logits
 
-from minituner import evaluate
+from minituner import scoring
 from minituner.causal_lm import CausalLM
+from minituner.data.encode import tokenize_pair
 from minituner.data.pairs import Pair, TokenizedPair
 from minituner.data.prompts import english_of
-from minituner.data.tokenize import tokenize_pair
 from minituner.evaluate import (
-    PairScore,
-    ScoringBatches,
     accuracy_by_group_and_form,
     accuracy_summary,
     drift,
     evaluate_model,
     item_rows,
     perplexities,
-    score_pairs,
 )
 from minituner.greedy import greedy_answers
 from minituner.lora import wrap_minigpt_with_lora
 from minituner.model import MiniGPT
 from minituner.probe import probe_over_irregularization
 from minituner.results import ItemRow, ModelMetrics
+from minituner.scoring import PairScore, ScoringBatches, score_pairs
 from minituner.tokenizer import TextTokenizer
 
 MakeBigram = Callable[..., Bigram]
@@ -182,7 +180,7 @@ def test_scores_do_not_depend_on_batch_or_order(
 ) -> None:
     base.double()
     before = scores_of(base, pairs), perplexities(scores_of(base, pairs))
-    monkeypatch.setattr(evaluate, "EVALUATION_BATCH_SIZE", batch_size)
+    monkeypatch.setattr(scoring, "EVALUATION_BATCH_SIZE", batch_size)
     scores = scores_of(base, pairs[::-1])[::-1]
     for one, other in zip(before[0], scores, strict=True):
         assert one.margin == pytest.approx(other.margin, rel=1e-9)
@@ -197,7 +195,7 @@ def score_with(margin: float, per_token: float) -> PairScore:
     """A score of given margins: one token against two."""
     nothing = torch.zeros(1)
     correct = torch.tensor([2 * per_token - margin])
-    return PairScore(nothing, nothing, correct, [torch.full((2,), per_token - margin)], [])
+    return PairScore(nothing, nothing, correct, [torch.full((2,), per_token - margin)], [], False)
 
 
 def test_summaries_are_shares_and_means(pairs: list[TokenizedPair]) -> None:

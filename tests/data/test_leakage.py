@@ -11,10 +11,10 @@ from project import ROOT
 from minituner.data.corpus import corpus_files
 from minituner.data.leakage import (
     check_base_apart,
+    check_groups_apart,
     check_leakage,
     check_prompts_apart,
     check_splits,
-    check_verbs_apart,
     unseen_words,
 )
 from minituner.data.pairs import Pair
@@ -22,12 +22,14 @@ from minituner.data.rows import Row
 from minituner.data.spelling import words_of
 from minituner.errors import SeveralErrors, UserError
 
+TASK = {"pairs": None, "scoring": "fill_in"}
+
 
 def test_check_leakage_passes_the_committed_corpora(
     splits: dict[str, list[Pair]],
 ) -> None:
     base = corpus_files(ROOT / "data/processed/base-corpus")
-    unseen = check_leakage(splits, base, ROOT / "data/raw/verbs.yaml")
+    unseen = check_leakage(splits, base, ROOT / "data/raw/verbs.yaml", TASK)
     assert unseen is not None
     assert unseen == sorted(set(unseen))
 
@@ -97,9 +99,9 @@ def test_leaks_are_reported_together(rows: list[Row]) -> None:
         check_base_apart({"train": train}, base)
 
 
-def test_check_verbs_apart() -> None:
-    with pytest.raises(UserError, match=r"c\.jsonl:2: a verb is both trained on"):
-        check_verbs_apart([pair(1)], [pair(2)])
+def test_check_groups_apart() -> None:
+    with pytest.raises(UserError, match=r"c\.jsonl:2: a group is both trained on"):
+        check_groups_apart([pair(1)], [pair(2)])
 
 
 @pytest.mark.parametrize("kind", ["prompt", "sentence", "wrong sentence"])

@@ -11,8 +11,9 @@ import pytest
 from project import ROOT
 
 from minituner.data.corpus import read_rows
+from minituner.data.encode import tokenize_pair
 from minituner.data.pairs import Pair, read_tokenized_pairs
-from minituner.data.tokenize import ContextLimit, tokenize_pair, tokenize_splits
+from minituner.data.tokenize import ContextLimit, tokenize_splits
 from minituner.data.verbs import load_verbs
 from minituner.errors import SeveralErrors, UserError
 from minituner.pretrain import check_lengths

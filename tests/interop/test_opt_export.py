@@ -18,11 +18,12 @@ from minituner.__main__ import main
 from minituner.adapter_tensors import lora_state_dict
 from minituner.data.pairs import TokenizedPair
 from minituner.errors import UserError
-from minituner.evaluate import ScoringBatches, perplexities, score_pairs
+from minituner.evaluate import perplexities
 from minituner.interop.opt_export import export_base, is_export_of
 from minituner.interop.peft_export import export_adapter
 from minituner.lora import merge_, unwrap
 from minituner.model import MiniGPT
+from minituner.scoring import ScoringBatches, score_pairs
 from minituner.storage.adapter import save_adapter
 from minituner.storage.checkpoint import save_base
 from minituner.storage.tensors import weights_sha256

@@ -10,11 +10,11 @@ from models import BOS_ID, EOS_ID
 from project import ROOT
 
 from minituner.batches import completion_examples
+from minituner.data.encode import tokenize_pair
 from minituner.data.filter import pair_of_row
 from minituner.data.pairs import Pair, TokenizedPair
 from minituner.data.prompts import english_of
 from minituner.data.rows import COLUMNS, Row, base_text
-from minituner.data.tokenize import tokenize_pair
 from minituner.data.verbs import load_verbs
 from minituner.tokenizer import TextTokenizer
 
