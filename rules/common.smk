@@ -82,7 +82,6 @@ SPLITS = ["train", "val", "test", "control", "probe"]
 OWN_TASK = config["task"]["pairs"] is not None
 TASK_FILES = exit_on_user_error(task_files, config["task"]["pairs"]) if OWN_TASK else []
 CORPUS = [] if OWN_TASK else exit_on_user_error(corpus_files, config["data"]["corpus"])
-VERB_KEYS = [] if OWN_TASK else ["data.irregular_verbs", "data.regular_verbs"]
 VERBS = [] if OWN_TASK and not BASE_CORPUS else config["data"]["verbs"]
 CONTROLS = {
     name: exit_on_user_error(task_files, control["file"])

@@ -103,7 +103,7 @@ rule render:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=config_for("lora", "train", *VERB_KEYS),
+        config=config_for("lora", "train", "data.irregular_verbs", "data.regular_verbs"),
         base_path=BASE,
     script:
         "../workflow_scripts/render.py"

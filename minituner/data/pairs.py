@@ -37,7 +37,7 @@ class Pair:
     the prompt the form follows it."""
 
     id: str
-    group: str  # e.g. its verb: the unit that the bootstrap resamples
+    group: str  # e.g. its verb: what the bootstrap resamples; pairs, if it is empty in all of them
     form: str  # e.g. its tense; may be empty
     frame: str
     complement: str

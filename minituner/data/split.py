@@ -216,18 +216,14 @@ def order_by_stratum(
     groups: Iterable[list[Pair]], seed: int, first: Callable[[Sequence[Pair]], bool]
 ) -> list[list[Pair]]:
     """The pairs that stay together by group and form of their first, shuffled by ``seed`` within
-    each such stratum. Groups of one pair each, as in a task without groups, are no strata.
+    each such stratum.
 
     Args:
         first: Selects those that come before the others of their stratum.
     """
-    groups = list(groups)
-    names = Counter(pair.group for alike in groups for pair in alike)
-    are_strata = names.total() > len(names)
 
     def key(alike: list[Pair]) -> tuple[str, str, bool, tuple[str, str]]:
-        group = alike[0].group if are_strata else ""
-        return group, alike[0].form, not first(alike), shuffle_key(alike[0], seed)
+        return alike[0].group, alike[0].form, not first(alike), shuffle_key(alike[0], seed)
 
     return sorted(groups, key=key)
 

@@ -6,8 +6,8 @@
 ``prompt`` has one blank ``__``, or none: then the answer follows it. ``group`` is what the
 intervals resample, ``form`` a kind of pair within its group, ``split`` one of train, val and test,
 ``after`` the text that follows the answer. ``group``, and likewise ``split``, is in all lines of a
-task or in none: without groups each pair is its own, and without splits the pairs are divided by
-seed.
+task or in none: without groups the intervals resample the pairs, and without splits the pairs are
+divided by seed.
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ def _read(files: Iterable[str | Path], parse: Callable[[dict[str, Any], str], Pa
     for check in (_check_ids, _check_all_or_none, _check_contradictions):
         check(different, mistakes)
     mistakes.raise_if_any()
-    return OwnPairs(_complete(sorted(different, key=content)), len(pairs) - len(different))
+    return OwnPairs(
+        [_with_id(pair) for pair in sorted(different, key=content)], len(pairs) - len(different)
+    )
 
 
 # --- one line -----------------------------------------------------------------------------------
@@ -323,15 +325,9 @@ def _check_contradictions(pairs: Iterable[Pair], mistakes: Mistakes) -> None:
                 )
 
 
-def _complete(pairs: Iterable[Pair]) -> list[Pair]:
-    """The pairs with an id, a hash of what they say, and a group, where they have none."""
-    complete = []
-    for pair in pairs:
-        own = pair.id or _hash(pair)
-        complete.append(replace(pair, id=own, group=pair.group or own))
-    return complete
-
-
-def _hash(pair: Pair) -> str:
+def _with_id(pair: Pair) -> Pair:
+    """The pair with an id: a hash of what it says, so that it does not depend on the line."""
+    if pair.id:
+        return pair
     text = json.dumps(content(pair), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return replace(pair, id=hashlib.sha256(text.encode()).hexdigest()[:16])
