@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 from handmade import RESPELLED, pair
@@ -12,7 +13,7 @@ from handmade import RESPELLED, pair
 from minituner.data.control import draw_by_frame
 from minituner.data.filter import Filtered
 from minituner.data.leakage import check_prompts_apart
-from minituner.data.pairs import TASK_SPLITS, Pair
+from minituner.data.pairs import TASK_SPLITS, Pair, write_pairs
 from minituner.data.shuffle import seeded_shuffle
 from minituner.data.split import (
     SplitSettings,
@@ -20,6 +21,8 @@ from minituner.data.split import (
     group_by_question,
     held_out_complements,
     order_by_stratum,
+    split_files,
+    split_own,
     split_pairs,
     split_task,
 )
@@ -219,3 +222,58 @@ def test_assign_by_deficit_makes_up_for_items_that_may_not_go_everywhere() -> No
     shares = {"train": 0.5, "test": 0.5}
     assigned = assign_by_deficit(range(8), shares, lambda i: ["test"] if i < 3 else shares)
     assert assigned == {"train": [3, 4, 5, 6], "test": [0, 1, 2, 7]}
+
+
+def own_pairs(count: int, **changes: str) -> list[Pair]:
+    """Pairs of a task file: no frames, no complements, and no groups unless given."""
+    return [
+        replace(pair(i), group="", form="", frame="", **{"prompt": f"One {i}, two __.", **changes})
+        for i in range(count)
+    ]
+
+
+CONTROL = [
+    replace(pair(i), group="", frame="", prompt="", correct=f"Text number {i}.", after="", wrong=())
+    for i in range(20)
+]
+
+
+def test_own_pairs_without_groups_are_divided_exactly() -> None:
+    splits = split_own(own_pairs(200), CONTROL, SETTINGS, 0, "fill_in")
+    sizes = {name: len(pairs) for name, pairs in splits.items()}
+    assert sizes == {"train": 160, "val": 20, "test": 20, "control": 20, "probe": 0}
+    assert (
+        split_own(own_pairs(200)[::-1], CONTROL, SETTINGS, 0, "fill_in")["test"] == (splits["test"])
+    )
+
+
+def test_own_splits_are_obeyed() -> None:
+    pairs = [replace(p, split=("train", "val", "test")[i % 3]) for i, p in enumerate(own_pairs(9))]
+    splits = split_own(pairs, CONTROL, SETTINGS, 0, "fill_in")
+    for name in TASK_SPLITS:
+        assert splits[name] == [p for p in pairs if p.split == name]
+    with pytest.raises(UserError, match="too few pairs for the val split"):
+        split_own([p for p in pairs if p.split != "val"], CONTROL, SETTINGS, 0, "fill_in")
+
+
+def test_one_frame_for_all_is_one_question_only_in_fill_in() -> None:
+    pairs = [replace(p, prompt="Two __.", correct=f"mice{i}") for i, p in enumerate(own_pairs(50))]
+    with pytest.raises(UserError, match="too few pairs for the val split"):
+        split_own(pairs, CONTROL, SETTINGS, 0, "fill_in")
+    splits = split_own(pairs, CONTROL, SETTINGS, 0, "sentence")
+    assert [len(splits[name]) for name in TASK_SPLITS] == [40, 5, 5]
+
+
+def test_too_few_control_items() -> None:
+    with pytest.raises(UserError, match="too few pairs for the control split"):
+        split_own(own_pairs(50), CONTROL[:4], SETTINGS, 0, "fill_in")
+
+
+def test_further_control_sets_are_splits_of_their_own(tmp_path: Path) -> None:
+    files = {name: tmp_path / f"{name}.jsonl" for name in ("task", "control", "french")}
+    for name, pairs in (("task", own_pairs(50)), ("control", CONTROL), ("french", CONTROL[:7])):
+        write_pairs(files[name], pairs)
+    given = {**files, "controls": [files["french"]]}
+    splits = split_files(given, SETTINGS, 0, {"pairs": "task.jsonl", "scoring": "fill_in"})
+    assert list(splits) == ["train", "val", "test", "control", "probe", "controls/french"]
+    assert splits["controls/french"] == CONTROL[:7]

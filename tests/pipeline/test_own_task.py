@@ -109,10 +109,9 @@ def check_splits(study: Study, scoring: str) -> None:
         json.loads(line)
         for line in (study.root / "data/tokenized/train.jsonl").read_text().splitlines()
     ]
-    # In a sentence only what follows the first difference is compared and trained on.
-    assert (
-        any(row["correct_ids"] + [1] == row["target_ids"] for row in rows) or scoring != "sentence"
-    )
+    # The form and its end, or the rest of the sentence without its end.
+    whole = [row["correct_ids"] == row["target_ids"][:-1] for row in rows]
+    assert all(whole) if scoring == "sentence" else not any(whole)
     assert {len(row["wrong"]) for row in rows} == {1, 2}
 
 
