@@ -26,50 +26,6 @@ FURTHER_FILTERED = (
     else {}
 )
 
-if OWN_TASK:
-
-    rule read_task:
-        """Read the task's pairs and its first control set."""
-        input:
-            pairs=TASK_FILES,
-            control=FIRST_CONTROL,
-            code=source("read_task"),
-        output:
-            task=update("data/filtered/task.jsonl"),
-            control=update("data/filtered/control.jsonl"),
-            summary=update("data/filtered/summary.json"),
-            manifest=update("data/filtered/manifest.json"),
-        log:
-            "logs/read_task.log",
-        conda:
-            "../envs/minituner.yaml"
-        params:
-            config=config_for("task.pairs"),
-        script:
-            "../workflow_scripts/read_task.py"
-
-else:
-
-    rule filter:
-        """Keep the past simple and participle rows of the study's verbs."""
-        input:
-            corpus=CORPUS,
-            verbs=VERBS,
-            code=source("filter"),
-        output:
-            task=update("data/filtered/task.jsonl"),
-            control=update("data/filtered/control.jsonl"),
-            summary=update("data/filtered/summary.json"),
-            manifest=update("data/filtered/manifest.json"),
-        log:
-            "logs/filter.log",
-        conda:
-            "../envs/minituner.yaml"
-        params:
-            config=config_for("data.irregular_verbs", "data.regular_verbs"),
-        script:
-            "../workflow_scripts/filter.py"
-
 
 rule read_control:
     """Read a further control set."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from minituner.data.pairs import TASK_SPLITS, Pair
 from minituner.data.prompts import BLANK
 from minituner.data.rows import check_characters, parse_object
 from minituner.data.spelling import single_spaced
+from minituner.data.task_agreement import check_agreement, content
 from minituner.errors import Mistakes, UserError, number_of
 from minituner.storage.messages import brief, closest, unknown_word
 
@@ -118,8 +118,7 @@ def _read(files: Iterable[str | Path], parse: Callable[[dict[str, Any], str], Pa
     for pair in pairs:
         first.setdefault(content(pair), pair)
     different = list(first.values())
-    for check in (_check_ids, _check_all_or_none, _check_contradictions):
-        check(different, mistakes)
+    check_agreement(different, mistakes)
     mistakes.raise_if_any()
     return OwnPairs(
         [_with_id(pair) for pair in sorted(different, key=content)], len(pairs) - len(different)
@@ -258,71 +257,7 @@ def _check_forms(correct: str, wrong: Sequence[str], place: str) -> None:
         seen.add(form)
 
 
-# --- all lines ----------------------------------------------------------------------------------
-
-
-def content(pair: Pair) -> tuple[object, ...]:
-    """What a pair says, for sorting and for finding equal ones: without its id and its place."""
-    return pair.group, pair.form, pair.prompt, pair.correct, pair.after, pair.wrong, pair.split
-
-
-def _check_ids(pairs: Iterable[Pair], mistakes: Mistakes) -> None:
-    places: dict[str, str] = {}
-    for pair in (pair for pair in pairs if pair.id):
-        other = places.setdefault(pair.id, pair.source)
-        if other != pair.source:
-            mistakes.add(
-                UserError(
-                    pair.source,
-                    "duplicate id",
-                    found=f"{pair.id!r}, also at {other}",
-                    expected="a different id for every line",
-                    fix="give one of the two another id, or leave ids out",
-                )
-            )
-
-
-def _check_all_or_none(pairs: Sequence[Pair], mistakes: Mistakes) -> None:
-    """Check that ``group``, and ``split``, is in all lines or in none."""
-    for key in ("group", "split"):
-        lacking = [pair for pair in pairs if not getattr(pair, key)]
-        if 0 < len(lacking) < len(pairs):
-            mistakes.add(
-                UserError(
-                    lacking[0].source,
-                    f"has no {key!r}, as {number_of(len(lacking), 'line')} of {len(pairs):,}",
-                    found=f"{key!r} in the other {len(pairs) - len(lacking):,}",
-                    expected=f"{key!r} in every line, or in none",
-                    fix=f"add {key!r} to the lines without it, or remove it from the others",
-                )
-            )
-
-
-def _check_contradictions(pairs: Iterable[Pair], mistakes: Mistakes) -> None:
-    """Check that no form is right after a prompt in one line, and wrong in another."""
-    right: dict[tuple[str, str], Pair] = {}
-    prompts: Counter[str] = Counter()
-    for pair in pairs:
-        prompt = single_spaced(pair.prompt)
-        prompts[prompt] += 1
-        right.setdefault((prompt, single_spaced(pair.correct)), pair)
-    for pair in pairs:
-        prompt = single_spaced(pair.prompt)
-        if prompts[prompt] == 1:
-            continue
-        for form in pair.wrong:
-            other = right.get((prompt, single_spaced(form)))
-            if other is not None and single_spaced(other.after) == single_spaced(pair.after):
-                mistakes.add(
-                    UserError(
-                        pair.source,
-                        "contradicts another line",
-                        found=f"{form!r} is wrong here and right at {other.source}: "
-                        f"{pair.prompt!r}",
-                        expected="a form that is either right or wrong after a prompt",
-                        fix="correct or remove one of the two",
-                    )
-                )
+# --- all lines ------------------------------------------------------------------------------------
 
 
 def _with_id(pair: Pair) -> Pair:
