@@ -1,6 +1,5 @@
-"""The study's data: needs the verb corpus or a task's files, makes data/filtered, data/splits and
-data/tokenized. `filter` and `read_task` make the same files: what follows does not know which.
-"""
+"""The study's data: needs data/filtered, which `filter` or `read_task` make, and makes data/splits
+and data/tokenized. Nothing from here on knows which of the two it was."""
 
 # `split` needs only the sizes. How much a verb corpus's control and irregular pairs may differ is
 # checked by `tokenize`, which knows the pairs that fit into the context.

@@ -117,8 +117,8 @@ class MatchStatistics:
         )
 
     def as_json(self) -> Distributions:
-        """Both distributions, the distances between them, and of each split the number of words
-        that the base has not seen."""
+        """Both distributions, the distances between them, and of each split that is not empty
+        the number of words that the base has not seen."""
         task, control = self.task, self.control
         return {
             "task": task.as_json(),
@@ -138,6 +138,7 @@ class MatchStatistics:
                 "most": sorted(counts, key=lambda word: (-counts[word], word))[:WORDS_SHOWN],
             }
             for split, counts in self._unseen_words.items()
+            if self._words[split]
         }
 
     def check(self) -> None:

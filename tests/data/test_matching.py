@@ -56,12 +56,10 @@ def test_distributions_by_hand() -> None:
 def test_unseen_words_by_split() -> None:
     train = [pair("He __ to the zoo."), pair("Zoo, zoo: he __ to the well-known caf\u00c9.")]
     found = counted([pair("A __ b.")], train, ["zoo", "well-known", "nowhere"]).as_json()
-    assert found["unseen_words"] == {
+    assert found["unseen_words"] == {  # nothing on empty splits
         "train": {"words": 5, "unseen": 1, "most": ["zoo"]},
         "val": {"words": 8, "unseen": 3, "most": ["zoo", "well-known"]},
-        "test": {"words": 0, "unseen": 0, "most": []},
         "control": {"words": 3, "unseen": 0, "most": []},
-        "probe": {"words": 0, "unseen": 0, "most": []},
     }
 
 
