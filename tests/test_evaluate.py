@@ -20,8 +20,10 @@ from minituner.data.prompts import english_of
 from minituner.evaluate import (
     accuracy_by_group_and_form,
     accuracy_summary,
+    control_metrics,
     drift,
     evaluate_model,
+    greedy_accuracy,
     item_rows,
     perplexities,
 )
@@ -380,3 +382,59 @@ def test_item_losses_add_up_to_the_perplexities(
             math.exp(nll / tokens), rel=1e-5
         )
     assert [item["complement"] for item in control] == [p.complement for p in splits["control"]]
+
+
+# --- texts of a control set -----------------------------------------------------------------------
+
+
+def as_text(pair: TokenizedPair) -> TokenizedPair:
+    """The whole of a pair as a text without a wrong form."""
+    ids = pair.prompt_ids[1:] + pair.target_ids
+    return replace(
+        pair, id=f"{pair.id}-text", wrong=[], wrong_ids=[], prompt="", prompt_ids=[BOS_ID],
+        target_ids=ids, correct_ids=ids,
+    )  # fmt: skip
+
+
+def test_a_text_has_a_perplexity_and_no_accuracy(base: MiniGPT, pairs: list[TokenizedPair]) -> None:
+    texts = [as_text(pair) for pair in pairs]
+    scores = scores_of(base, texts)
+    metrics = control_metrics(texts, scores)
+    assert metrics.keys() == {"n", "perplexity"}
+    whole = perplexities(scores_of(base, pairs))["text"]
+    assert metrics["perplexity"] == pytest.approx({"text": whole, "target": whole})
+    assert all(math.isnan(score.margin) and not score.is_correct for score in scores)
+    row = item_rows("control", texts[:1], scores[:1])[0]
+    assert (row["wrong_form"], row["margin_nats"], row["correct"]) == ("", "nan", 0)
+
+
+def test_accuracy_of_a_control_set_is_that_of_its_pairs(
+    base: MiniGPT, pairs: list[TokenizedPair]
+) -> None:
+    mixed = [as_text(pairs[0]), *pairs[1:], as_text(pairs[2])]
+    metrics = control_metrics(mixed, scores_of(base, mixed))
+    alone = control_metrics(pairs[1:], scores_of(base, pairs[1:]))
+    assert metrics["n"] == len(mixed)
+    assert metrics["accuracy"] == alone["accuracy"]
+    assert metrics["margin_nats"] == pytest.approx(alone["margin_nats"])
+    assert metrics["by_group_and_form"].keys() == alone["by_group_and_form"].keys()
+
+
+def test_a_model_is_evaluated_without_a_probe(
+    base: MiniGPT, tokenizer: TextTokenizer, splits: dict[str, list[TokenizedPair]]
+) -> None:
+    texts = [as_text(pair) for pair in splits["control"]]
+    metrics, items = evaluated(base, tokenizer, splits | {"probe": [], "control": texts})
+    assert metrics["probe"] == []
+    json.dumps(metrics, allow_nan=False)
+    assert [item["wrong_form"] for item in items if item["split"] == "control"] == ["", ""]
+
+
+def test_greedy_accuracy_needs_the_token_that_ends_the_form(
+    bigram: MakeBigram, pair: TokenizedPair
+) -> None:
+    for after, correct in ((END, True), (D, False)):
+        model = bigram({(ASK, COME): 0.9, (COME, after): 0.9, (after, OTHER): 0.9})
+        (score,) = scores_of(model, [pair])
+        assert score.greedy_is_correct is correct
+        assert greedy_accuracy([score]) == float(correct)
