@@ -80,18 +80,18 @@ class PairedBootstrap:
         if len(names) == 1:
             cluster = np.arange(len(verbs))
         self.clusters = int(cluster.max()) + 1
-        self._members: Array = np.eye(self.clusters)[cluster]  # (items, clusters)
+        # (items, clusters); for thousands of items without groups it would take a gigabyte.
+        self._members: Array | None = None if len(names) == 1 else np.eye(self.clusters)[cluster]
         seeds_drawn = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=draws)
         self._seed_weights: Array = seeds_drawn / n_seeds  # (draws, seeds)
         shares = np.full(self.clusters, 1 / self.clusters)
-        self._cluster_weights: Array = rng.multinomial(self.clusters, shares, size=draws).astype(
-            np.float64
-        )  # (draws, clusters)
-        self._items_drawn: Array = self._cluster_weights @ self._members.sum(axis=0)  # (draws,)
+        drawn = rng.multinomial(self.clusters, shares, size=draws)
+        self._cluster_weights: Array = drawn.astype(np.float64)  # (draws, clusters)
+        self._items_drawn: Array = self._cluster_weights @ np.bincount(cluster).astype(np.float64)
 
     def item_means(self, values: Array) -> Array:
         """The mean over the items of each draw, seed by seed: (seeds, items) -> (draws, seeds)."""
-        sums = values @ self._members  # (seeds, clusters)
+        sums = values if self._members is None else values @ self._members  # (seeds, clusters)
         return np.asarray(self._cluster_weights @ sums.T / self._items_drawn[:, None])
 
     def seed_means(self, by_seed: Array) -> Array:
