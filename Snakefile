@@ -21,6 +21,7 @@ report: "rules/captions/workflow.rst"
 
 include: "rules/common.smk"
 include: "rules/base.smk"
+include: "rules/own_pairs.smk" if OWN_TASK else "rules/verb_pairs.smk"
 include: "rules/data.smk"
 include: "rules/experiment.smk"
 include: "rules/report.smk"

@@ -51,15 +51,15 @@ def filter_(folder: Path) -> None:
     data = settings()["data"]
     names = data["irregular_verbs"], data["regular_verbs"]
     filtered = filter_corpus(corpus_files(folder / "corpus"), ROOT / data["verbs"], *names)
-    write_pairs(folder / "irregular.jsonl", filtered.irregular)
-    write_pairs(folder / "regular.jsonl", filtered.regular)
+    write_pairs(folder / "filtered.task.jsonl", filtered.irregular)
+    write_pairs(folder / "filtered.control.jsonl", filtered.regular)
 
 
 def split(folder: Path) -> None:
     data = settings()["data"]
     wanted = SplitSettings(**{key: data["split"][key] for key in asdict(SplitSettings())})
-    files = folder / "irregular.jsonl", folder / "regular.jsonl"
-    splits = split_files(*files, wanted, data["seed"])
+    files = {name: folder / f"filtered.{name}.jsonl" for name in ("task", "control")}
+    splits = split_files(files, wanted, data["seed"], {"pairs": None})
     write_json(folder / "unseen_words.json", check_splits(splits, []))
     write_splits({name: str(folder / f"{name}.jsonl") for name in splits}, splits)
 

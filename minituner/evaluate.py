@@ -1,146 +1,31 @@
-"""Evaluation: minimal pairs give the accuracy, and perplexity on regular verbs shows forgetting.
-
-    <bos> He __ to school yesterday. => went / fue <eos>
-                                        went /            correct_ids
-                                        goed /            wrong_ids
-
-``margin = log P(correct form) - log P(wrong form)``, both given the whole prompt and both with the
-token that ends the form. A pair is right if its margin is above 0.
-"""
+"""Evaluation: minimal pairs give the accuracy, and a control set's perplexity shows forgetting."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from minituner.batches import EVALUATION_BATCH_SIZE, Batch, Example, pad
 from minituner.causal_lm import CausalLM
 from minituner.data.pairs import TokenizedPair
-from minituner.data.prompts import english_of
-from minituner.greedy import greedy_answers, greedy_prefix
+from minituner.greedy import answer_of, greedy_answers
 from minituner.loop import perplexity
+from minituner.probe import probe_over_irregularization
+from minituner.scoring import PairScore, ScoringBatches, score_pairs
 from minituner.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
     from minituner.results import (
         AccuracySummary,
+        ControlMetrics,
         ItemRow,
         ModelMetrics,
         Perplexities,
         Prediction,
-        ProbeResult,
         SplitMetrics,
     )
-
-
-@dataclass(frozen=True)
-class PairScore:
-    """Log-probabilities of one pair in nats, each token's given all tokens before it."""
-
-    text: Tensor  # all tokens of prompt + right answer except the first
-    target: Tensor  # the right answer's tokens
-    correct: Tensor  # the right form and the token that ends it
-    wrong: Tensor  # the wrong form and the token that ends it
-    greedy_prefix: list[int]  # the start of the greedy answer; see greedy.greedy_prefix
-
-    @property
-    def margin(self) -> float:
-        """log P(correct form) - log P(wrong form), in nats."""
-        return float(self.correct.sum() - self.wrong.sum())
-
-    @property
-    def margin_per_token(self) -> float:
-        """The same with each form's mean per token instead of its sum."""
-        return float(self.correct.mean() - self.wrong.mean())
-
-    @property
-    def is_correct(self) -> bool:
-        """Whether the correct form is more likely; a tie is wrong."""
-        return self.margin > 0
-
-
-@dataclass(frozen=True)
-class ScoringBatches:
-    """One split, ready to be scored, by one model or by many.
-
-    ``texts`` holds prompt + right answer for every pair (all tokens except the first are scored),
-    then prompt + wrong form for every pair (only the form is scored).
-    """
-
-    pairs: Sequence[TokenizedPair]
-    texts: list[Example]
-    pad_id: int
-
-    @classmethod
-    def of(cls, pairs: Sequence[TokenizedPair], pad_id: int) -> ScoringBatches:
-        """The batches of a split."""
-        right = [Example(pair.prompt_ids + pair.target_ids, 1) for pair in pairs]
-        wrong = [Example(pair.prompt_ids + pair.wrong_ids, len(pair.prompt_ids)) for pair in pairs]
-        return cls(pairs, right + wrong, pad_id)
-
-    @cached_property
-    def batches(self) -> list[tuple[list[int], Batch]]:
-        """Batches, each with its texts' indices in ``texts``. Texts are sorted, so that common
-        prefixes are in one batch and ``fast`` computes them once."""
-        order = sorted(range(len(self.texts)), key=lambda i: self.texts[i].ids)
-        size = EVALUATION_BATCH_SIZE
-        groups = [order[start : start + size] for start in range(0, len(order), size)]
-        return [(group, pad([self.texts[i] for i in group], self.pad_id)) for group in groups]
-
-
-def score_pairs(model: CausalLM, split: ScoringBatches) -> list[PairScore]:
-    """Score every pair of a split; the caller puts the model in ``eval`` mode. The right form is
-    scored as the start of the right answer."""
-    scores = score_texts(model, split)
-    n = len(split.pairs)
-    pair_scores = []
-    for pair, right, wrong in zip(split.pairs, scores[:n], scores[n:], strict=True):
-        target = right.log_probs[-len(pair.target_ids) :]
-        likeliest = right.likeliest[-len(pair.target_ids) :]
-        pair_scores.append(
-            PairScore(
-                text=right.log_probs,
-                target=target,
-                correct=target[: len(pair.correct_ids)],
-                wrong=wrong.log_probs,
-                greedy_prefix=greedy_prefix(pair.target_ids, likeliest),
-            )
-        )
-    return pair_scores
-
-
-@dataclass(frozen=True)
-class TokenScores:
-    """The model's predictions at the scored tokens of one text, each given all tokens before it."""
-
-    log_probs: Tensor  # (tokens,) float64, nats
-    likeliest: list[int]  # the most likely token at each position
-
-
-@torch.no_grad()
-def score_texts(model: CausalLM, split: ScoringBatches) -> list[TokenScores]:
-    """Score the texts of a split, in their order. S is the number of scored tokens of a batch."""
-    scores: dict[int, TokenScores] = {}
-    for group, batch in split.batches:
-        texts = iter(group)
-        for part in model.parts(batch):
-            log_probs = F.log_softmax(model.scored_logits(part).double(), dim=-1)  # (S, V)
-            labels = part.labels[part.scored]  # (S,)
-            of_labels = log_probs.gather(1, labels[:, None]).squeeze(1)  # (S,)
-            counts = part.scored.sum(dim=1).tolist()
-            values = (of_labels.cpu(), log_probs.argmax(-1).cpu())
-            by_text = (torch.split(value, counts) for value in values)
-            for i, own, likeliest in zip(islice(texts, len(counts)), *by_text, strict=True):
-                scores[i] = TokenScores(own, likeliest.tolist())
-    return [scores[i] for i in range(len(split.texts))]
 
 
 def accuracy_summary(scores: Sequence[PairScore]) -> AccuracySummary:
@@ -184,25 +69,6 @@ def drift(after: float, before: float) -> float:
     return (after - before) / before
 
 
-def probe_over_irregularization(
-    pairs: Sequence[TokenizedPair], scores: Sequence[PairScore], answers: Sequence[str]
-) -> list[ProbeResult]:
-    """Check that regular verbs stay regular: for each sentence, "walked" against "walken" and the
-    greedy answer. It fails if the irregular-looking form is at least as likely, or is the answer.
-    """
-    return [
-        {
-            "prompt": pair.prompt,
-            "expected": pair.correct,
-            "over_irregular": pair.wrong,
-            "answer": answer,
-            "margin_nats": score.margin,
-            "failed": not score.is_correct or english_of(answer) == pair.wrong,
-        }
-        for pair, score, answer in zip(pairs, scores, answers, strict=True)
-    ]
-
-
 def evaluate_model(
     model: CausalLM, tokenizer: TextTokenizer, splits: Mapping[str, ScoringBatches]
 ) -> tuple[ModelMetrics, list[ItemRow]]:
@@ -225,13 +91,15 @@ def evaluate_model(
     )
     test_answers, probe_answers = answers[: len(test)], answers[len(test) :]
     test_metrics = split_metrics(test, scores["test"])
-    test_metrics["greedy_accuracy"] = greedy_accuracy(test, test_answers)
+    test_metrics["greedy_accuracy"] = greedy_accuracy(scores["test"])
     metrics: ModelMetrics = {
         "val": split_metrics(splits["val"].pairs, scores["val"]),
         "test": test_metrics,
-        "control": split_metrics(splits["control"].pairs, scores["control"]),
-        "probe": probe_over_irregularization(probe, scores["probe"], probe_answers),
-        "predictions": predictions(test, test_answers),
+        "control": control_metrics(splits["control"].pairs, scores["control"]),
+        "probe": probe_over_irregularization(
+            probe, [score.margin for score in scores["probe"]], probe_answers
+        ),
+        "predictions": predictions(test, test_answers, tokenizer),
     }
     items = [
         row
@@ -255,10 +123,26 @@ def split_metrics(pairs: Sequence[TokenizedPair], scores: Sequence[PairScore]) -
     }
 
 
-def greedy_accuracy(pairs: Sequence[TokenizedPair], answers: Sequence[str]) -> float:
-    """The share of greedy answers whose English is the right form."""
-    right = [english_of(a) == pair.correct for a, pair in zip(answers, pairs, strict=True)]
-    return sum(right) / len(right)
+def control_metrics(pairs: Sequence[TokenizedPair], scores: Sequence[PairScore]) -> ControlMetrics:
+    """Perplexity of a control set, and the accuracy of its minimal pairs, if it has any."""
+    compared = [both for both in zip(pairs, scores, strict=True) if both[0].wrong]
+    metrics: ControlMetrics = {"n": len(pairs), "perplexity": perplexities(scores)}
+    if not compared:
+        return metrics
+    summary = accuracy_summary([score for _, score in compared])
+    return {
+        **metrics,
+        "accuracy": summary["accuracy"],
+        "accuracy_per_token": summary["accuracy_per_token"],
+        "margin_nats": summary["margin_nats"],
+        "margin_nats_per_token": summary["margin_nats_per_token"],
+        "by_group_and_form": accuracy_by_group_and_form(*zip(*compared, strict=True)),
+    }
+
+
+def greedy_accuracy(scores: Sequence[PairScore]) -> float:
+    """The share of greedy answers that begin with the right form and the token that ends it."""
+    return sum(score.greedy_is_correct for score in scores) / len(scores)
 
 
 def item_rows(
@@ -274,7 +158,7 @@ def item_rows(
             "form": pair.form,
             "complement": pair.complement,
             "correct_form": pair.correct,
-            "wrong_form": pair.wrong,
+            "wrong_form": pair.wrong[score.likeliest_wrong] if pair.wrong else "",
             "margin_nats": f"{score.margin:.6f}",
             "margin_nats_per_token": f"{score.margin_per_token:.6f}",
             "correct": int(score.is_correct),
@@ -287,13 +171,15 @@ def item_rows(
     ]
 
 
-def predictions(pairs: Sequence[TokenizedPair], answers: Sequence[str]) -> list[Prediction]:
+def predictions(
+    pairs: Sequence[TokenizedPair], answers: Sequence[str], tokenizer: TextTokenizer
+) -> list[Prediction]:
     """The greedy answer to each pair's prompt, next to the expected one."""
     return [
         {
             "group": pair.group,
             "prompt": pair.prompt,
-            "expected": pair.correct + pair.after,
+            "expected": answer_of(pair.target_ids, tokenizer),
             "answer": answer,
         }
         for pair, answer in zip(pairs, answers, strict=True)

@@ -14,9 +14,10 @@ from minituner.base_files import BaseInput, load_base_tokenizer, stored_bytes
 from minituner.bases import load_base_model, load_tuned_model
 from minituner.compute import DEFAULTS, ComputeSettings, place
 from minituner.data.pairs import EVALUATED_SPLITS, TokenizedPair, read_tokenized_pairs
-from minituner.evaluate import ScoringBatches, drift, evaluate_model
+from minituner.evaluate import drift, evaluate_model
 from minituner.lora import lora_layers, unwrap
 from minituner.results import (
+    ControlMetrics,
     Drift,
     ItemRow,
     ModelMetrics,
@@ -25,6 +26,7 @@ from minituner.results import (
     TunedMetrics,
     read_results,
 )
+from minituner.scoring import ScoringBatches
 from minituner.statistics.audit import scale_audit
 from minituner.storage.adapter import load_adapter
 from minituner.storage.tensors import weights_sha256
@@ -185,8 +187,11 @@ def run_metrics(
     weights = base_state_dict(model)
     return {
         **metrics,
-        "test": with_drift(metrics["test"], base_metrics["test"]),
-        "control": with_drift(metrics["control"], base_metrics["control"]),
+        "test": {**metrics["test"], "drift": drift_of(metrics["test"], base_metrics["test"])},
+        "control": {
+            **metrics["control"],
+            "drift": drift_of(metrics["control"], base_metrics["control"]),
+        },
         "seed": seed,
         "base_max_abs_diff": max_abs_difference(weights, base),
         "base_sha256": {"before": weights_sha256(base), "after": weights_sha256(weights)},
@@ -194,14 +199,13 @@ def run_metrics(
     }
 
 
-def with_drift(tuned: SplitMetrics, base: SplitMetrics) -> SplitMetrics:
-    """A tuned model's metrics on a split with the change of each perplexity from the base's."""
+def drift_of(tuned: SplitMetrics | ControlMetrics, base: SplitMetrics | ControlMetrics) -> Drift:
+    """The change of each of a tuned model's perplexities on a split from the base's."""
     after, before = tuned["perplexity"], base["perplexity"]
-    change: Drift = {
+    return {
         "text": drift(after["text"], before["text"]),
         "target": drift(after["target"], before["target"]),
     }
-    return {**tuned, "drift": change}
 
 
 def max_abs_difference(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:

@@ -56,6 +56,9 @@ def greedy_answers(
         logits = next_token_logits(model, [[*prompts[i], *answers[i]] for i in running], pad_id)
         for i, token in zip(running, logits.argmax(-1).tolist(), strict=True):
             answers[i].append(token)
-    return [
-        tokenizer.decode([token for token in answer if token != eos]).strip() for answer in answers
-    ]
+    return [answer_of(answer, tokenizer) for answer in answers]
+
+
+def answer_of(ids: Sequence[int], tokenizer: TextTokenizer) -> str:
+    """The text of an answer's tokens, without the end token and the spaces around it."""
+    return tokenizer.decode([token for token in ids if token != tokenizer.eos_id]).strip()

@@ -46,9 +46,9 @@ class UnseenWords(TypedDict):
 
 
 class Distributions(TypedDict):
-    """Irregular pairs compared with control pairs, and how new the words are to the base."""
+    """The task's pairs compared with control pairs, and how new the words are to the base."""
 
-    irregular: FrameCounts
+    task: FrameCounts
     control: FrameCounts
     frame_distance: float  # total variation distance
     length_difference_words: float
@@ -157,8 +157,22 @@ class SplitMetrics(AccuracySummary):
 
     by_group_and_form: dict[str, AccuracySummary]  # under "group/form"
     perplexity: Perplexities
-    drift: NotRequired[Drift]  # tuned models, test and control
+    drift: NotRequired[Drift]  # tuned models, test
     greedy_accuracy: NotRequired[float]  # test only
+
+
+class ControlMetrics(TypedDict):
+    """One model's metrics on a control set. Accuracies and margins are there if some of its items
+    are minimal pairs, and are of these."""
+
+    n: int  # items
+    perplexity: Perplexities
+    drift: NotRequired[Drift]  # tuned models
+    accuracy: NotRequired[float]
+    accuracy_per_token: NotRequired[float]
+    margin_nats: NotRequired[float]
+    margin_nats_per_token: NotRequired[float]
+    by_group_and_form: NotRequired[dict[str, AccuracySummary]]
 
 
 class ProbeResult(TypedDict):
@@ -186,8 +200,8 @@ class ModelMetrics(TypedDict):
 
     val: SplitMetrics
     test: SplitMetrics
-    control: SplitMetrics
-    probe: list[ProbeResult]
+    control: ControlMetrics
+    probe: list[ProbeResult]  # empty for a task without a probe
     predictions: list[Prediction]
 
 
@@ -243,7 +257,7 @@ class ItemRow(TypedDict):
     wrong_form: str
     margin_nats: str
     margin_nats_per_token: str
-    correct: int  # 0 or 1
+    correct: int  # 0 or 1; 0 for a text, which has no wrong form, and whose margins are nan
     text_nll_nats: str
     text_tokens: int
     target_nll_nats: str

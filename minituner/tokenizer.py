@@ -41,6 +41,7 @@ class TextTokenizer:
     # Whether it puts a space before every text, as many of transformers do: the tokens of " went"
     # in a sentence are those that it gives "went".
     prepends_space: bool = False
+    exact: bool = True  # whether decoding the ids of a text gives that text, for every text
 
     @property
     def vocab_size(self) -> int:

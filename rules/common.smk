@@ -13,6 +13,7 @@ from minituner import commands
 from minituner.base_files import BaseFiles, base_files
 from minituner.compute import ComputeSettings, require_gpu
 from minituner.data.corpus import corpus_files
+from minituner.data.task_file import task_files
 from minituner.pipeline import paths
 from minituner.pipeline.arms import (
     STUDY,
@@ -89,8 +90,6 @@ onstart:
     exit_on_user_error(claim_results)
 
 
-VERBS = config["data"]["verbs"]
-CORPUS = exit_on_user_error(corpus_files, config["data"]["corpus"])
 BASE_CORPUS = (
     exit_on_user_error(corpus_files, config["base"]["corpus"])
     if config["base"]["corpus"]
@@ -98,9 +97,20 @@ BASE_CORPUS = (
 )
 SPLITS = ["train", "val", "test", "control", "probe"]
 
-# The pairs: made from the verb corpus, or read from a file of the user's.
-OF_VERBS = is_verb_study(config["task"])
+# The task: pairs and control sets of the user's own, or else what the corpus holds of the study's
+# verbs. Their forms are also needed to read a base corpus.
+OWN_TASK = not is_verb_study(config["task"])
 TASK_WORDS = ["task.name", "task.control_name"]  # what figures speak of
+TASK_FILES = exit_on_user_error(task_files, config["task"]["pairs"]) if OWN_TASK else []
+CORPUS = [] if OWN_TASK else exit_on_user_error(corpus_files, config["data"]["corpus"])
+VERBS = [] if OWN_TASK and not BASE_CORPUS else config["data"]["verbs"]
+CONTROLS = {
+    name: exit_on_user_error(task_files, control["file"])
+    for name, control in config["task"]["controls"].items()
+}
+FIRST_CONTROL, FURTHER_CONTROLS = [], dict(CONTROLS)
+if OWN_TASK:
+    FIRST_CONTROL = FURTHER_CONTROLS.pop(next(iter(CONTROLS)))
 
 # The base: pretrained by the study, or one that the config names.
 OWN_BASE = config["base"]["checkpoint"] is not None
@@ -146,6 +156,7 @@ wildcard_constraints:
     rank=r"\d+",
     base_seed=r"\d+",
     arm=one_of(ARMS),
+    control=one_of(FURTHER_CONTROLS),
     variant=one_of(name for name, v in VARIANTS.items() if not v.full),
     full_variant=one_of(name for name, v in VARIANTS.items() if v.full),
 

@@ -1,43 +1,60 @@
-"""The study's data: needs the verb corpus, makes data/filtered, data/splits and data/tokenized."""
+"""The study's data: needs data/filtered, which `filter` or `read_task` make, and makes data/splits
+and data/tokenized. Nothing from here on knows which of the two it was."""
 
-# `split` needs only the sizes. How much control and irregular pairs may differ is checked by
-# `tokenize`, which knows the pairs that fit into the context.
+# `split` needs only the sizes. How much a verb corpus's control and irregular pairs may differ is
+# checked by `tokenize`, which knows the pairs that fit into the context.
 SPLIT_KEYS = [f"data.split.{key}" for key in config["data"]["split"]]
 LIMIT_KEYS = [key for key in SPLIT_KEYS if key.startswith("data.split.max_")]
 SIZE_KEYS = [key for key in SPLIT_KEYS if key not in LIMIT_KEYS]
 
 
-rule filter:
-    """Keep the past simple and participle rows of the study's verbs."""
+def of_every_split(stage):
+    """The file of every split after a stage; those of further control sets under `controls`."""
+    files = {name: f"data/{stage}/{name}.jsonl" for name in SPLITS}
+    further = [f"data/{stage}/controls/{name}.jsonl" for name in FURTHER_CONTROLS]
+    return files | ({"controls": further} if further else {})
+
+
+FURTHER_FILTERED = (
+    {
+        "controls": expand(
+            "data/filtered/controls/{control}.jsonl", control=FURTHER_CONTROLS
+        )
+    }
+    if FURTHER_CONTROLS
+    else {}
+)
+
+
+rule read_control:
+    """Read a further control set."""
     input:
-        corpus=CORPUS,
-        verbs=VERBS,
-        code=source("filter"),
+        files=lambda wildcards: FURTHER_CONTROLS[wildcards.control],
+        code=source("read_control"),
     output:
-        irregular=update("data/filtered/irregular.jsonl"),
-        regular=update("data/filtered/regular.jsonl"),
-        summary=update("data/filtered/summary.json"),
-        manifest=update("data/filtered/manifest.json"),
+        pairs=update("data/filtered/controls/{control}.jsonl"),
+        manifest=update("data/filtered/controls/{control}.manifest.json"),
     log:
-        "logs/filter.log",
+        "logs/read_control/{control}.log",
     conda:
         "../envs/minituner.yaml"
     params:
-        config=config_for("data.irregular_verbs", "data.regular_verbs"),
+        config=config_for("task.pairs"),
     script:
-        "../workflow_scripts/filter.py"
+        "../workflow_scripts/read_control.py"
 
 
 rule split:
-    """Irregular pairs into train, val and test, regular pairs into control and probe; no leaks."""
+    """The task's pairs into train, val and test, the control's into control and probe; no leaks."""
     input:
-        irregular="data/filtered/irregular.jsonl",
-        regular="data/filtered/regular.jsonl",
+        **FURTHER_FILTERED,
+        task="data/filtered/task.jsonl",
+        control="data/filtered/control.jsonl",
         base_corpus=BASE_CORPUS,
         verbs=VERBS,
         code=source("split"),
     output:
-        **{name: update(f"data/splits/{name}.jsonl") for name in SPLITS},
+        **{name: update(files) for name, files in of_every_split("splits").items()},
         unseen_words=update("data/splits/unseen_words.json"),
         manifest=update("data/splits/manifest.json"),
     log:
@@ -45,24 +62,24 @@ rule split:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=config_for(*SIZE_KEYS, "data.seed"),
+        config=config_for(*SIZE_KEYS, "data.seed", "task.pairs", "task.scoring"),
         seed=config["data"]["seed"],
     script:
         "../workflow_scripts/split.py"
 
 
 checkpoint tokenize:
-    """Write the pairs that fit into the context as token ids, if control and irregular pairs are
-    alike. A checkpoint: see `after_tokenize`."""
+    """Write the pairs that fit into the context as token ids, if control and task are alike. A
+    checkpoint: see `after_tokenize`."""
     input:
-        **{name: f"data/splits/{name}.jsonl" for name in SPLITS},
-        regular="data/filtered/regular.jsonl",
+        **of_every_split("splits"),
+        all_control="data/filtered/control.jsonl",
         unseen_words="data/splits/unseen_words.json",
         tokenizer=TOKENIZER,
         base_settings=BASE_FILES.settings,
         code=source("tokenize"),
     output:
-        **{name: update(tokenized(name)) for name in SPLITS},
+        **{name: update(files) for name, files in of_every_split("tokenized").items()},
         summary=update("data/tokenized/summary.json"),
         manifest=update("data/tokenized/manifest.json"),
     log:
@@ -70,6 +87,9 @@ checkpoint tokenize:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=config_for(READING_KEY, "data.max_share_too_long", *LIMIT_KEYS),
+        config=config_for(
+            *(READING_KEY, "data.max_share_too_long", "task.scoring"),
+            *([] if OWN_TASK else LIMIT_KEYS),
+        ),
     script:
         "../workflow_scripts/tokenize.py"

@@ -85,7 +85,7 @@ rule render:
         gates=f"{HEADLINE}/gates.json",
         manifest=f"{HEADLINE}/manifest.json",
         training=f"{HEADLINE_RUN}/training.json",
-        verbs=VERBS if OF_VERBS else [],
+        verbs=VERBS if not OWN_TASK else [],
         pretraining=[] if OWN_BASE else f"{PRETRAINED}/pretraining.json",
         figures=[
             paths.ACCURACY_FIGURE,
@@ -110,7 +110,7 @@ rule render:
     params:
         config=config_for(
             *("task", "lora", "train", "compute"),
-            *(["data.irregular_verbs", "data.regular_verbs"] if OF_VERBS else []),
+            *(["data.irregular_verbs", "data.regular_verbs"] if not OWN_TASK else []),
         ),
         base_path=config["base"]["checkpoint"] or paths.BASE,
     script:

@@ -10,8 +10,8 @@ import torch
 from models import Bigram, tuned_copy
 from torch import Tensor
 
+from minituner.data.encode import tokenize_pair
 from minituner.data.pairs import Pair, TokenizedPair
-from minituner.data.tokenize import tokenize_pair
 from minituner.fast.minigpt import new_minigpt
 from minituner.model import MiniGPT, MiniGPTConfig
 from minituner.seeding import seed_everything
@@ -47,7 +47,7 @@ def raw_pairs() -> list[Pair]:
             prompt,
             correct,
             f" / {spanish}",
-            wrong,
+            (wrong,),
             f"t.jsonl:{i}",
         )
         for i, (verb, form, prompt, correct, spanish, wrong) in enumerate(FORMS, start=1)

@@ -32,7 +32,7 @@ COMMAND = re.compile(rf"(?:{PROGRAMS})(?: |$)")
 # The first lines of blocks that are not commands.
 PROSE = (
     "    Snakefile            table of contents",
-    '    margin = log P(" went /" | prompt)',
+    "    margin = log P(",
 )
 
 # --- commands that no test runs, and why ---------------------------------------------------------

@@ -164,7 +164,7 @@ def report_results(outcome: str = "flat", elbow_rank: int | None = None) -> Resu
             Any,
             {
                 "splits": {"test": split, "control": split},
-                "distributions": {"irregular": side, "control": side, "unseen_words": None},
+                "distributions": {"task": side, "control": side, "unseen_words": None},
             },
         ),
         "sweep": sweep_summary(rows, outcome=outcome, elbow_rank=elbow_rank),

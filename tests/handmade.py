@@ -48,7 +48,7 @@ def write_rows(path: Path, *rows: Mapping[str, Any]) -> Path:
 def pair(i: int, verb: str = "go", form: str = "past_simple", frame: str = "f") -> Pair:
     """The pair number ``i``: ``P1 __ x.`` with went, fue and goed."""
     return Pair(
-        f"id-{i}", verb, form, frame, "", f"P{i} __ x.", "went", "fue", "goed", f"c.jsonl:{i}"
+        f"id-{i}", verb, form, frame, "", f"P{i} __ x.", "went", "fue", ("goed",), f"c.jsonl:{i}"
     )
 
 

@@ -17,11 +17,12 @@ from minituner.batches import Loader, completion_examples, pad
 from minituner.causal_lm import check_length, linear_layers
 from minituner.data.pairs import TokenizedPair
 from minituner.errors import UserError
-from minituner.evaluate import ScoringBatches, evaluate_model, score_pairs
+from minituner.evaluate import evaluate_model
 from minituner.lora import merge_and_unwrap, wrap
 from minituner.lora_config import LoRAConfig
 from minituner.model import MiniGPT
 from minituner.predict import top_answers
+from minituner.scoring import ScoringBatches, score_pairs
 from minituner.seeding import generator
 from minituner.statistics.audit import scale_audit
 from minituner.storage.adapter import load_adapter
@@ -68,7 +69,7 @@ def test_another_model_is_scored_by_its_own_forward(
     scores = score_pairs(model.double(), ScoringBatches.of(pairs, PAD_ID))
     for pair, score in zip(pairs, scores, strict=True):
         margin = 0.0
-        for form, sign in ((pair.correct_ids, 1), (pair.wrong_ids, -1)):
+        for form, sign in ((pair.correct_ids, 1), (pair.wrong_ids[0], -1)):
             logs = model(torch.tensor([pair.prompt_ids + form]))[0].log_softmax(-1).detach()
             start = len(pair.prompt_ids) - 1
             margin += sign * sum(float(logs[start + i, token]) for i, token in enumerate(form))

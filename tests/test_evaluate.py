@@ -12,26 +12,27 @@ import pytest
 import torch
 from models import BOS_ID, EOS_ID, PAD_ID, Bigram, chain, reference_logits
 
-from minituner import evaluate
+from minituner import scoring
 from minituner.causal_lm import CausalLM
+from minituner.data.encode import tokenize_pair
 from minituner.data.pairs import Pair, TokenizedPair
 from minituner.data.prompts import english_of
-from minituner.data.tokenize import tokenize_pair
 from minituner.evaluate import (
-    PairScore,
-    ScoringBatches,
     accuracy_by_group_and_form,
     accuracy_summary,
+    control_metrics,
     drift,
     evaluate_model,
+    greedy_accuracy,
+    item_rows,
     perplexities,
-    probe_over_irregularization,
-    score_pairs,
 )
 from minituner.greedy import greedy_answers
 from minituner.lora import wrap_minigpt_with_lora
 from minituner.model import MiniGPT
+from minituner.probe import probe_over_irregularization
 from minituner.results import ItemRow, ModelMetrics
+from minituner.scoring import PairScore, ScoringBatches, score_pairs
 from minituner.tokenizer import TextTokenizer
 
 MakeBigram = Callable[..., Bigram]
@@ -62,7 +63,7 @@ def pair(pairs: list[TokenizedPair]) -> TokenizedPair:
         prompt_ids=[BOS_ID, ASK],
         target_ids=[COME, END, SPANISH, EOS_ID],
         correct_ids=[COME, END],
-        wrong_ids=[COME, D, END],
+        wrong_ids=[[COME, D, END]],
     )
 
 
@@ -94,8 +95,31 @@ def test_come_does_not_beat_comed_by_being_its_prefix(
     assert not score.is_correct
 
 
+def test_the_likeliest_of_several_wrong_forms_counts(
+    bigram: MakeBigram, pair: TokenizedPair
+) -> None:
+    model = bigram({(ASK, COME): 0.4, (COME, END): 0.5, (COME, D): 0.4, (D, END): 0.9})
+    several = replace(pair, wrong=["camed", "comed"], wrong_ids=[[D, END], [COME, D, END]])
+    (score,) = scores_of(model, [several])
+    ask_d = 0.6 / (model.vocab_size - 1)  # what is left, for all other tokens
+    wrong = [math.log(ask_d * 0.9), math.log(0.4 * 0.4 * 0.9)]
+    assert [float(each.sum()) for each in score.wrong] == pytest.approx(wrong)
+    assert score.margin == pytest.approx(math.log(0.4 * 0.5) - wrong[1])
+    means = (wrong[0] / 2, wrong[1] / 3)
+    assert score.margin_per_token == pytest.approx(math.log(0.4 * 0.5) / 2 - max(means))
+    assert several.wrong[score.likeliest_wrong] == "comed"
+    (row,) = item_rows("test", [several], [score])
+    assert row["wrong_form"] == "comed"
+    # One text per right and per wrong form, and each pair keeps its own.
+    scores = scores_of(model, [pair, several, replace(pair, wrong_ids=[[D, END]])])
+    assert [len(each.wrong) for each in scores] == [1, 2, 1]
+    right = math.log(0.4 * 0.5)
+    margins = [right - wrong[1], right - wrong[1], right - wrong[0]]
+    assert [each.margin for each in scores] == pytest.approx(margins)
+
+
 def test_tie_is_wrong(bigram: MakeBigram, pair: TokenizedPair) -> None:
-    even = replace(pair, wrong_ids=[D, END])
+    even = replace(pair, wrong_ids=[[D, END]])
     (score,) = scores_of(bigram(), [even])
     assert score.margin == 0
     assert not score.is_correct
@@ -122,12 +146,12 @@ def test_scores_equal_the_log_likelihood_of_each_continuation(
             log_p(base, prompt, form)
             for prompt, form in (
                 (pair.prompt_ids, pair.correct_ids),
-                (pair.prompt_ids, pair.wrong_ids),
+                (pair.prompt_ids, pair.wrong_ids[0]),
                 (pair.prompt_ids, pair.target_ids),
                 (pair.prompt_ids[:1], pair.prompt_ids[1:] + pair.target_ids),
             )
         )
-        found = (score.correct, score.wrong, score.target, score.text)
+        found = (score.correct, score.wrong[0], score.target, score.text)
         for tokens, expected in zip(found, (right, wrong, target, text), strict=True):
             assert tokens.tolist() == pytest.approx(expected, rel=1e-9)
         assert score.margin == pytest.approx(sum(right) - sum(wrong), rel=1e-9)
@@ -158,7 +182,7 @@ def test_scores_do_not_depend_on_batch_or_order(
 ) -> None:
     base.double()
     before = scores_of(base, pairs), perplexities(scores_of(base, pairs))
-    monkeypatch.setattr(evaluate, "EVALUATION_BATCH_SIZE", batch_size)
+    monkeypatch.setattr(scoring, "EVALUATION_BATCH_SIZE", batch_size)
     scores = scores_of(base, pairs[::-1])[::-1]
     for one, other in zip(before[0], scores, strict=True):
         assert one.margin == pytest.approx(other.margin, rel=1e-9)
@@ -173,7 +197,7 @@ def score_with(margin: float, per_token: float) -> PairScore:
     """A score of given margins: one token against two."""
     nothing = torch.zeros(1)
     correct = torch.tensor([2 * per_token - margin])
-    return PairScore(nothing, nothing, correct, torch.full((2,), per_token - margin), [])
+    return PairScore(nothing, nothing, correct, [torch.full((2,), per_token - margin)], [], False)
 
 
 def test_summaries_are_shares_and_means(pairs: list[TokenizedPair]) -> None:
@@ -277,7 +301,8 @@ def test_probe_fails_if_walken_is_likelier_or_answered(
     }  # fmt: skip
     model = bigram(likely)
     answers = greedy_answers(model, tokenizer, [pair.prompt_ids])
-    (row,) = probe_over_irregularization([pair], scores_of(model, [pair]), answers)
+    margins = [score.margin for score in scores_of(model, [pair])]
+    (row,) = probe_over_irregularization([pair], margins, answers)
     assert row["failed"] is failed
     expected = math.log(walked * ends_walked) - math.log(walken * ends_walken)
     assert row["margin_nats"] == pytest.approx(expected)
@@ -357,3 +382,59 @@ def test_item_losses_add_up_to_the_perplexities(
             math.exp(nll / tokens), rel=1e-5
         )
     assert [item["complement"] for item in control] == [p.complement for p in splits["control"]]
+
+
+# --- texts of a control set -----------------------------------------------------------------------
+
+
+def as_text(pair: TokenizedPair) -> TokenizedPair:
+    """The whole of a pair as a text without a wrong form."""
+    ids = pair.prompt_ids[1:] + pair.target_ids
+    return replace(
+        pair, id=f"{pair.id}-text", wrong=[], wrong_ids=[], prompt="", prompt_ids=[BOS_ID],
+        target_ids=ids, correct_ids=ids,
+    )  # fmt: skip
+
+
+def test_a_text_has_a_perplexity_and_no_accuracy(base: MiniGPT, pairs: list[TokenizedPair]) -> None:
+    texts = [as_text(pair) for pair in pairs]
+    scores = scores_of(base, texts)
+    metrics = control_metrics(texts, scores)
+    assert metrics.keys() == {"n", "perplexity"}
+    whole = perplexities(scores_of(base, pairs))["text"]
+    assert metrics["perplexity"] == pytest.approx({"text": whole, "target": whole})
+    assert all(math.isnan(score.margin) and not score.is_correct for score in scores)
+    row = item_rows("control", texts[:1], scores[:1])[0]
+    assert (row["wrong_form"], row["margin_nats"], row["correct"]) == ("", "nan", 0)
+
+
+def test_accuracy_of_a_control_set_is_that_of_its_pairs(
+    base: MiniGPT, pairs: list[TokenizedPair]
+) -> None:
+    mixed = [as_text(pairs[0]), *pairs[1:], as_text(pairs[2])]
+    metrics = control_metrics(mixed, scores_of(base, mixed))
+    alone = control_metrics(pairs[1:], scores_of(base, pairs[1:]))
+    assert metrics["n"] == len(mixed)
+    assert metrics["accuracy"] == alone["accuracy"]
+    assert metrics["margin_nats"] == pytest.approx(alone["margin_nats"])
+    assert metrics["by_group_and_form"].keys() == alone["by_group_and_form"].keys()
+
+
+def test_a_model_is_evaluated_without_a_probe(
+    base: MiniGPT, tokenizer: TextTokenizer, splits: dict[str, list[TokenizedPair]]
+) -> None:
+    texts = [as_text(pair) for pair in splits["control"]]
+    metrics, items = evaluated(base, tokenizer, splits | {"probe": [], "control": texts})
+    assert metrics["probe"] == []
+    json.dumps(metrics, allow_nan=False)
+    assert [item["wrong_form"] for item in items if item["split"] == "control"] == ["", ""]
+
+
+def test_greedy_accuracy_needs_the_token_that_ends_the_form(
+    bigram: MakeBigram, pair: TokenizedPair
+) -> None:
+    for after, correct in ((END, True), (D, False)):
+        model = bigram({(ASK, COME): 0.9, (COME, after): 0.9, (after, OTHER): 0.9})
+        (score,) = scores_of(model, [pair])
+        assert score.greedy_is_correct is correct
+        assert greedy_accuracy([score]) == float(correct)

@@ -17,7 +17,7 @@ from torch import Tensor
 from minituner import evaluate_seeds
 from minituner.data.pairs import TokenizedPair, pair_rows
 from minituner.errors import UserError
-from minituner.evaluate import ScoringBatches, evaluate_model
+from minituner.evaluate import evaluate_model
 from minituner.evaluate_seeds import (
     BaseChangedError,
     evaluate_adapters,
@@ -29,6 +29,7 @@ from minituner.evaluate_seeds import (
 )
 from minituner.model import MiniGPT
 from minituner.results import ItemRow, ModelMetrics
+from minituner.scoring import ScoringBatches
 from minituner.storage.adapter import load_adapter, save_adapter
 from minituner.storage.checkpoint import save_base
 from minituner.storage.files import write_json, write_jsonl

@@ -10,9 +10,9 @@ import torch
 from models import BOS_ID, EOS_ID, PAD_ID, Bigram, chain, reference_logits
 
 from minituner.data.pairs import TokenizedPair
-from minituner.evaluate import ScoringBatches, score_pairs
 from minituner.greedy import greedy_answers, greedy_prefix, next_token_logits
 from minituner.model import MiniGPT
+from minituner.scoring import ScoringBatches, score_pairs
 from minituner.tokenizer import TextTokenizer
 
 MakeBigram = Callable[..., Bigram]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from minituner.data.encode import tokenize_pair
 from minituner.data.pairs import Pair
-from minituner.data.tokenize import tokenize_pair
 from minituner.errors import UserError
 from minituner.model import MiniGPT
 from minituner.storage.checkpoint import load_base, save_base
@@ -218,7 +218,7 @@ def test_load_base_with_a_tokenizer_that_was_saved_again(
     load_base(tmp_path / "base.pt", path)
 
 
-EXTENDS_OVER = "a token extends over the end of the prompt or of the verb form"
+EXTENDS_OVER = "a token extends over the end of the prompt or of the form"
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,6 @@
-from minituner.data.matching import MatchLimits
 from minituner.data.tokenize import tokenize_files
 from minituner.pipeline.stage import run_stage
 from minituner.storage.files import write_json
 
 with run_stage(snakemake) as job:
-    config = job.params.config
-    match = MatchLimits(**config["data"]["split"])
-    write_json(job.output.summary, tokenize_files(job.input, job.output, config, match))
+    write_json(job.output.summary, tokenize_files(job.input, job.output, job.params.config))

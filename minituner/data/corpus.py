@@ -80,7 +80,7 @@ def _valid_rows(
     """
     name = str(path)
     try:
-        for line, text in _numbered_lines(path):
+        for line, text in numbered_lines(path):
             try:
                 row = parse_row(text, name, line)
                 _check_id(row, places)
@@ -93,7 +93,7 @@ def _valid_rows(
         mistakes.add(error)
 
 
-def _numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """The lines of a file that are not blank, each with its number, starting at 1.
 
     Raises:

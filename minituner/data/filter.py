@@ -127,7 +127,7 @@ def pair_of_row(row: Row, verbs: Mapping[str, Verb]) -> Pair:
         prompt=row.prompt,
         correct=row.correct_english,
         after=after_text(row.target_spanish),
-        wrong=verbs[row.verb_lemma].wrong(row.tense),
+        wrong=(verbs[row.verb_lemma].wrong(row.tense),),
         source=row.place,
     )
 

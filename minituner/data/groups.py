@@ -6,17 +6,17 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from minituner.data.pairs import TASK_SPLITS
+
 if TYPE_CHECKING:
     from minituner.results import SplitCounts
-
-TAUGHT_SPLITS = ("train", "val", "test")
 
 
 def taught_groups(splits: Mapping[str, SplitCounts]) -> Counter[str]:
     """By group, the number of its pairs in train, val and test together; a pair without a group
     does not count."""
     counts: Counter[str] = Counter()
-    for name in TAUGHT_SPLITS:
+    for name in TASK_SPLITS:
         if name in splits:
             counts.update(splits[name]["by_group"])
     del counts[""]

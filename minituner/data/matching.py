@@ -1,4 +1,4 @@
-"""Frame types and prompt lengths of the control and the irregular pairs, and how well they match.
+"""Frame types and prompt lengths of the control and the task's pairs, and how well they match.
 
 Also counts, for each split, the words that the base has never seen.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minituner.commands import in_config
-from minituner.data.pairs import IRREGULAR_SPLITS, TokenizedPair
+from minituner.data.pairs import TASK_SPLITS, TokenizedPair
 from minituner.data.prompts import BLANK
 from minituner.data.spelling import words_of
 from minituner.errors import Mistakes, UserError
@@ -26,7 +26,7 @@ FRAMES_SHOWN = 3
 
 @dataclass(frozen=True)
 class MatchLimits:
-    """The largest allowed differences between the control and the irregular pairs.
+    """The largest allowed differences between the control and the task's pairs.
 
     ``max_frame_distance`` bounds the total variation distance between their frame types (0 to 1),
     ``max_length_difference_words`` the difference between their mean prompt lengths.
@@ -71,13 +71,14 @@ class Distribution:
 
 class MatchStatistics:
     """Counts frames, lengths and unseen words of each split's pairs while they are written, and
-    then compares control with irregular pairs.
+    then compares the control with the task's pairs.
 
     Args:
+        limits: The largest differences; None if any difference is allowed.
         unseen: The words that the base has not seen; None if its corpus is not known.
     """
 
-    def __init__(self, limits: MatchLimits, unseen: Collection[str] | None = None) -> None:
+    def __init__(self, limits: MatchLimits | None, unseen: Collection[str] | None = None) -> None:
         self.limits = limits
         self._unseen = None if unseen is None else frozenset(unseen)
         self._frames: dict[str, Counter[str]] = {}  # by split, as the others
@@ -92,17 +93,17 @@ class MatchStatistics:
         unseen_words = self._unseen_words.setdefault(split, Counter())
         for pair in pairs:
             frames[pair.frame] += 1
-            lengths[len(pair.prompt.split())] += 1
+            lengths[len((pair.prompt if BLANK in pair.prompt else pair.sentence).split())] += 1
             if self._unseen is not None:
-                words = words_of(pair.prompt.replace(BLANK, pair.correct))
+                words = words_of(pair.sentence)
                 self._words[split] += len(words)
                 unseen_words.update(word for word in words if word in self._unseen)
             yield pair
 
     @property
-    def irregular(self) -> Distribution:
+    def task(self) -> Distribution:
         """The distribution of train, val and test together."""
-        return self._of(*IRREGULAR_SPLITS)
+        return self._of(*TASK_SPLITS)
 
     @property
     def control(self) -> Distribution:
@@ -116,14 +117,14 @@ class MatchStatistics:
         )
 
     def as_json(self) -> Distributions:
-        """Both distributions, the distances between them, and of each split the number of words
-        that the base has not seen."""
-        irregular, control = self.irregular, self.control
+        """Both distributions, the distances between them, and of each split that is not empty
+        the number of words that the base has not seen."""
+        task, control = self.task, self.control
         return {
-            "irregular": irregular.as_json(),
+            "task": task.as_json(),
             "control": control.as_json(),
-            "frame_distance": frame_distance(irregular, control),
-            "length_difference_words": length_difference(irregular, control),
+            "frame_distance": frame_distance(task, control),
+            "length_difference_words": length_difference(task, control),
             "unseen_words": self._unseen_as_json(),
         }
 
@@ -137,36 +138,39 @@ class MatchStatistics:
                 "most": sorted(counts, key=lambda word: (-counts[word], word))[:WORDS_SHOWN],
             }
             for split, counts in self._unseen_words.items()
+            if self._words[split]
         }
 
     def check(self) -> None:
-        """Check that the control pairs resemble the irregular ones. Otherwise their drift would
-        measure the frames and not the verbs.
+        """Check that the control pairs resemble the task's, if there are limits. Otherwise their
+        drift would measure the frames and not the verbs.
 
         Raises:
             UserError: Their frame types or their lengths are further apart than the limits allow.
         """
-        irregular, control, limits = self.irregular, self.control, self.limits
+        if self.limits is None:
+            return
+        task, control, limits = self.task, self.control, self.limits
         mistakes = Mistakes()
-        distance = frame_distance(irregular, control)
+        distance = frame_distance(task, control)
         if distance > limits.max_frame_distance:
             mistakes.add(
                 _mismatch(
                     f"the mix of frames is {distance:.2f} apart (at most "
-                    f"{limits.max_frame_distance:g}): {_largest_differences(irregular, control)}",
+                    f"{limits.max_frame_distance:g}): {_largest_differences(task, control)}",
                     "the same share of each frame in both, or nearly",
                     "max_frame_distance",
                     distance,
                 )
             )
-        longer = length_difference(irregular, control)
+        longer = length_difference(task, control)
         if abs(longer) > limits.max_length_difference_words:
             mistakes.add(
                 _mismatch(
                     f"control prompts are {abs(longer):.2f} words "
-                    f"{'longer' if longer > 0 else 'shorter'} than irregular ones "
+                    f"{'longer' if longer > 0 else 'shorter'} than the task's "
                     f"(at most {limits.max_length_difference_words:g}): "
-                    f"{control.mean_length:.2f} and {irregular.mean_length:.2f} words on average",
+                    f"{control.mean_length:.2f} and {task.mean_length:.2f} words on average",
                     "prompts of about the same length in both",
                     "max_length_difference_words",
                     abs(longer),
@@ -175,29 +179,29 @@ class MatchStatistics:
         mistakes.raise_if_any()
 
 
-def frame_distance(irregular: Distribution, control: Distribution) -> float:
+def frame_distance(task: Distribution, control: Distribution) -> float:
     """The total variation distance between the frame types, 0 to 1."""
-    return round(0.5 * sum(map(abs, _frame_differences(irregular, control).values())), 6)
+    return round(0.5 * sum(map(abs, _frame_differences(task, control).values())), 6)
 
 
-def length_difference(irregular: Distribution, control: Distribution) -> float:
+def length_difference(task: Distribution, control: Distribution) -> float:
     """The number of words by which control prompts are longer on average."""
-    return round(control.mean_length - irregular.mean_length, 6)
+    return round(control.mean_length - task.mean_length, 6)
 
 
-def _frame_differences(irregular: Distribution, control: Distribution) -> dict[str, float]:
-    """By frame, how much larger its share of the irregular pairs is than of the control."""
-    frames = sorted({*irregular.frames, *control.frames})
-    return {frame: irregular.share(frame) - control.share(frame) for frame in frames}
+def _frame_differences(task: Distribution, control: Distribution) -> dict[str, float]:
+    """By frame, how much larger its share of the task's pairs is than of the control."""
+    frames = sorted({*task.frames, *control.frames})
+    return {frame: task.share(frame) - control.share(frame) for frame in frames}
 
 
-def _largest_differences(irregular: Distribution, control: Distribution) -> str:
+def _largest_differences(task: Distribution, control: Distribution) -> str:
     """The frames that differ most, with their shares of both groups."""
-    differences = _frame_differences(irregular, control)
+    differences = _frame_differences(task, control)
     largest = sorted(differences, key=lambda frame: (-abs(differences[frame]), frame))
     return ", ".join(
-        f"{frame} in {control.share(frame):.0%} of the control and {irregular.share(frame):.0%} of "
-        "the irregular pairs"
+        f"{frame} in {control.share(frame):.0%} of the control and {task.share(frame):.0%} of "
+        "the task's pairs"
         for frame in largest[:FRAMES_SHOWN]
     )
 
@@ -205,7 +209,7 @@ def _largest_differences(irregular: Distribution, control: Distribution) -> str:
 def _mismatch(found: str, expected: str, key: str, needed: float) -> UserError:
     return UserError(
         in_config("data.corpus"),
-        "the regular control pairs do not resemble the irregular ones",
+        "the control pairs do not resemble the task's",
         found=found,
         expected=expected,
         fix="even out the corpus, or raise the limit to "

@@ -1,15 +1,18 @@
 """Fill-in pairs, before and after tokenization: their types, their files, and the splits' names.
 
-Row -> Pair -> TokenizedPair -> Example: ``filter`` makes pairs of corpus rows, ``split`` divides
-them, ``tokenize`` encodes them, and ``batches`` turns the ids into inputs and shifted labels.
+Row -> Pair -> TokenizedPair -> Example: ``filter`` makes pairs of corpus rows (``read_task``, of a
+task file's lines), ``split`` divides them, ``tokenize`` encodes them, and ``batches`` turns the ids
+into inputs and shifted labels.
 
     <bos> He __ to school yesterday. => went / fue <eos>
     |---------- prompt_ids ----------| |- target_ids --|
                                         went /            correct_ids: the form and its end
-                                        goed /            wrong_ids
+                                        goed /            wrong_ids, one list per wrong form
 
 The token that ends the form is scored with it: otherwise ``come``, a prefix of ``comed``, would
 always win. The Spanish after the slash never enters a comparison of forms.
+
+A text of a control set is a pair with an empty prompt and no wrong form: ``correct`` is the text.
 """
 
 from __future__ import annotations
@@ -20,46 +23,48 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from minituner.data.prompts import BLANK
+from minituner.data.prompts import sentence_text
 from minituner.storage.files import iter_jsonl, write_jsonl
 
-IRREGULAR_SPLITS = ("train", "val", "test")
-SPLITS = (*IRREGULAR_SPLITS, "control", "probe")
+TASK_SPLITS = ("train", "val", "test")
+SPLITS = (*TASK_SPLITS, "control", "probe")
 EVALUATED_SPLITS = ("val", "test", "control", "probe")
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A prompt with one blank, the correct form, and the wrong form that it is compared with."""
+    """A prompt, the correct form, and the wrong forms that it is compared with. Without a blank in
+    the prompt the form follows it."""
 
     id: str
-    group: str  # e.g. its verb: the unit that the bootstrap resamples
-    form: str  # its tense, one of verbs.PAST_TENSES
+    group: str  # e.g. its verb: what the bootstrap resamples; pairs, if it is empty in all of them
+    form: str  # e.g. its tense; may be empty
     frame: str
     complement: str
     prompt: str
     correct: str
     after: str  # the text that follows the form, e.g. " / fue"; may be empty
-    wrong: str
+    wrong: tuple[str, ...]
     source: str  # file:line, for messages
+    split: str = ""  # of TASK_SPLITS, if the pair's file says; otherwise it is drawn
 
     def __post_init__(self) -> None:
         # A few words occur in many pairs: interned, a million pairs take a third less memory.
-        for name in ("group", "form", "frame", "correct", "after", "wrong"):
+        for name in ("group", "form", "frame", "correct", "after"):
             object.__setattr__(self, name, sys.intern(getattr(self, name)))
+        object.__setattr__(self, "wrong", tuple(map(sys.intern, self.wrong)))  # a list in JSON
 
     @property
     def sentence(self) -> str:
-        """The prompt with the correct form in its blank."""
-        return self.prompt.replace(BLANK, self.correct)
+        """The sentence with the correct form."""
+        return sentence_text(self.prompt, self.correct, self.after)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizedPair:
     """A pair and its token ids; ``prompt_ids + target_ids`` is the whole text that is trained on.
 
-    ``prompt_ids + correct_ids`` and ``prompt_ids + wrong_ids`` are the two texts that evaluation
-    compares.
+    Evaluation compares ``prompt_ids + correct_ids`` with ``prompt_ids`` and each of ``wrong_ids``.
     """
 
     id: str
@@ -70,16 +75,21 @@ class TokenizedPair:
     prompt: str
     correct: str
     after: str
-    wrong: str
+    wrong: list[str]
     prompt_ids: list[int]
     target_ids: list[int]
     correct_ids: list[int]
-    wrong_ids: list[int]
+    wrong_ids: list[list[int]]  # one list per wrong form
+
+    @property
+    def sentence(self) -> str:
+        """The sentence with the correct form."""
+        return sentence_text(self.prompt, self.correct, self.after)
 
     @property
     def tokens(self) -> int:
-        """The length of the longer of its texts, with the right and with the wrong form."""
-        return len(self.prompt_ids) + max(len(self.target_ids), len(self.wrong_ids))
+        """The length of the longest of its texts, with the right and with each wrong form."""
+        return len(self.prompt_ids) + max(map(len, (self.target_ids, *self.wrong_ids)))
 
 
 def iter_pairs(path: str | Path) -> Iterator[Pair]:
@@ -95,6 +105,16 @@ def read_tokenized_pairs(path: str | Path) -> list[TokenizedPair]:
 def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
     """Write pairs as JSON lines, all of them or nothing."""
     write_jsonl(path, pair_rows(pairs))
+
+
+def split_files_of(files: Mapping[str, Any]) -> dict[str, str]:
+    """The file of every split among a rule's inputs or outputs, by the split's name.
+
+    A further control set is a split as well, named ``controls/<name>``; their files are under
+    ``controls``, if there are any.
+    """
+    further = {f"controls/{Path(file).stem}": file for file in files.get("controls") or ()}
+    return {name: files[name] for name in SPLITS} | further
 
 
 def write_splits(paths: Mapping[str, str], splits: Mapping[str, Iterable[Pair]]) -> None:

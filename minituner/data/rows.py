@@ -139,7 +139,7 @@ def parse_row(text: str, path: str, line: int) -> Row:
             one of the allowed values.
     """
     place = f"{path}:{line}"
-    record = _parse_object(text, place)
+    record = parse_object(text, place)
     for column in COLUMNS:
         value = record.get(column)
         if value is None:
@@ -149,13 +149,17 @@ def parse_row(text: str, path: str, line: int) -> Row:
         elif column in CHOICES and value not in CHOICES[column]:
             raise unknown_word(place, column, value, CHOICES[column])
         elif not value.isprintable():  # a fast test; most text passes it and both of these
-            _check_encodable(column, value, place)
-            _check_one_line(column, value, place)
+            check_characters(column, value, place)
     values: list[Any] = [*map(record.get, COLUMNS), path, line]
     return Row(*values)
 
 
-def _parse_object(text: str, place: str) -> dict[str, Any]:
+def parse_object(text: str, place: str) -> dict[str, Any]:
+    """The JSON object on one line; ``place`` names it in messages.
+
+    Raises:
+        UserError: The line is not JSON, not an object, or has a key twice.
+    """
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -180,7 +184,7 @@ def _parse_object(text: str, place: str) -> dict[str, Any]:
             place,
             "is not a row",
             found=brief(record),
-            expected='a JSON object: {"id": ..., "text": ..., ...}',
+            expected='a JSON object: {"...": "...", ...}',
             fix="write one JSON object on the line",
         )
     if text.count(":") > len(record):  # each key has a colon, so some key may occur twice
@@ -211,6 +215,16 @@ def _check_null(column: str, record: Mapping[str, Any], place: str) -> None:
             raise _not_text(column, None, place)
     elif column not in OPTIONAL:
         raise _missing(column, record, place)
+
+
+def check_characters(column: str, value: str, place: str) -> None:
+    """Check that a text has whole characters, and is on one line.
+
+    Raises:
+        UserError: It has half a surrogate pair, a line break or a control character.
+    """
+    _check_encodable(column, value, place)
+    _check_one_line(column, value, place)
 
 
 def _check_encodable(column: str, value: str, place: str) -> None:

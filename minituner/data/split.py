@@ -1,19 +1,29 @@
-"""Stage ``split``: train, val and test of the irregular pairs, control and probe of the regular."""
+"""Stage ``split``: train, val and test of the task's pairs, control and probe of the control's."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from minituner.commands import in_config
-from minituner.data.pairs import Pair, iter_pairs
-from minituner.data.spelling import comparable, comparable_word
-from minituner.errors import UserError, number_of
+from minituner.data.control import (
+    draw_by_frame,
+    draw_by_length,
+    require_items,
+    round_robin_by_group,
+    too_few,
+    without_prompts,
+)
+from minituner.data.leakage import question
+from minituner.data.pairs import TASK_SPLITS, Pair, iter_pairs
+from minituner.data.prompts import Scoring
+from minituner.data.shuffle import seeded_hash, seeded_shuffle, shuffle_key
+from minituner.data.spelling import comparable_word
+from minituner.errors import UserError
 
 T = TypeVar("T")
 
@@ -22,8 +32,8 @@ T = TypeVar("T")
 class SplitSettings:
     """The sizes of the splits.
 
-    The shares are of the irregular pairs and sum to 1; the counts are of the regular ones. Of every
-    irregular verb, ``held_out_complements`` complements occur in val and test only.
+    The shares are of the task's pairs and sum to 1; the counts are of the control's. Of every
+    group, ``held_out_complements`` complements occur in val and test only.
     """
 
     train_share: float = 0.8
@@ -35,41 +45,95 @@ class SplitSettings:
 
 
 def split_files(
-    irregular: str | Path, regular: str | Path, settings: SplitSettings, seed: int
+    files: Mapping[str, Any], settings: SplitSettings, seed: int, task: Mapping[str, Any]
 ) -> dict[str, list[Pair]]:
-    """``split_pairs`` of the two files that ``filter`` wrote."""
-    return split_pairs(list(iter_pairs(irregular)), list(iter_pairs(regular)), settings, seed)
+    """The splits of what ``filter`` or ``read_task`` wrote.
 
-
-def split_pairs(
-    irregular: Sequence[Pair], regular: Sequence[Pair], settings: SplitSettings, seed: int
-) -> dict[str, list[Pair]]:
-    """Divide the irregular pairs into train, val and test, the regular ones into control and probe.
+    Args:
+        files: ``task`` and ``control``, and under ``controls`` those of further control sets.
+        task: ``pairs``, which is None in the study of verbs, and ``scoring``.
 
     Raises:
         UserError: The shares do not sum to 1, or there are fewer pairs than a split needs.
     """
-    splits = split_irregular(irregular, settings, seed)
-    frames = Counter(pair.frame for pair in irregular)
-    splits["control"] = draw_control(regular, frames, settings.control_pairs, seed)
-    rest = without_prompts(regular, splits["control"])
+    pairs, control = (list(iter_pairs(files[name])) for name in ("task", "control"))
+    if task["pairs"] is None:
+        splits = split_pairs(pairs, control, settings, seed)
+    else:
+        splits = split_own(pairs, control, settings, seed, task["scoring"])
+    for file in files.get("controls") or ():
+        name = f"controls/{Path(file).stem}"
+        splits[name] = draw_own_control(list(iter_pairs(file)), pairs, settings, seed, name)
+    return splits
+
+
+def split_pairs(
+    pairs: Sequence[Pair], control: Sequence[Pair], settings: SplitSettings, seed: int
+) -> dict[str, list[Pair]]:
+    """Divide pairs with frame types into train, val and test, and control pairs into control and
+    probe.
+
+    Raises:
+        UserError: The shares do not sum to 1, or there are fewer pairs than a split needs.
+    """
+    splits = split_task(pairs, settings, seed)
+    frames = Counter(pair.frame for pair in pairs)
+    splits["control"] = draw_by_frame(control, frames, settings.control_pairs, seed)
+    rest = without_prompts(control, splits["control"])
     splits["probe"] = round_robin_by_group(seeded_shuffle(rest, seed))[: settings.probe_sentences]
     if len(splits["probe"]) < settings.probe_sentences:
-        raise _too_few("probe", len(splits["probe"]), settings.probe_sentences, "regular")
+        raise too_few("probe", len(splits["probe"]), settings.probe_sentences)
     return splits
+
+
+def split_own(
+    pairs: Sequence[Pair],
+    control: Sequence[Pair],
+    settings: SplitSettings,
+    seed: int,
+    scoring: Scoring,
+) -> dict[str, list[Pair]]:
+    """Divide the pairs of a task file as they say, or else as :func:`split_task` does; draw the
+    control items by length. There is no probe.
+
+    Raises:
+        UserError: As ``split_pairs``.
+    """
+    splits: dict[str, list[Pair]] = {name: [] for name in TASK_SPLITS}
+    if any(pair.split for pair in pairs):  # in all or in none: see task_file
+        for pair in pairs:
+            splits[pair.split].append(pair)
+        _require_pairs(splits)
+    else:
+        splits = split_task(pairs, settings, seed, scoring)
+    splits["control"] = draw_own_control(control, pairs, settings, seed, "control")
+    splits["probe"] = []
+    return splits
+
+
+def draw_own_control(
+    items: Sequence[Pair], task: Sequence[Pair], settings: SplitSettings, seed: int, name: str
+) -> list[Pair]:
+    """The items of a control set that are used: at most ``settings.control_pairs``.
+
+    Raises:
+        UserError: There are too few to say anything.
+    """
+    require_items(items, name)
+    return draw_by_length(items, task, settings.control_pairs, seed)
 
 
 # --- train, val and test ------------------------------------------------------------------------
 
 
-def split_irregular(
-    pairs: Sequence[Pair], settings: SplitSettings, seed: int
+def split_task(
+    pairs: Sequence[Pair], settings: SplitSettings, seed: int, scoring: Scoring = "fill_in"
 ) -> dict[str, list[Pair]]:
-    """Divide the pairs into train, val and test so that the totals are exact and every verb and
+    """Divide the pairs into train, val and test so that the totals are exact and every group and
     form is near its share.
 
-    Pairs that share a prompt stay together, and groups with a held-out complement never go to
-    train.
+    Pairs with the same :func:`question` stay together, and those with a held-out complement never
+    go to train.
 
     Raises:
         UserError: The shares do not sum to 1, or a split would be empty.
@@ -77,22 +141,26 @@ def split_irregular(
     shares = shares_of(settings)
     held_out = held_out_complements(pairs, settings, seed)
 
-    def is_held_out(group: Sequence[Pair]) -> bool:
-        return any((pair.group, comparable_word(pair.complement)) in held_out for pair in group)
+    def is_held_out(alike: Sequence[Pair]) -> bool:
+        return any((pair.group, comparable_word(pair.complement)) in held_out for pair in alike)
 
-    groups = group_by_prompt(pairs)
-    ordered = order_by_stratum(groups, seed, first=is_held_out)
+    ordered = order_by_stratum(group_by_question(pairs, scoring), seed, first=is_held_out)
     assigned = assign_by_deficit(
-        ordered, shares, lambda group: ("val", "test") if is_held_out(group) else shares
+        ordered, shares, lambda alike: ("val", "test") if is_held_out(alike) else shares
     )
-    for name, members in assigned.items():
-        if not members:
-            raise _too_few(name, 0, 1, "irregular")
-    return {name: list(chain.from_iterable(members)) for name, members in assigned.items()}
+    splits = {name: list(chain.from_iterable(members)) for name, members in assigned.items()}
+    _require_pairs(splits)
+    return splits
+
+
+def _require_pairs(splits: Mapping[str, Sequence[Pair]]) -> None:
+    for name, pairs in splits.items():
+        if not pairs:
+            raise too_few(name, 0, 1)
 
 
 def shares_of(settings: SplitSettings) -> dict[str, float]:
-    """The share of each split of the irregular pairs.
+    """The share of each split of the task's pairs.
 
     Raises:
         UserError: They do not sum to 1.
@@ -116,46 +184,46 @@ def shares_of(settings: SplitSettings) -> dict[str, float]:
 def held_out_complements(
     pairs: Iterable[Pair], settings: SplitSettings, seed: int
 ) -> set[tuple[str, str]]:
-    """The complements that train must not see, drawn for every verb: (verb, complement), the
+    """The complements that train must not see, drawn for every group: (group, complement), the
     latter in its :func:`comparable` spelling.
 
-    A complement with more of its verb's pairs than val and test have room for is skipped.
+    A complement with more of its group's pairs than val and test have room for is skipped.
     """
     by_group: dict[str, Counter[str]] = defaultdict(Counter)
     for pair in pairs:
         by_group[pair.group][comparable_word(pair.complement)] += 1
     held_out = set()
-    for verb, counts in by_group.items():
+    for group, counts in by_group.items():
         room = (settings.val_share + settings.test_share) * counts.total()
         drawn = 0
-        for complement in sorted(counts, key=lambda c: seeded_hash(seed, f"{verb}/{c}")):
+        for complement in sorted(counts, key=lambda c: seeded_hash(seed, f"{group}/{c}")):
             if complement and drawn < settings.held_out_complements and counts[complement] <= room:
-                held_out.add((verb, complement))
+                held_out.add((group, complement))
                 drawn += 1
                 room -= counts[complement]
     return held_out
 
 
-def group_by_prompt(pairs: Iterable[Pair]) -> list[list[Pair]]:
-    """Groups of pairs with the same prompt, up to :func:`comparable` spelling, in order of their
-    first pairs."""
+def group_by_question(pairs: Iterable[Pair], scoring: Scoring = "fill_in") -> list[list[Pair]]:
+    """Groups of pairs with the same :func:`question`, in order of their first pairs."""
     groups = defaultdict(list)
     for pair in pairs:
-        groups[comparable(pair.prompt)].append(pair)
+        groups[question(pair, scoring)].append(pair)
     return list(groups.values())
 
 
 def order_by_stratum(
     groups: Iterable[list[Pair]], seed: int, first: Callable[[Sequence[Pair]], bool]
 ) -> list[list[Pair]]:
-    """The groups by verb and form of their first pair, shuffled by ``seed`` within each.
+    """The pairs that stay together by group and form of their first, shuffled by ``seed`` within
+    each such stratum.
 
     Args:
-        first: Selects the groups that come before the others of their stratum.
+        first: Selects those that come before the others of their stratum.
     """
 
-    def key(group: list[Pair]) -> tuple[str, str, bool, tuple[str, str]]:
-        return group[0].group, group[0].form, not first(group), _shuffle_key(group[0], seed)
+    def key(alike: list[Pair]) -> tuple[str, str, bool, tuple[str, str]]:
+        return alike[0].group, alike[0].form, not first(alike), shuffle_key(alike[0], seed)
 
     return sorted(groups, key=key)
 
@@ -176,87 +244,3 @@ def assign_by_deficit(
         deficits = {name: shares[name] * count - len(splits[name]) for name in allowed(item)}
         splits[max(deficits, key=deficits.__getitem__)].append(item)
     return splits
-
-
-# --- control and probe --------------------------------------------------------------------------
-
-
-def draw_control(
-    regular: Sequence[Pair], frames: Mapping[str, int], count: int, seed: int
-) -> list[Pair]:
-    """``count`` regular pairs with the irregular pairs' mix of frame types, verbs in turn.
-
-    Where a frame type runs short, pairs of others fill up; ``tokenize`` checks whether the result
-    is still similar enough.
-
-    Args:
-        frames: How many irregular pairs have each frame type.
-
-    Raises:
-        UserError: There are fewer than ``count`` pairs.
-    """
-    by_frame = defaultdict(list)
-    for pair in seeded_shuffle(regular, seed):
-        by_frame[pair.frame].append(pair)
-    chosen: list[Pair] = []
-    for frame, quota in _apportion(frames, count).items():
-        chosen += round_robin_by_group(by_frame[frame])[:quota]
-    if len(chosen) < count:
-        left = without_prompts(seeded_shuffle(regular, seed), chosen)
-        chosen += round_robin_by_group(left)[: count - len(chosen)]
-    if len(chosen) < count:
-        raise _too_few("control", len(chosen), count, "regular")
-    return chosen
-
-
-def without_prompts(pairs: Iterable[Pair], taken: Iterable[Pair]) -> list[Pair]:
-    """The pairs whose prompt none of ``taken`` has, up to :func:`comparable` spelling."""
-    prompts = {comparable(pair.prompt) for pair in taken}
-    return [pair for pair in pairs if comparable(pair.prompt) not in prompts]
-
-
-def _apportion(weights: Mapping[str, int], total: int) -> dict[str, int]:
-    """Whole numbers in proportion to ``weights`` that sum to ``total`` (largest remainders)."""
-    exact = {key: total * weights[key] / sum(weights.values()) for key in sorted(weights)}
-    whole = {key: int(value) for key, value in exact.items()}
-    by_remainder = sorted(exact, key=lambda key: (whole[key] - exact[key], key))
-    for key in by_remainder[: total - sum(whole.values())]:
-        whole[key] += 1
-    return whole
-
-
-def round_robin_by_group(pairs: Iterable[Pair]) -> list[Pair]:
-    """One pair of every verb, then a second of every verb, and so on; the order within a verb is
-    kept."""
-    by_group: dict[str, list[Pair]] = defaultdict(list)
-    for pair in pairs:
-        by_group[pair.group].append(pair)
-    rounds = zip_longest(*(by_group[verb] for verb in sorted(by_group)))
-    return [pair for one_round in rounds for pair in one_round if pair is not None]
-
-
-# --- order by hash ------------------------------------------------------------------------------
-
-
-def seeded_hash(seed: int, text: str) -> str:
-    """A hash to sort by: a shuffle in which the place of a text does not depend on the others."""
-    return hashlib.sha256(f"{seed}/{text}".encode()).hexdigest()
-
-
-def seeded_shuffle(pairs: Iterable[Pair], seed: int) -> list[Pair]:
-    """The pairs, shuffled by a seeded hash of each prompt: editing one pair moves no other."""
-    return sorted(pairs, key=lambda pair: _shuffle_key(pair, seed))
-
-
-def _shuffle_key(pair: Pair, seed: int) -> tuple[str, str]:
-    return seeded_hash(seed, pair.prompt), pair.correct
-
-
-def _too_few(split: str, found: int, needed: int, kind: str) -> UserError:
-    return UserError(
-        in_config("data.corpus"),
-        f"too few {kind} rows for the {split} split",
-        found=number_of(found, "pair"),
-        expected=f"at least {needed}, in the past simple or past participle, each with a prompt",
-        fix=f"add rows to the corpus, or ask for fewer: {in_config('data.split')}",
-    )

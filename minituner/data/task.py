@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-# How a pair is written for the model, in training and in evaluation:
-# fill_in:  He __ to school yesterday. => went / fue      the form and the token that ends it
-# sentence: He went to school yesterday.                  the whole sentence
-Scoring = Literal["fill_in", "sentence"]
+from minituner.data.prompts import Scoring
 
 
 @dataclass(frozen=True)

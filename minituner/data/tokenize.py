@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from itertools import zip_longest
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minituner.base_files import context_length_of, load_base_tokenizer
 from minituner.commands import in_config
+from minituner.data.encode import tokenize_pair
 from minituner.data.matching import MatchLimits, MatchStatistics
-from minituner.data.pairs import SPLITS, Pair, TokenizedPair, iter_pairs, pair_rows
-from minituner.data.prompts import SEPARATOR, answer_text, prompt_text
+from minituner.data.pairs import Pair, TokenizedPair, iter_pairs, pair_rows, split_files_of
+from minituner.data.prompts import Scoring
 from minituner.data.split_summary import SplitSummary
 from minituner.errors import Mistakes, UserError, number_of, shortened
 from minituner.storage.files import atomic_open, read_json, write_rows
-from minituner.tokenizer import TextTokenizer, check_kept
+from minituner.tokenizer import TextTokenizer
+
+Encode = Callable[[Pair], TokenizedPair]  # tokenize_pair with a tokenizer and a scoring
 
 if TYPE_CHECKING:
     from minituner.results import PairsSummary
@@ -26,37 +29,39 @@ if TYPE_CHECKING:
 
 def tokenize_files(
     inputs: Mapping[str, Any],
-    outputs: Mapping[str, str],
+    outputs: Mapping[str, Any],
     config: Mapping[str, Any],
-    match: MatchLimits,
 ) -> PairsSummary:
-    """``tokenize_splits`` of the files that ``filter`` and ``split`` wrote.
+    """``tokenize_splits`` of the files that ``filter`` (or ``read_task``) and ``split`` wrote.
 
     Args:
-        inputs: By name: the file of every split, those of all ``regular`` pairs and of the
-            ``unseen_words``, the ``tokenizer``, and ``base_settings``: the files that tokenizing
-            reads of a base that is a folder, else none.
+        inputs: By name: the file of every split, ``all_control`` with what the control was drawn
+            from, ``unseen_words``, the ``tokenizer``, and ``base_settings``: the files that
+            tokenizing reads of a base that is a folder, else none.
         outputs: By name, where every split is written.
-        config: ``base.model`` or, for a folder, ``base.start_token``; ``data.max_share_too_long``.
+        config: ``base.model`` or, for a folder, ``base.start_token``; ``data.max_share_too_long``
+            and, where control and task must match, ``data.split``; ``task.scoring``.
 
     Raises:
         UserError: As ``tokenize_splits``, or a file cannot be used.
     """
     settings, path, base = inputs["base_settings"], inputs["tokenizer"], config["base"]
     max_share = config["data"]["max_share_too_long"]
+    match = MatchLimits(**config["data"]["split"]) if "split" in config["data"] else None
     if settings:
         context_length = context_length_of(settings, path)
         limit = ContextLimit(context_length, max_share, "choose a base that reads longer texts")
     else:
         limit = ContextLimit(base["model"]["context_length"], max_share)
     return tokenize_splits(
-        {name: iter_pairs(inputs[name]) for name in SPLITS},
-        {name: outputs[name] for name in SPLITS},
+        {name: iter_pairs(file) for name, file in split_files_of(inputs).items()},
+        split_files_of(outputs),
         load_base_tokenizer(settings, path, start_token=base.get("start_token")),
         limit,
         MatchStatistics(match, read_json(inputs["unseen_words"])),
         path,
-        iter_pairs(inputs["regular"]),
+        iter_pairs(inputs["all_control"]),
+        config["task"]["scoring"],
     )
 
 
@@ -68,6 +73,7 @@ def tokenize_splits(
     statistics: MatchStatistics | None = None,
     name: str = "the tokenizer",
     others: Iterable[Pair] = (),
+    scoring: Scoring = "fill_in",
 ) -> PairsSummary:
     """Write every split's pairs as token ids, one at a time; all files are written or none is.
 
@@ -84,18 +90,19 @@ def tokenize_splits(
         per split, only if there are any; and ``distributions``, if they were compared.
 
     Raises:
-        UserError: More pairs are too long than may be left out, or all of a split; or the control
-            does not match the irregular pairs.
+        UserError: A pair cannot be encoded, more pairs are too long than may be left out, or all of
+            a split; or the control does not match the task's pairs.
     """
+    encode = partial(tokenize_pair, tokenizer=tokenizer, name=name, scoring=scoring)
     summaries = {name: SplitSummary() for name in splits}
     with ExitStack() as files:
         for split, pairs in splits.items():
             stream = files.enter_context(atomic_open(paths[split]))
-            fitting = limit.fitting(split, pairs, tokenizer, name)
+            fitting = limit.fitting(split, pairs, encode)
             if statistics is not None:
                 fitting = statistics.counting(split, fitting)
             write_rows(stream, pair_rows(summaries[split].counting(fitting)))
-        limit.check(others, tokenizer)
+        limit.check(others, encode)
         if statistics is not None:
             statistics.check()
     found: PairsSummary = {"splits": {name: s.as_json() for name, s in summaries.items()}}
@@ -104,76 +111,6 @@ def tokenize_splits(
     if statistics is not None:
         found["distributions"] = statistics.as_json()
     return found
-
-
-# --- one pair -----------------------------------------------------------------------------------
-
-
-def tokenize_pair(
-    pair: Pair, tokenizer: TextTokenizer, name: str = "the tokenizer"
-) -> TokenizedPair:
-    """Encode one pair, however long it is.
-
-    Args:
-        name: The tokenizer's name in messages.
-
-    Raises:
-        UserError: The tokenizer changes the text, or some token extends over the beginning of the
-            answer or the end of the form.
-    """
-    bos, eos = tokenizer.bos_id, tokenizer.eos_id
-    end = tokenizer.encode(SEPARATOR) if pair.after else [eos]
-    prompt = prompt_text(pair.prompt)
-    text = prompt + answer_text(pair.correct, pair.after)
-    prompt_ids, text_ids = tokenizer.encode(prompt), tokenizer.encode(text)
-    check_kept(tokenizer, text, text_ids, pair.source, name)
-    tokenized = TokenizedPair(
-        id=pair.id,
-        group=pair.group,
-        form=pair.form,
-        frame=pair.frame,
-        complement=pair.complement,
-        prompt=pair.prompt,
-        correct=pair.correct,
-        after=pair.after,
-        wrong=pair.wrong,
-        prompt_ids=[bos, *prompt_ids],
-        target_ids=[*text_ids[len(prompt_ids) :], eos],
-        correct_ids=tokenizer.encode(f" {pair.correct}") + end,
-        wrong_ids=tokenizer.encode(f" {pair.wrong}") + end,
-    )
-    _check_boundaries(pair, tokenized, [bos, *text_ids, eos], tokenizer, name)
-    return tokenized
-
-
-def _check_boundaries(
-    pair: Pair, tokenized: TokenizedPair, correct: list[int], tokenizer: TextTokenizer, name: str
-) -> None:
-    """Check that each form has the tokens that it has in running text: the model is not scored on
-    tokens that it never reads.
-
-    Args:
-        correct: The ids of the whole text with the correct form.
-    """
-    wrong_text = f"{prompt_text(pair.prompt)} {pair.wrong}" + (SEPARATOR if pair.after else "")
-    wrong = [correct[0], *tokenizer.encode(wrong_text), *([] if pair.after else correct[-1:])]
-    for whole, form_ids in ((correct, tokenized.correct_ids), (wrong, tokenized.wrong_ids)):
-        parts = tokenized.prompt_ids + form_ids
-        if whole[: len(parts)] != parts:
-            start = next(i for i, two in enumerate(zip_longest(whole, parts)) if len(set(two)) > 1)
-            raise UserError(
-                pair.source,
-                "a token extends over the end of the prompt or of the verb form",
-                found=f"{_shown(tokenizer, whole[start:])} in the whole text, "
-                f"{_shown(tokenizer, parts[start:])} in its parts: {pair.prompt!r}",
-                expected="tokens that end where the prompt and the form end",
-                fix=f"use a tokenizer that splits at spaces, instead of {name}",
-            )
-
-
-def _shown(tokenizer: TextTokenizer, ids: list[int]) -> str:
-    """The first few tokens, for a message."""
-    return " ".join(repr(tokenizer.token(token)) for token in ids[:4]) or "none"
 
 
 # --- all pairs ----------------------------------------------------------------------------------
@@ -200,49 +137,50 @@ class ContextLimit:
         self.pairs: Counter[str] = Counter()  # by split, including those that are too long
         self.too_long: Counter[str] = Counter()
         self._skipped: list[tuple[Pair, int]] = []  # with the number of tokens of each
+        self._mistakes = Mistakes()
 
-    def fitting(
-        self,
-        split: str,
-        pairs: Iterable[Pair],
-        tokenizer: TextTokenizer,
-        name: str = "the tokenizer",
-    ) -> Iterator[TokenizedPair]:
-        """The pairs that fit, tokenized, one at a time."""
+    def fitting(self, split: str, pairs: Iterable[Pair], encode: Encode) -> Iterator[TokenizedPair]:
+        """The pairs that fit, tokenized, one at a time; what cannot be encoded is noted."""
         for pair in pairs:
             self.pairs[split] += 1
-            tokenized = tokenize_pair(pair, tokenizer, name)
+            try:
+                tokenized = encode(pair)
+            except UserError as error:
+                self._mistakes.add(error)
+                continue
             if tokenized.tokens <= self.context_length:
                 yield tokenized
                 continue
             self.too_long[split] += 1
             self._skipped.append((pair, tokenized.tokens))
 
-    def check(self, others: Iterable[Pair], tokenizer: TextTokenizer) -> None:
-        """Check that what was skipped may be left out.
+    def check(self, others: Iterable[Pair], encode: Encode) -> None:
+        """Check that everything was encoded, and that what was skipped may be left out.
 
         Args:
             others: Further pairs whose lengths the message mentions.
 
         Raises:
-            UserError: It is more than ``max_share``, or all of a split.
+            UserError: A pair could not be encoded, or more than ``max_share`` was skipped, or all
+                of a split.
         """
+        self._mistakes.raise_if_any()
         if self.too_long.total() > 0 and self._share > self.max_share:
-            self._refuse(others, tokenizer)
+            self._refuse(others, encode)
         for name, count in self.too_long.items():
             if count == self.pairs[name]:
                 raise UserError(
-                    in_config("data.corpus"),
+                    in_config("base.model.context_length"),
                     f"no pair of the {name} split is short enough for the model's context",
                     found=f"{number_of(count, 'pair')}, all of them too long",
                     expected=f"at least one of at most {self.context_length} tokens",
                     fix=f"shorten the sentences, or {self.longer}",
                 )
 
-    def _refuse(self, others: Iterable[Pair], tokenizer: TextTokenizer) -> None:
+    def _refuse(self, others: Iterable[Pair], encode: Encode) -> None:
         known = {pair.id for pair, _ in self._skipped}
         for pair in (pair for pair in others if pair.id not in known):
-            tokens = tokenize_pair(pair, tokenizer).tokens
+            tokens = encode(pair).tokens
             if tokens > self.context_length:
                 self._skipped.append((pair, tokens))
         mistakes = Mistakes()
@@ -265,7 +203,7 @@ class ContextLimit:
         return UserError(
             pair.source,
             "the sentence is longer than the model's context",
-            found=f"{tokens} tokens: {shortened(pair.prompt, 100)!r}",
+            found=f"{tokens} tokens: {shortened(pair.prompt or pair.correct, 100)!r}",
             expected=f"at most {self.context_length} tokens, answer included",
             fix=fix,
         )

@@ -59,7 +59,7 @@ def load_folder_tokenizer(
     # Where tokenizer.json does not mark them as special, they would be decoded to text.
     backend.add_special_tokens([str(backend.id_to_token(token_id)) for token_id in (bos, eos, pad)])
     backend.encode_special_tokens = True  # "</s>" in a sentence is four characters
-    return TextTokenizer(backend, bos, eos, pad, _prepends_space(backend))
+    return TextTokenizer(backend, bos, eos, pad, _prepends_space(backend), exact=False)
 
 
 def _check_rows(backend: Tokenizer, path: Path, rows: int) -> None:

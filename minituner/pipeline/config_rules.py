@@ -13,6 +13,7 @@ from minituner.base_files import base_files
 from minituner.data.corpus import corpus_files
 from minituner.data.filter import check_known
 from minituner.data.split import SplitSettings, shares_of
+from minituner.data.task_file import task_files
 from minituner.data.verbs import load_verbs
 from minituner.errors import UserError
 from minituner.hf.hub import is_transformers
@@ -22,9 +23,18 @@ from minituner.pipeline.config_runs import (
     names_of_arms_and_runs,
     run_combinations,
 )
+from minituner.pipeline.config_task import (
+    VERB_KEYS,
+    controls_have_different_names,
+    has_own_task,
+    named_task_files,
+    task_files_exist,
+    task_has_its_files,
+)
 from minituner.storage.schema import Keys, Problem, are_sound
 
 Config = Mapping[str, Any]
+MISSING = object()  # the value of a missing key
 SHARES = ("train_share", "val_share", "test_share")
 
 
@@ -71,6 +81,8 @@ class ValueRule:
         """The violation, if there is one."""
         first, *others = map(_keys, self.keys)
         values = [_value(config, keys) for keys in (first, *others)]
+        if MISSING in values:  # only keys that the study does not use may be
+            return
         if violation := self.violation(*values):
             found, expected, fix = (
                 text.format(*values, violation=violation)
@@ -80,7 +92,10 @@ class ValueRule:
 
 
 def _value(config: Any, keys: Keys) -> Any:
+    """The value of these keys, or :data:`MISSING`."""
     for key in keys:
+        if key not in config:
+            return MISSING
         config = config[key]
     return config
 
@@ -205,6 +220,8 @@ def shares_sum_to_one(config: Config) -> Iterator[UserError]:
 def verbs_have_forms(config: Config) -> Iterator[UserError]:
     """The taught verbs and those of the control set are in data.verbs."""
     data = config["data"]
+    if has_own_task(config) or not all(key in data for key in VERB_KEYS):
+        return
     if Path(data["verbs"]).is_file():
         try:
             check_known(
@@ -220,8 +237,10 @@ def files_exist(config: Config) -> Iterator[Problem]:
     """The files that the config names."""
     for keys in (("data", "verbs"), ("base", "checkpoint"), ("base", "tokenizer")):
         file = _value(config, keys)
+        if keys == ("data", "verbs") and not _reads_verbs(config):
+            continue
         folder = keys == ("base", "checkpoint") and is_transformers(file)
-        if file is not None and not folder and not Path(file).is_file():
+        if file not in (None, MISSING) and not folder and not Path(file).is_file():
             yield Problem(
                 keys,
                 "there is no such file",
@@ -251,22 +270,35 @@ def base_can_be_used(config: Config) -> Iterator[UserError]:
 
 def corpora_exist(config: Config) -> Iterator[UserError]:
     """The folders of rows that the config names."""
-    for folder in (config["data"]["corpus"], config["base"]["corpus"]):
+    for folder in _corpora(config):
         try:
-            if folder is not None:
-                corpus_files(folder)
+            corpus_files(folder)
         except UserError as error:
             yield error
+
+
+def _corpora(config: Config) -> list[str]:
+    """The folders of rows that are read."""
+    own = [] if has_own_task(config) else [config["data"].get("corpus")]
+    return [folder for folder in (*own, config["base"]["corpus"]) if folder is not None]
+
+
+def _reads_verbs(config: Config) -> bool:
+    """Whether the forms of verbs are needed: to read a corpus of rows."""
+    return not has_own_task(config) or config["base"]["corpus"] is not None
 
 
 def names_without_braces(config: Config) -> Iterator[UserError]:
     """Snakemake treats {name} in a path as a pattern, and never applies a rule with such an input:
     its outputs would silently not be updated."""
-    data, base = config["data"], config["base"]
-    names = [data["verbs"], base["checkpoint"], base["tokenizer"]]
-    for folder in (data["corpus"], base["corpus"]):
-        with suppress(UserError):  # corpora_exist reports it
-            names += corpus_files(folder) if folder is not None else []
+    base = config["base"]
+    names = [base["checkpoint"], base["tokenizer"]]
+    names += [config["data"].get("verbs")] if _reads_verbs(config) else []
+    with suppress(UserError):  # corpora_exist and task_files_exist report it
+        for folder in _corpora(config):
+            names += corpus_files(folder)
+        for file in named_task_files(config):
+            names += task_files(file)
     for name in names:
         if name is not None and re.search("[{}]", name):
             yield UserError(
@@ -284,13 +316,16 @@ CHECKS: tuple[
 ] = (
     (("ablations",), names_of_arms_and_runs),
     (("ablations",), run_combinations),
-    (("ablations", "data.irregular_verbs"), held_out_verbs),
+    (("ablations", "data.irregular_verbs", "task.pairs"), held_out_verbs),
     (("lora.target_modules", "ablations", "base.checkpoint"), targets_exist),
     (("lora.layers", "ablations", "base.checkpoint", "base.model.n_layers"), layers_exist),
-    (("data.verbs", "base.checkpoint", "base.tokenizer"), files_exist),
+    (("task", "data.verbs", "base"), files_exist),
     (("base.checkpoint", "base.tokenizer"), base_can_be_used),
     (("data.split",), shares_sum_to_one),
-    (("data.verbs", "data.irregular_verbs", "data.regular_verbs"), verbs_have_forms),
-    (("data.corpus", "base.corpus"), corpora_exist),
-    (("data", "base"), names_without_braces),
+    (("task", "data"), task_has_its_files),
+    (("task",), task_files_exist),
+    (("task",), controls_have_different_names),
+    (("task", "data.verbs", "data.irregular_verbs", "data.regular_verbs"), verbs_have_forms),
+    (("task", "data.corpus", "base.corpus"), corpora_exist),
+    (("task", "data", "base"), names_without_braces),
 )

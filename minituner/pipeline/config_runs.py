@@ -102,10 +102,21 @@ def names_of_arms_and_runs(config: Config) -> Iterator[Problem]:
 
 def held_out_verbs(config: Config) -> Iterator[Problem]:
     """A verb that a run leaves out is one that would otherwise be taught."""
-    verbs = config["data"]["irregular_verbs"]
+    own_task = config["task"]["pairs"] is not None
+    verbs = config["data"].get("irregular_verbs", [])
     for arm, run, keys in _runs(config):
         verb = run.get("held_out_verb")
-        if arm["enabled"] and verb is not None and verb not in verbs:
+        if arm["enabled"] and verb is not None and own_task:
+            enabled = (*keys[:2], "enabled")
+            yield Problem(
+                (*keys, "held_out_verb"),
+                "a run leaves out a verb, and the task is not the study's verbs",
+                found=verb,
+                expected="no held_out_verb with pairs of your own (task.pairs)",
+                fix=f"remove the run, or disable the arm: {'.'.join(enabled)}: false",
+                others=(("task", "pairs"), enabled),
+            )
+        elif arm["enabled"] and verb is not None and verb not in verbs:
             enabled = (*keys[:2], "enabled")
             yield Problem(
                 (*keys, "held_out_verb"),

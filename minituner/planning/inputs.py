@@ -14,10 +14,10 @@ from typing import Any
 from minituner.causal_lm import CausalLM
 from minituner.compute import ComputeSettings, place
 from minituner.data.corpus import corpus_files, read_rows
+from minituner.data.encode import tokenize_pair
 from minituner.data.filter import filter_corpus
 from minituner.data.pairs import SPLITS, TokenizedPair, read_tokenized_pairs
 from minituner.data.rows import base_text
-from minituner.data.tokenize import tokenize_pair
 from minituner.data.verbs import load_verbs
 from minituner.fast.minigpt import new_minigpt
 from minituner.model import MiniGPTConfig, init_weights

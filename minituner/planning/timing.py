@@ -17,9 +17,10 @@ from minituner.adapter_tensors import base_state_dict
 from minituner.batches import EVALUATION_BATCH_SIZE, Batch, Loader, completion_examples
 from minituner.causal_lm import CausalLM
 from minituner.data.pairs import EVALUATED_SPLITS, TokenizedPair
-from minituner.evaluate import ScoringBatches, evaluate_model
+from minituner.evaluate import evaluate_model
 from minituner.loop import mean_loss, train_step
 from minituner.planning.schedule import evaluations
+from minituner.scoring import ScoringBatches
 from minituner.storage.adapter import save_adapter
 from minituner.storage.tensors import weights_sha256
 from minituner.tokenizer import TextTokenizer

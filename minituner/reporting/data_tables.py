@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypedDict, TypeVar, cast
 
-from minituner.data.groups import TAUGHT_SPLITS, are_single, taught_groups
+from minituner.data.groups import are_single, taught_groups
+from minituner.data.pairs import TASK_SPLITS
 from minituner.errors import first_of
 from minituner.results import FrameCounts, Interval, LabelAccuracy, PairsSummary, SplitCounts
 
-FIRST_SPLITS = (*TAUGHT_SPLITS, "control", "probe")
+FIRST_SPLITS = (*TASK_SPLITS, "control", "probe")
 ROWS_SHOWN = 40  # of a table
 FORMS_SHOWN = 5  # as columns
 NAMES_SHOWN = 20  # in a sentence

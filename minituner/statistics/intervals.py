@@ -77,21 +77,22 @@ class PairedBootstrap:
         self.items = len(verbs)
         draws = settings.bootstrap_draws
         names, cluster = np.unique(np.asarray(verbs), return_inverse=True)
-        if len(names) == 1:
-            cluster = np.arange(len(verbs))
+        alone = len(names) in (1, self.items)  # each item is a cluster
+        if alone:
+            cluster = np.arange(self.items)
         self.clusters = int(cluster.max()) + 1
-        self._members: Array = np.eye(self.clusters)[cluster]  # (items, clusters)
+        # (items, clusters); for thousands of items without groups it would take a gigabyte.
+        self._members: Array | None = None if alone else np.eye(self.clusters)[cluster]
         seeds_drawn = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=draws)
         self._seed_weights: Array = seeds_drawn / n_seeds  # (draws, seeds)
         shares = np.full(self.clusters, 1 / self.clusters)
-        self._cluster_weights: Array = rng.multinomial(self.clusters, shares, size=draws).astype(
-            np.float64
-        )  # (draws, clusters)
-        self._items_drawn: Array = self._cluster_weights @ self._members.sum(axis=0)  # (draws,)
+        drawn = rng.multinomial(self.clusters, shares, size=draws)
+        self._cluster_weights: Array = drawn.astype(np.float64)  # (draws, clusters)
+        self._items_drawn: Array = self._cluster_weights @ np.bincount(cluster).astype(np.float64)
 
     def item_means(self, values: Array) -> Array:
         """The mean over the items of each draw, seed by seed: (seeds, items) -> (draws, seeds)."""
-        sums = values @ self._members  # (seeds, clusters)
+        sums = values if self._members is None else values @ self._members  # (seeds, clusters)
         return np.asarray(self._cluster_weights @ sums.T / self._items_drawn[:, None])
 
     def seed_means(self, by_seed: Array) -> Array:
@@ -162,7 +163,7 @@ class PairedBootstrap:
         groups = (first, ~first)
         draws = [self._group_means(correct, group) for group in groups]
         accuracies = [float(correct[:, group].mean()) for group in groups]
-        fewest = min(int(self._members[group].any(axis=0).sum()) for group in groups)
+        fewest = min(int(self._members_of(group).any(axis=0).sum()) for group in groups)
         difference = draws[0] - draws[1]
         difference = difference[~np.isnan(difference)]
         mean = accuracies[0] - accuracies[1]
@@ -177,9 +178,13 @@ class PairedBootstrap:
         alone = few and self.clusters == self.items
         return covering(estimate, newcombe_interval(accuracies, limits), (-1, 1), alone)
 
+    def _members_of(self, group: Mask) -> Array:
+        """Which cluster each item of a group is in: (items of the group, clusters) of 0 or 1."""
+        return (np.eye(self.items) if self._members is None else self._members)[group]
+
     def _group_means(self, values: Array, group: Mask) -> Array:
         """:meth:`means` over the items of a group; NaN in a draw that has none of them."""
-        members = self._members[group]
+        members = self._members_of(group)
         with np.errstate(invalid="ignore"):
             by_seed = self._cluster_weights @ (values[:, group] @ members).T
             by_seed /= (self._cluster_weights @ members.sum(axis=0))[:, None]

@@ -45,7 +45,7 @@ def test_both_rows_of_a_correction_make_one_pair(
     by_prompt = Counter(p.prompt for p in filtered.irregular)
     for row in wrong:
         made = pair_of_row(row, verbs)
-        assert made.correct == row.correct_form != row.written == made.wrong
+        assert made.correct == row.correct_form != row.written == made.wrong[0]
         assert row.prompt is not None
         assert by_prompt[row.prompt] == 1
     assert filtered.summary["dropped"]["duplicate irregular"] == 24

@@ -11,10 +11,11 @@ from project import ROOT
 from minituner.data.corpus import corpus_files
 from minituner.data.leakage import (
     check_base_apart,
+    check_groups_apart,
     check_leakage,
     check_prompts_apart,
     check_splits,
-    check_verbs_apart,
+    question,
     unseen_words,
 )
 from minituner.data.pairs import Pair
@@ -22,12 +23,14 @@ from minituner.data.rows import Row
 from minituner.data.spelling import words_of
 from minituner.errors import SeveralErrors, UserError
 
+TASK = {"pairs": None, "scoring": "fill_in"}
+
 
 def test_check_leakage_passes_the_committed_corpora(
     splits: dict[str, list[Pair]],
 ) -> None:
     base = corpus_files(ROOT / "data/processed/base-corpus")
-    unseen = check_leakage(splits, base, ROOT / "data/raw/verbs.yaml")
+    unseen = check_leakage(splits, base, ROOT / "data/raw/verbs.yaml", TASK)
     assert unseen is not None
     assert unseen == sorted(set(unseen))
 
@@ -97,9 +100,9 @@ def test_leaks_are_reported_together(rows: list[Row]) -> None:
         check_base_apart({"train": train}, base)
 
 
-def test_check_verbs_apart() -> None:
-    with pytest.raises(UserError, match=r"c\.jsonl:2: a verb is both trained on"):
-        check_verbs_apart([pair(1)], [pair(2)])
+def test_check_groups_apart() -> None:
+    with pytest.raises(UserError, match=r"c\.jsonl:2: a group is both trained on"):
+        check_groups_apart([pair(1)], [pair(2)])
 
 
 @pytest.mark.parametrize("kind", ["prompt", "sentence", "wrong sentence"])
@@ -110,3 +113,33 @@ def test_check_base_apart(rows: list[Row], kind: str) -> None:
     planted = replace(rows[0], text=text, prompt=prompt, path="base.jsonl", line=12)
     with pytest.raises(UserError, match=r"base\.jsonl:12: .*\n.*also at c\.jsonl:7"):
         check_base_apart({"test": [study]}, [rows[1], planted])
+
+
+def test_question() -> None:
+    blank = replace(pair(1), prompt="One mouse, two __.", correct="mice")
+    other = replace(blank, correct="oxen")
+    assert question(blank) == question(other)
+    assert question(blank, "sentence") != question(other, "sentence")
+    asks, begins = (replace(blank, prompt=prompt) for prompt in ("The plural is", "The"))
+    assert question(asks) == question(replace(asks, correct="oxen"))
+    assert question(begins) != question(replace(begins, correct="oxen"))
+    assert question(begins) == question(replace(begins, correct="MICE"))
+
+
+def test_two_control_sets_may_share_a_text_but_not_with_the_task() -> None:
+    text = replace(pair(1), prompt="", correct="Water is wet.", wrong=(), after="")
+    splits = {"train": [pair(2)], "control": [text], "controls/french": [text]}
+    check_prompts_apart(splits)
+    with pytest.raises(UserError, match="in the splits train and control"):
+        check_prompts_apart({"train": [text], "control": [text]})
+
+
+def test_pairs_without_groups_share_none() -> None:
+    check_groups_apart([replace(pair(1), group="")], [replace(pair(2), group="")])
+
+
+def test_base_corpus_with_a_sentence_of_a_pair_without_a_blank(rows: list[Row]) -> None:
+    study = replace(pair(7), prompt="The capital of France is", correct="Paris", after=".")
+    planted = replace(rows[0], text="The capital of France is goed.", prompt=None, path="b.jsonl")
+    with pytest.raises(UserError, match="the base corpus holds a sentence of the study"):
+        check_base_apart({"test": [study]}, [planted])

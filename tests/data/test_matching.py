@@ -20,7 +20,7 @@ SHORT, LONG = "One __ two.", "One two three __ four five."
 def pair(prompt: str = SHORT, frame: str = "a", english: str = "went") -> TokenizedPair:
     ids: list[int] = []
     return TokenizedPair(
-        "id", "go", "past_simple", frame, "", prompt, english, "", "goed", ids, ids, ids, ids
+        "id", "go", "past_simple", frame, "", prompt, english, "", ["goed"], ids, ids, ids, [ids]
     )
 
 
@@ -41,7 +41,7 @@ def test_distributions_by_hand() -> None:
     irregular = [pair(frame="a"), pair(frame="a"), pair(frame="b"), pair(frame="b")]
     control = [pair(frame="a"), pair("One two __ three four.", frame="c")]
     found = counted(control, irregular).as_json()
-    assert found["irregular"] == {
+    assert found["task"] == {
         "pairs": 4,
         "frames": {"a": 2, "b": 2},
         "prompt_words": {"03": 4},
@@ -56,12 +56,10 @@ def test_distributions_by_hand() -> None:
 def test_unseen_words_by_split() -> None:
     train = [pair("He __ to the zoo."), pair("Zoo, zoo: he __ to the well-known caf\u00c9.")]
     found = counted([pair("A __ b.")], train, ["zoo", "well-known", "nowhere"]).as_json()
-    assert found["unseen_words"] == {
+    assert found["unseen_words"] == {  # nothing on empty splits
         "train": {"words": 5, "unseen": 1, "most": ["zoo"]},
         "val": {"words": 8, "unseen": 3, "most": ["zoo", "well-known"]},
-        "test": {"words": 0, "unseen": 0, "most": []},
         "control": {"words": 3, "unseen": 0, "most": []},
-        "probe": {"words": 0, "unseen": 0, "most": []},
     }
 
 
@@ -71,14 +69,14 @@ def test_check_refuses_other_lengths() -> None:
         (
             [pair(LONG)],
             irregular,
-            "3.00 words longer than irregular ones (at most 0.5): 6.00 and 3",
+            "3.00 words longer than the task's (at most 0.5): 6.00 and 3",
         ),
-        (irregular, [pair(LONG)], "3.00 words shorter than irregular ones (at most 0.5): 3.00 and"),
+        (irregular, [pair(LONG)], "3.00 words shorter than the task's (at most 0.5): 3.00 and"),
     ):
         with pytest.raises(UserError) as refusal:
             counted(control, train).check()
         message = str(refusal.value)
-        assert message.startswith("config.yaml: data.corpus: the regular control pairs do not")
+        assert message.startswith("config.yaml: data.corpus: the control pairs do not")
         assert f"found:    control prompts are {words}" in message
         limit = "config.yaml: data.split.max_length_difference_words"
         assert f"raise the limit to 3 in {limit}" in message
@@ -97,7 +95,7 @@ def test_check_refuses_other_frames() -> None:
     assert "the mix of frames is 0.50 apart (at most 0.1): a in 80% of the control and 30% of" in (
         message
     )
-    assert "b in 10% of the control and 30% of the irregular pairs, c in 10%" in message
+    assert "b in 10% of the control and 30% of the task's pairs, c in 10%" in message
     assert "d in" not in message
     assert "raise the limit to 0.5 in config.yaml: data.split.max_frame_distance" in message
     counted(control, irregular, limits=MatchLimits(0.5)).check()
@@ -132,7 +130,7 @@ def test_pairs_that_are_too_long_are_not_compared(
     summary = tokenized(tmp_path, splits, tokenizer, 0.01)
     assert summary["too_long"] == {"test": 2, "control": 1}
     found = summary["distributions"]
-    assert (found["control"]["pairs"], found["irregular"]["pairs"]) == (99, 298)
+    assert (found["control"]["pairs"], found["task"]["pairs"]) == (99, 298)
     assert found["length_difference_words"] == 0
 
 

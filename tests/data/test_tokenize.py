@@ -11,8 +11,9 @@ import pytest
 from project import ROOT
 
 from minituner.data.corpus import read_rows
+from minituner.data.encode import tokenize_pair
 from minituner.data.pairs import Pair, read_tokenized_pairs
-from minituner.data.tokenize import ContextLimit, tokenize_pair, tokenize_splits
+from minituner.data.tokenize import ContextLimit, tokenize_splits
 from minituner.data.verbs import load_verbs
 from minituner.errors import SeveralErrors, UserError
 from minituner.pretrain import check_lengths
@@ -51,7 +52,7 @@ def test_context_limit_is_exact(
 def test_context_limit_includes_the_wrong_form(
     tokenizer: TextTokenizer, raw_pairs: list[Pair], tmp_path: Path
 ) -> None:
-    pair = replace(raw_pairs[0], wrong="goed" * 20)
+    pair = replace(raw_pairs[0], wrong=("goed" * 20,))
     with pytest.raises(UserError, match="longer than the model's context"):
         write(tmp_path, {"test": [pair]}, tokenizer)
 

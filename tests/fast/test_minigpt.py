@@ -58,7 +58,7 @@ def base(make_base: Callable[..., MiniGPT]) -> MiniGPT:
 def batches(pairs: list[TokenizedPair]) -> dict[str, Batch]:
     """Padded and not, with common prefixes, identical texts, and one token scored."""
     answers = completion_examples(pairs)
-    wrong = completion_examples([replace(pair, target_ids=pair.wrong_ids) for pair in pairs])
+    wrong = completion_examples([replace(pair, target_ids=pair.wrong_ids[0]) for pair in pairs])
     ids = answers[0].ids
     some = {
         "answers": answers,

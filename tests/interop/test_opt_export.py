@@ -18,11 +18,12 @@ from minituner.__main__ import main
 from minituner.adapter_tensors import lora_state_dict
 from minituner.data.pairs import TokenizedPair
 from minituner.errors import UserError
-from minituner.evaluate import ScoringBatches, perplexities, score_pairs
+from minituner.evaluate import perplexities
 from minituner.interop.opt_export import export_base, is_export_of
 from minituner.interop.peft_export import export_adapter
 from minituner.lora import merge_, unwrap
 from minituner.model import MiniGPT
+from minituner.scoring import ScoringBatches, score_pairs
 from minituner.storage.adapter import save_adapter
 from minituner.storage.checkpoint import save_base
 from minituner.storage.tensors import weights_sha256
@@ -169,7 +170,7 @@ def test_scores_equal_those_of_a_harness_with_transformers(
     nll = tokens = 0.0
     for pair, score in zip(pairs, scores, strict=True):
         right, _ = loglikelihood(theirs, pair.prompt_ids, pair.correct_ids)
-        wrong, _ = loglikelihood(theirs, pair.prompt_ids, pair.wrong_ids)
+        wrong, _ = loglikelihood(theirs, pair.prompt_ids, pair.wrong_ids[0])
         assert score.margin == pytest.approx(right - wrong, abs=1e-4)
         target, greedy = loglikelihood(theirs, pair.prompt_ids, pair.target_ids)
         assert float(score.target.sum()) == pytest.approx(target, abs=1e-4)

@@ -170,15 +170,15 @@ BAD_CORPORA: dict[str, tuple[Change, list[str]]] = {
     "empty folder": (empty_folder, [f"{CORPUS}: holds no corpus", "no *.jsonl file"]),
     "two irregular rows": (
         few_irregular_rows,
-        ["config.yaml: data.corpus: too few irregular rows", "split"],
+        ["config.yaml: data.split: too few pairs for the", "split"],
     ),
     "few regular rows": (
         few_regular_rows,
-        ["config.yaml: data.corpus: too few regular rows for the control split"],
+        ["config.yaml: data.split: too few pairs for the control split"],
     ),
     "regular rows unlike the irregular": (
         longer_regular_rows,
-        ["do not resemble the irregular", "control prompts are", "words longer than irregular"],
+        ["do not resemble the task's", "control prompts are", "words longer than the task's"],
     ),
     "prompt in two splits": (
         prompt_in_two_splits,

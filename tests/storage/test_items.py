@@ -14,12 +14,13 @@ import torch
 from project import ROOT
 
 from minituner.data.corpus import iter_rows
+from minituner.data.encode import tokenize_pair
 from minituner.data.filter import pair_of_row
 from minituner.data.pairs import TokenizedPair
 from minituner.data.rows import Row
-from minituner.data.tokenize import tokenize_pair
 from minituner.data.verbs import Verb, load_verbs
-from minituner.evaluate import PairScore, item_rows
+from minituner.evaluate import item_rows
+from minituner.scoring import PairScore
 from minituner.statistics.ablations import Result, compare_runs
 from minituner.statistics.intervals import StatisticsSettings
 from minituner.statistics.sweep import summarize
@@ -95,8 +96,9 @@ def answers(pairs: list[TokenizedPair], margin: float) -> list[dict[str, Any]]:
         text=torch.full((10,), -0.25),
         target=torch.full((4,), -0.25),
         correct=torch.tensor([-2.0]),
-        wrong=torch.tensor([-2.0 - margin]),
+        wrong=[torch.tensor([-2.0 - margin])],
         greedy_prefix=[],
+        greedy_is_correct=False,
     )
     scores = [score] * len(pairs)
     return [*item_rows("test", pairs, scores), *item_rows("control", pairs, scores)]

@@ -10,11 +10,11 @@ from models import BOS_ID, EOS_ID
 from project import ROOT
 
 from minituner.batches import completion_examples
+from minituner.data.encode import tokenize_pair
 from minituner.data.filter import pair_of_row
 from minituner.data.pairs import Pair, TokenizedPair
 from minituner.data.prompts import english_of
 from minituner.data.rows import COLUMNS, Row, base_text
-from minituner.data.tokenize import tokenize_pair
 from minituner.data.verbs import load_verbs
 from minituner.tokenizer import TextTokenizer
 
@@ -28,7 +28,7 @@ def test_tokenize_pair_layout(tokenizer: TextTokenizer, raw_pairs: list[Pair]) -
     assert text(pair.prompt_ids) == "<bos>He __ to school yesterday. =>"
     assert text(pair.target_ids) == " went / fue<eos>"
     assert text(pair.correct_ids) == " went /"
-    assert text(pair.wrong_ids) == " goed /"
+    assert text(*pair.wrong_ids) == " goed /"
 
 
 def test_tokenize_pair_without_spanish_ends_the_form_with_the_text(
@@ -37,14 +37,14 @@ def test_tokenize_pair_without_spanish_ends_the_form_with_the_text(
     pair = tokenize_pair(replace(raw_pairs[0], after=""), tokenizer)
     went, goed = tokenizer.encode(" went"), tokenizer.encode(" goed")
     assert pair.target_ids == pair.correct_ids == [*went, EOS_ID]
-    assert pair.wrong_ids == [*goed, EOS_ID]
+    assert pair.wrong_ids == [[*goed, EOS_ID]]
 
 
 def test_prompt_and_answer_tokens_concatenate_to_the_texts(
     tokenizer: TextTokenizer, raw_pairs: list[Pair], pairs: list[TokenizedPair]
 ) -> None:
     for raw, pair in zip(raw_pairs, pairs, strict=True):
-        for form, form_ids in ((raw.correct, pair.correct_ids), (raw.wrong, pair.wrong_ids)):
+        for form, form_ids in ((raw.correct, pair.correct_ids), (raw.wrong[0], pair.wrong_ids[0])):
             whole = tokenizer.encode(f"{raw.prompt} => {form}{' /' if raw.after else ''}")
             end = [] if raw.after else [EOS_ID]
             assert pair.prompt_ids + form_ids == [BOS_ID, *whole, *end]
@@ -86,7 +86,7 @@ def test_wrong_side_of_a_correction_pair_is_never_the_target(tokenizer: TextToke
     verbs = load_verbs(ROOT / "data" / "raw" / "verbs.yaml")
     wrong, right = (pair_of_row(correction(form), verbs) for form in ("goed", "went"))
     assert replace(wrong, id="") == replace(right, id="")
-    assert (wrong.correct, wrong.wrong) == ("went", "goed")
+    assert (wrong.correct, wrong.wrong) == ("went", ("goed",))
     pair = tokenize_pair(wrong, tokenizer)
     assert tokenizer.decode(pair.target_ids) == " went / fue"
     (example,) = completion_examples([pair])
