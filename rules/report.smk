@@ -70,7 +70,8 @@ rule plot:
         "../envs/minituner.yaml"
     params:
         config=config_for(
-            *TASK_WORDS, "gates.accuracy_gain_pp", "gates.control_ppl_drift"
+            *("gates.accuracy_gain_pp", "gates.control_ppl_drift"),
+            *(*TASK_WORDS, "task.pairs", "task.controls"),
         ),
     script:
         "../workflow_scripts/plot.py"

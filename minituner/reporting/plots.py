@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -27,13 +28,30 @@ from minituner.reporting.figures import (
     set_y_label,
     style_of,
 )
-
-if TYPE_CHECKING:
-    from minituner.results import SweepSummary
+from minituner.results import SweepSummary, read_results
+from minituner.statistics.gates import thresholds_of
 
 NAMED_LAYERS = 12  # of more, a figure shows the mean by name and each as a faint line
 
 # --- the rank sweep -----------------------------------------------------------------------------
+
+
+def plot_study(
+    inputs: Mapping[str, str], config: Mapping[str, Any], outputs: Mapping[str, str]
+) -> None:
+    """The figures of the sweep and of the headline run.
+
+    Args:
+        inputs: The files ``summary``, of the sweep, and ``headline_log``.
+        config: The sections ``task`` and ``gates``.
+        outputs: Where the figures ``accuracy``, ``drift``, ``scale`` and ``loss`` are written.
+    """
+    summary, limits = read_results(inputs["summary"], SweepSummary), thresholds_of(config)
+    names = TaskNames(config["task"]["name"], config["task"]["control_name"])
+    plot_accuracy_vs_rank(summary, names, limits["accuracy_gain_pp"], outputs["accuracy"])
+    plot_drift_vs_rank(summary, names, limits, outputs["drift"])
+    plot_scale_vs_rank(summary, outputs["scale"])
+    plot_fine_tuning(inputs["headline_log"], names, outputs["loss"])
 
 
 def plot_accuracy_vs_rank(
@@ -61,27 +79,51 @@ def plot_accuracy_vs_rank(
 
 
 def plot_drift_vs_rank(
-    summary: SweepSummary, names: TaskNames, drift_gate: float, path: str | Path
+    summary: SweepSummary, names: TaskNames, gates: Mapping[str, float], path: str | Path
 ) -> None:
     """Control perplexity drift against rank, over the whole text and, if that differs, over the
-    answers only."""
+    answers only; and over the whole text for each further control set.
+
+    Args:
+        gates: The thresholds from :func:`minituner.statistics.gates.thresholds_of`.
+    """
     figure, (axes,) = new_figure()
     rows = summary["ranks"]
     ranks = ranks_of(rows)
     seed_points(axes, ranks, [row["text_drift_by_seed"] for row in rows], BLUE)
+    # Plain texts have no answers: both drifts are of the whole text.
+    answers = any(row["target_drift"] != row["text_drift"] for row in rows)
+    if answers:
+        seed_points(axes, ranks, [row["target_drift_by_seed"] for row in rows], ORANGE)
     interval = f"with {100 * summary['confidence']:g} % interval"
     label = f"whole text (as in the gate), {interval}"
     mean_curve(axes, ranks, [row["text_drift"] for row in rows], style_of(0), label)
-    if any(row["target_drift"] != row["text_drift"] for row in rows):
-        seed_points(axes, ranks, [row["target_drift_by_seed"] for row in rows], ORANGE)
+    if answers:
         label = f"answers only (stricter), {interval}"
         mean_curve(axes, ranks, [row["target_drift"] for row in rows], style_of(1), label)
     axes.axhline(0, color=GRAY, linestyle="--", label="untuned base")
-    axes.axhline(100 * drift_gate, color=GRAY, linestyle=":", label=f"gate: {100 * drift_gate:g} %")
+    gate = 100 * gates["control_ppl_drift"]
+    axes.axhline(gate, color=GRAY, linestyle=":", label=f"gate: {gate:g} %")
+    _further_controls(axes, summary, gates)
     set_y_label(axes, f"perplexity of {names.control_name}", "change in %")
     rank_axis(axes, ranks)
     add_legend(figure, axes)
     save_figure(figure, path)
+
+
+def _further_controls(axes: Axes, summary: SweepSummary, gates: Mapping[str, float]) -> None:
+    """The drift of each further control set, with its own limit, if it has one, in its color."""
+    rows = summary["ranks"]
+    ranks = ranks_of(rows)
+    for i, name in enumerate(rows[0].get("control_drifts", {}), start=2):
+        style = style_of(i)
+        seed_points(axes, ranks, [row["control_drifts_by_seed"][name] for row in rows], style[0])
+        drifts = [row["control_drifts"][name] for row in rows]
+        mean_curve(axes, ranks, drifts, style, f"{name}, whole text")
+        own = gates.get(f"control_ppl_drift/{name}")
+        if own is not None:
+            limit = 100 * own
+            axes.axhline(limit, color=style[0], linestyle=":", label=f"gate of {name}: {limit:g} %")
 
 
 def plot_scale_vs_rank(summary: SweepSummary, path: str | Path) -> None:

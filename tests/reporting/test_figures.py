@@ -108,7 +108,9 @@ FIGURES: dict[str, Draw] = {
         for name, summary in SWEEPS.items()
         for kind, draw in {
             "accuracy": lambda f, s=summary: plots.plot_accuracy_vs_rank(s, NAMES, 10, _png(f)),
-            "drift": lambda f, s=summary: plots.plot_drift_vs_rank(s, NAMES, 0.05, _png(f)),
+            "drift": lambda f, s=summary: plots.plot_drift_vs_rank(
+                s, NAMES, {"control_ppl_drift": 0.05}, _png(f)
+            ),
             "scale": lambda f, s=summary: plots.plot_scale_vs_rank(s, _png(f)),
         }.items()
     },

@@ -79,7 +79,7 @@ def test_legends_name_the_confidence(
 ) -> None:
     summary["confidence"] = confidence
     plots.plot_accuracy_vs_rank(summary, NAMES, 10, NOWHERE)
-    plots.plot_drift_vs_rank(summary, NAMES, 0.05, NOWHERE)
+    plots.plot_drift_vs_rank(summary, NAMES, {"control_ppl_drift": 0.05}, NOWHERE)
     accuracy, drift = map(legend, drawn)
     assert f"after LoRA: mean and {words}" in accuracy
     assert sum(words in label for label in drift) == 2
@@ -92,7 +92,7 @@ def test_drift_over_the_text_and_over_the_answers(
     summary: SweepSummary, drawn: list[Figure]
 ) -> None:
     summary["ranks"][0]["text_drift"] = {"mean": 0.01, "low": 0.005, "high": 0.02}
-    plots.plot_drift_vs_rank(summary, NAMES, 0.04, NOWHERE)
+    plots.plot_drift_vs_rank(summary, NAMES, {"control_ppl_drift": 0.04}, NOWHERE)
     axes = only_axes(drawn)
     text = "whole text (as in the gate), with 90 % interval"
     answers = "answers only (stricter), with 90 % interval"
@@ -108,12 +108,36 @@ def test_drift_over_the_text_and_over_the_answers(
     assert axes.get_ylabel() == "perplexity of regular verbs, change in %"
 
 
+def test_drift_of_each_further_control_set_with_its_own_limit(
+    summary: SweepSummary, drawn: list[Figure]
+) -> None:
+    for row, scale in zip(summary["ranks"], (1, 2, 3), strict=True):
+        row["control_drifts"] = {"blimp": interval(-0.02), "french": interval(0.1 * scale)}
+        by_seed = [0.1 * scale, 0.11 * scale, 0.09 * scale]
+        row["control_drifts_by_seed"] = {"blimp": [-0.02] * 3, "french": by_seed}
+    gates = {"control_ppl_drift": 0.05, "control_ppl_drift/french": 0.25}
+    plots.plot_drift_vs_rank(summary, NAMES, gates, NOWHERE)
+    axes = only_axes(drawn)
+    assert curves(axes)["french, whole text"] == [(2, 10), (4, 20), (8, 30)]
+    assert curves(axes)["blimp, whole text"] == [(2, -2), (4, -2), (8, -2)]
+    assert error_bars(axes)["french, whole text"] == [(5, 15), (15, 25), (25, 35)]
+    assert [y for _, y in curves(axes)["gate of french: 25 %"]] == [25, 25]
+    assert "gate of blimp" not in "".join(curves(axes))
+    assert [y for _, y in curves(axes)["gate: 5 %"]] == [5, 5]
+    *_, of_blimp, of_french = points(axes)
+    assert of_blimp[:2] == [(2, -2), (2, -2)]
+    assert of_french[:3] == [(2, 10), (2, 11), (2, 9)]
+    line = next(x for x in axes.lines if x.get_label() == "gate of french: 25 %")
+    mean = next(c for c in axes.containers if c.get_label() == "french, whole text")
+    assert line.get_color() == mean.lines[0].get_color()
+
+
 def test_a_mean_without_an_interval_has_no_error_bar(
     summary: SweepSummary, drawn: list[Figure]
 ) -> None:
     for row in summary["ranks"]:
         row["text_drift"] = interval(0.01, None)
-    plots.plot_drift_vs_rank(summary, NAMES, 0.05, NOWHERE)
+    plots.plot_drift_vs_rank(summary, NAMES, {"control_ppl_drift": 0.05}, NOWHERE)
     bars = error_bars(only_axes(drawn))["whole text (as in the gate), with 90 % interval"]
     assert bars == []
 
@@ -122,7 +146,7 @@ def test_a_mean_just_outside_its_interval_has_a_bar_of_length_zero_there(
     summary: SweepSummary, drawn: list[Figure]
 ) -> None:
     summary["ranks"][0]["text_drift"] = {"mean": 0.03, "low": 0.01, "high": 0.029}
-    plots.plot_drift_vs_rank(summary, NAMES, 0.05, NOWHERE)
+    plots.plot_drift_vs_rank(summary, NAMES, {"control_ppl_drift": 0.05}, NOWHERE)
     bars = error_bars(only_axes(drawn))["whole text (as in the gate), with 90 % interval"]
     assert bars[0] == (1, 3)
 
@@ -131,7 +155,7 @@ def test_drift_without_answers_has_one_curve(summary: SweepSummary, drawn: list[
     """As of a control of plain texts, whose answer is the text."""
     for row in summary["ranks"]:
         row["target_drift"] = row["text_drift"]
-    plots.plot_drift_vs_rank(summary, NAMES, 0.05, NOWHERE)
+    plots.plot_drift_vs_rank(summary, NAMES, {"control_ppl_drift": 0.05}, NOWHERE)
     assert [label for label in legend(drawn[0]) if "interval" in label] == [
         "whole text (as in the gate), with 90 % interval"
     ]
