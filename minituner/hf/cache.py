@@ -42,6 +42,17 @@ class CachedLM(LayeredLM):
         self.cache = ActivationCache()
         self._parts: WeakKeyDictionary[Batch, Parts | None] = WeakKeyDictionary()
 
+    @property
+    @abstractmethod
+    def hidden_size(self) -> int:
+        """The width of the hidden states between the layers, d."""
+
+    @property
+    def cached_token_bytes(self) -> int:
+        """The memory per token of the hidden states that :meth:`precompute` keeps."""
+        _, lowest = adapted_layers(self)
+        return self.hidden_size * next(self.parameters()).element_size() if lowest else 0
+
     @abstractmethod
     def run_scored(self, batch: Batch) -> Tensor:
         """The logits at the scored positions: -> (scored tokens, V)"""

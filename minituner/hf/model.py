@@ -59,6 +59,10 @@ class TransformersLM(CachedLM):
         return int(self.network.get_input_embeddings().num_embeddings)
 
     @property
+    def hidden_size(self) -> int:
+        return int(self.network.config.get_text_config().hidden_size)
+
+    @property
     def output_head(self) -> nn.Module | None:
         return cast("nn.Module | None", self.network.get_output_embeddings())
 
@@ -69,8 +73,7 @@ class TransformersLM(CachedLM):
             UserError: T exceeds the context length.
         """
         check_length(input_ids.shape[1], self.context_length)
-        logits: Tensor = self.network(input_ids=input_ids, use_cache=False).logits
-        return logits
+        return cast(Tensor, self.network(input_ids=input_ids, use_cache=False).logits)
 
     def run_scored(self, batch: Batch) -> Tensor:
         """The output head computes no other logits than the scored ones; what some models do with
@@ -80,10 +83,8 @@ class TransformersLM(CachedLM):
         return logits[0] if reduced else logits[batch.scored]
 
     def run(self, input_ids: Tensor, mask: Tensor) -> Tensor:
-        """What the wrapped model computes: (B, T) int64, (B, T) bool -> (B, T, V)"""
         found = self.network(input_ids=input_ids, attention_mask=mask.long(), use_cache=False)
-        logits: Tensor = found.logits
-        return logits
+        return cast(Tensor, found.logits)
 
     @contextmanager
     def _only_scored(self, scored: Tensor) -> Iterator[list[bool]]:

@@ -167,6 +167,9 @@ def test_what_is_below_the_lowest_adapter_is_computed_once(
     calls = spy(monkeypatch, model)
     model.precompute(batches(examples))
     computed = sum(calls)
+    kept = sum(len(example.ids) - 1 for example in examples)
+    assert model.cache.store.used["memory"] == model.cached_token_bytes * kept == 24 * 4 * kept
+    assert adapted(architecture, layers=None).cached_token_bytes == 0
     assert computed == len(examples) + 3  # the check that the model can resume
     for batch in batches(examples):
         gradients(model, batch)
