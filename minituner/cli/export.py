@@ -10,7 +10,7 @@ from minituner.cli.arguments import add_adapter, add_base, add_study, add_tokeni
 from minituner.cli.process import print_warnings
 from minituner.errors import UserError
 
-HELP = "write a base for transformers, an adapter for PEFT, or a study for MLflow"
+HELP = "write files for transformers, PEFT or MLflow"
 DESCRIPTION = """\
 Write a folder that another library reads:
 
