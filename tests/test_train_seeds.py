@@ -221,7 +221,10 @@ def test_train_setting_writes_every_seed_and_the_summary(
     inputs |= {"base": tmp_path / "best.pt", "tokenizer": tmp_path / "tokenizer.json"}
     save_tokenizer(tokenizer, inputs["tokenizer"])
     save_base(inputs["base"], base, inputs["tokenizer"])
-    lora = {"alpha": 12.0, "dropout": 0.1, "target_modules": ["q_proj"], "use_rslora": True}
+    lora = {
+        **{"alpha": 12.0, "dropout": 0.1, "use_rslora": True},
+        **{"target_modules": ["q_proj"], "layers": [1]},
+    }
     options = {"epochs": 1, "batch_size": 4}
     config = {"lora": lora, "train": options, "seeds": [0, 3], "compute": {}}
     train_setting(inputs, config, rank, tmp_path / "out" / "training.json")
@@ -237,6 +240,7 @@ def test_train_setting_writes_every_seed_and_the_summary(
         assert (found.seed, found.lora.r, found.lora.alpha, found.lora.use_rslora) == (
             seed, 4, 12.0, True
         )  # fmt: skip
+        assert found.lora.target_modules == ("blocks.1.attn.q_proj",)
         _, texts = load_safetensors(folder / "adapter_final.safetensors")
         for name in ("tokenizer", "train"):
             assert texts[f"{name}_sha256"] == sha256(inputs[name])
