@@ -23,9 +23,11 @@ class CausalLM(nn.Module, ABC):
     Attributes:
         max_tokens_per_batch: A batch of more tokens, padding included, is computed in parts; None
             sets no limit.
+        float32_only: Whether the weights cannot have a lower precision.
         cache_bytes: The memory for activations that are kept from batch to batch.
     """
 
+    float32_only: bool = False
     max_tokens_per_batch: int | None = None
     cache_bytes: int = DEFAULT_CACHE_BYTES
 

@@ -70,11 +70,9 @@ def place(model: Model, settings: ComputeSettings) -> Model:
     """
     import torch
 
-    from minituner.model import MiniGPT
-
     device = settings.torch_device()
     if settings.dtype != "float32":
-        if isinstance(model, MiniGPT):
+        if model.float32_only:
             raise UserError(
                 in_config("compute.dtype"),
                 "is not for a MiniGPT",

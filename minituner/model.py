@@ -87,6 +87,8 @@ class Block(nn.Module):
 class MiniGPT(CausalLM):
     """The language model: embeddings, blocks, a final layer norm, and the tied head."""
 
+    float32_only = True
+
     def __init__(self, config: MiniGPTConfig) -> None:
         super().__init__()
         self.config = config

@@ -155,6 +155,7 @@ def test_check_length_refuses_one_token_more() -> None:
 # What trains, evaluates and uses a model takes any CausalLM. These make, save or convert a MiniGPT.
 OF_MINIGPT = {
     "lora.py",  # only for the signature of wrap_minigpt_with_lora
+    "planning/inputs.py",  # measures a base of the config's shape where none is pretrained yet
     "pretrain.py",
     "bases.py",  # the entrance for every kind of base
     "storage/checkpoint.py",

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,8 +25,11 @@ from minituner.loop import mean_loss, train_step
 from minituner.lora import merge_, unmerge_, wrap
 from minituner.lora_config import LoRAConfig
 from minituner.model import MiniGPT
+from minituner.storage.adapter import load_adapter
 from minituner.storage.tensors import weights_sha256
 from minituner.tokenizer import TextTokenizer
+from minituner.train import LoRATrainConfig
+from minituner.train_seeds import train_adapters
 
 LIMITS = [1, 20, 33, 60]  # tokens; every text of `pairs` has more than 1
 CPU = torch.device("cpu")
@@ -157,6 +161,22 @@ def test_a_bfloat16_base_has_float32_adapters(
         assert model.hidden.base.weight.dtype == torch.bfloat16  # type: ignore[union-attr]
     after = {k: t.view(torch.int16) for k, t in base_state_dict(model).items()}
     assert bytes_of(after) == base
+
+
+def test_an_adapter_over_a_rounded_base_belongs_to_the_stored_base(
+    pairs: list[TokenizedPair], tokenizer: TextTokenizer, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    stored = LinearLM(tokenizer.vocab_size)
+    sha256 = weights_sha256(stored.state_dict())
+    model = place(copy.deepcopy(stored), ComputeSettings(dtype="bfloat16"))
+    lora, config = LoRAConfig(4, target_modules=("hidden",)), LoRATrainConfig(epochs=1)
+    splits = {"train": pairs, "val": pairs, "control": pairs}
+    train_adapters(model, splits, lora, config, [0], PAD_ID, tmp_path, base_sha256=sha256)
+    adapter = tmp_path / "seed-0/adapter_final.safetensors"
+    load_adapter(adapter, copy.deepcopy(stored))
+    with pytest.raises(UserError, match="was made for another base"):
+        load_adapter(adapter, place(stored, ComputeSettings(dtype="bfloat16")))
 
 
 def test_weights_sha256_takes_bfloat16() -> None:

@@ -15,6 +15,8 @@ import pytest
 import torch
 from study import Run, Study
 
+from minituner.compute import gpu_count
+
 CORPUS = "data/processed/verb-corpus"
 IRREGULAR = f"{CORPUS}/irregular.jsonl"
 CORRECTIONS = f"{CORPUS}/corrections.jsonl"
@@ -296,6 +298,10 @@ BAD_CONFIGS: dict[str, tuple[dict[str, object], list[str]]] = {
         {"base.checkpoint": "config.yaml"},
         ["config.yaml: base.checkpoint: a base of your own needs both its files"],
     ),
+    "a MiniGPT in bfloat16": (
+        {"compute.dtype": "bfloat16"},
+        ["config.yaml: compute.dtype: is not for a MiniGPT"],
+    ),
 }
 
 
@@ -313,6 +319,15 @@ def test_bad_config_is_refused_before_anything_runs(
     study.write_config(config)
     run = study.snakemake("--cores", "1", "report")
     assert_refused(run, *words)
+    assert run.jobs == []
+    assert results(study) == results(finished)
+
+
+@pytest.mark.skipif(gpu_count() > 0, reason="there is a GPU")
+def test_a_missing_gpu_is_refused_before_anything_runs(study: Study, finished: Study) -> None:
+    study.edit("config.yaml", "device: cpu", "device: cuda")
+    run = study.snakemake("--cores", "1", "report")
+    assert_refused(run, "config.yaml: compute.device: there is no GPU to compute on")
     assert run.jobs == []
     assert results(study) == results(finished)
 
