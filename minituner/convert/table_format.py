@@ -1,29 +1,51 @@
-"""The file format of a user's table: its encoding, its delimiter and the names of its columns."""
+"""The file format of a user's table: its delimiter and the names of its columns."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from minituner.data.spelling import comparable
-from minituner.errors import UserError, number_of
-from minituner.storage.text import decode, likely_encoding, not_utf8, unreadable
+from minituner.errors import UserError
 
-# The names that each column may have, in the spelling of minituner.data.spelling.comparable.
-HEADINGS = {
-    "en": ("en", "eng", "english", "inglés", "ingles"),
-    "es": ("es", "spa", "spanish", "español", "espanol"),
-    "lemma": ("lemma", "verb", "verbo"),
-    "tense": ("tense", "tiempo"),
-}
-_COLUMN_OF = {heading: column for column, names in HEADINGS.items() for heading in names}
-SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # begin .xlsx and .ods files, and .xls files
-EXPECTED = (
-    "a .csv whose first line names en and, optionally, es, lemma and tense, or a .tsv of such "
-    "columns or of English and Spanish without a line of names"
-)
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of one kind of table.
+
+    Args:
+        names: The headings that each column may have, in the spelling of
+            minituner.data.spelling.comparable.
+        required: The columns that a table must have.
+        row: What a row is, for messages.
+        cell: What a cell is, for messages.
+        expected: What a table is, for messages.
+        expected_row: What a row holds, for messages.
+        longest: The characters that a cell of text may have.
+        bare: The columns of a .tsv without a line of headings; empty if it must have one.
+        numbered: A column of which there may be several: wrong, wrong_2, wrong_3.
+    """
+
+    names: Mapping[str, tuple[str, ...]]
+    required: tuple[str, ...]
+    row: str
+    cell: str
+    expected: str
+    expected_row: str
+    longest: int
+    bare: tuple[str, ...] = ()
+    numbered: str = ""
+
+    def column_of(self, heading: str) -> str | None:
+        """The column with this heading; None if there is none."""
+        heading = comparable(heading)
+        if self.numbered and (found := re.fullmatch(rf"{self.numbered}[ _-]?(\d+)", heading)):
+            number = int(found[1])
+            return self.numbered if number == 1 else f"{self.numbered}_{number}"
+        return next((name for name, known in self.names.items() if heading in known), None)
 
 
 @dataclass(frozen=True)
@@ -55,164 +77,101 @@ class Layout:
         ]
 
 
-# --- encoding -----------------------------------------------------------------------------------
-
-
-def read_table_text(path: Path, encoding: str | None) -> str:
-    """The text of a ``.csv`` or ``.tsv``.
-
-    Args:
-        encoding: As in ``read_table``.
-
-    Raises:
-        UserError: It is not such a file, cannot be read, or is in another encoding.
-    """
-    kind = path.suffix.lower()
-    if kind not in (".tsv", ".csv"):
-        raise not_a_table(path, "is neither TSV nor CSV", f"a name that ends in {path.suffix!r}")
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise unreadable(path, error) from error
-    if raw.startswith(SPREADSHEETS):
-        raise not_a_table(path, f"is a spreadsheet named {kind}", "a workbook or archive")
-    if encoding is not None:
-        return _decoded_as(path, raw, encoding)
-    try:
-        text = decode(raw, path)
-    except UserError as error:
-        raise _in_another_encoding(error, raw) from error
-    if "\0" in text:
-        line = text.count("\n", 0, text.find("\0")) + 1
-        place = f"{path}:{line}"
-        if likely_encoding(raw):  # plain English in UTF-16 is UTF-8 too, with NULs in between
-            raise _in_another_encoding(not_utf8(place, raw, raw.find(b"\0")), raw)
-        raise UserError(
-            place,
-            "has a NUL in it, which is not a character of text",
-            found=number_of(text.count("\0"), "NUL"),
-            expected="text",
-            fix="remove it",
-        )
-    return text
-
-
-def _in_another_encoding(error: UserError, raw: bytes) -> UserError:
-    likely = likely_encoding(raw)
-    return UserError(
-        error.where,
-        error.what,
-        found=f"bytes that look like {likely}" if likely else "bytes of another encoding",
-        expected="text in UTF-8, or with a byte-order mark",
-        fix="save the table as UTF-8 (in Excel: CSV UTF-8), or name its encoding: "
-        f"--encoding {likely or 'NAME'}",
-    )
-
-
-def _decoded_as(path: Path, raw: bytes, encoding: str) -> str:
-    """The text, decoded as the user says."""
-    try:
-        text = raw.decode(encoding).removeprefix("\ufeff")
-        found = "NUL characters" if "\0" in text else ""
-    except LookupError:
-        found = "an encoding that Python does not know"
-    except (UnicodeError, ValueError) as error:
-        found = str(error)
-    if not found and _is_utf8(raw) and text != raw.decode("utf-8-sig"):
-        found = "text in UTF-8, which that encoding would garble"
-    if found:
-        likely = likely_encoding(raw)
-        raise UserError(
-            path,
-            f"cannot be read as {encoding!r}",
-            found=found,
-            expected="the encoding that the file was saved in, such as utf-8, cp1252 or utf-16",
-            fix=f"try --encoding {likely}" if likely else "leave --encoding out, or name another",
-        )
-    return text
-
-
-def _is_utf8(raw: bytes) -> bool:
-    """Whether the bytes are certainly UTF-8: they have letters outside ASCII, and are valid."""
-    try:
-        return not raw.decode("utf-8").isascii()
-    except UnicodeDecodeError:
-        return False
-
-
-# --- delimiter and columns ----------------------------------------------------------------------
-
-
-def find_layout(path: Path, lines: Sequence[str]) -> Layout:
+def find_layout(path: Path, lines: Sequence[str], columns: Columns) -> Layout:
     """The delimiter and the columns, from the first line that is not blank.
 
     Raises:
-        UserError: It names no column ``en``, or one column twice.
+        UserError: It does not name a required column, or names one twice.
     """
+    is_tsv = path.suffix.lower() == ".tsv"
+    first, start, layouts = _possible_layouts(path, lines, columns)
+    best = max(layouts, key=lambda layout: layout.known)
+    missing = [column for column in columns.required if column not in best.columns]
+    # The first line of a TSV without headings may be a sentence that begins "English, please".
+    sentence = columns.bare and is_tsv and best is not layouts[0] and best.known < 2
+    if not missing and not sentence:
+        _check_headings(f"{path}:{start + 1}", best, columns)
+        return best
+    if columns.bare and is_tsv and None in best.columns:
+        return Layout(layouts[0].delimiter, list(columns.bare), [], start)
+    if not first:
+        return best
+    place = f"{path}:{start + 1}"
+    if len(first) > csv.field_size_limit():
+        raise not_a_table(
+            place, "is too long to name columns", repr(first.strip()), columns.expected
+        )
+    what = f"names no column {' and no column '.join(missing)}"
+    raise not_a_table(place, what, repr(first.strip()), columns.expected)
+
+
+def named_columns(path: Path, lines: Sequence[str], columns: Columns) -> set[str]:
+    """The columns that the first line that is not blank names; none if it is not a line of names.
+
+    Raises:
+        UserError: As :func:`find_layout`, of the delimiter that the file declares.
+    """
+    _, _, layouts = _possible_layouts(path, lines, columns)
+    best = max(layouts, key=lambda layout: layout.known)
+    return {column for column in best.columns if column is not None}
+
+
+def _possible_layouts(
+    path: Path, lines: Sequence[str], columns: Columns
+) -> tuple[str, int, list[Layout]]:
+    """The first line that is not blank, its index, and its layout for each delimiter that the file
+    may have, the likeliest first."""
     is_tsv = path.suffix.lower() == ".tsv"
     delimiters: tuple[str, ...] = ("\t", ",", ";") if is_tsv else (",", ";", "\t")
     start = 0
-    if lines and (declared := _declared_delimiter(path, lines[0])):
+    if lines and (declared := _declared_delimiter(path, lines[0], columns.expected)):
         start, delimiters = 1, (declared,)
     while start < len(lines) and not lines[start].strip('\t,; "\r\n'):
         start += 1
     first = lines[start] if start < len(lines) else ""
-    layouts = [_read_headings(first, delimiter, start + 1) for delimiter in delimiters]
-    best = max(layouts, key=lambda layout: layout.known)
-    # The first line of a TSV may be a sentence that begins "English, please".
-    sentence = is_tsv and best.delimiter != delimiters[0] and best.known < 2
-    if "en" in best.columns and not sentence:
-        _check_headings(f"{path}:{start + 1}", best)
-        return best
-    if is_tsv and None in best.columns:
-        return Layout(delimiters[0], ["en", "es"], [], start)
-    if not first:
-        return best
-    if len(first) > csv.field_size_limit():
-        raise not_a_table(f"{path}:{start + 1}", "is too long to name columns", repr(first.strip()))
-    raise not_a_table(f"{path}:{start + 1}", "names no column en", repr(first.strip()))
+    return first, start, [_read_headings(first, d, start + 1, columns) for d in delimiters]
 
 
-def _declared_delimiter(path: Path, line: str) -> str | None:
+def _declared_delimiter(path: Path, line: str, expected: str) -> str | None:
     """The delimiter of a line ``sep=;``, which Excel writes before a table; None without one."""
     line = line.rstrip("\r\n").strip('"')
     if not line.lower().startswith("sep="):
         return None
     if line[4:5] not in tuple("\t,;|"):
-        raise not_a_table(f"{path}:1", "names a delimiter that is not supported", repr(line))
+        what = "names a delimiter that is not supported"
+        raise not_a_table(f"{path}:1", what, repr(line), expected)
     return line[4]
 
 
-def _read_headings(line: str, delimiter: str, start: int) -> Layout:
+def _read_headings(line: str, delimiter: str, start: int, columns: Columns) -> Layout:
     """The columns that a first line names if it is divided at ``delimiter``."""
     reader = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
     try:
         headings = [cell.strip() for cell in next(reader, [])]
     except csv.Error:  # longer than a cell may be
         headings = [line.strip()]
-    columns = [_COLUMN_OF.get(comparable(heading)) for heading in headings]
-    return Layout(delimiter, columns, headings, start)
+    return Layout(delimiter, [columns.column_of(heading) for heading in headings], headings, start)
 
 
-def _check_headings(place: str, layout: Layout) -> None:
+def _check_headings(place: str, layout: Layout, columns: Columns) -> None:
     """Check that no column is named twice."""
-    for column, headings in HEADINGS.items():
+    for column in dict.fromkeys(filter(None, layout.columns)):
         if layout.columns.count(column) > 1:
             raise UserError(
                 place,
                 f"names the column {column} more than once",
                 found=", ".join(layout.headings),
-                expected=f"one column named {' or '.join(headings)}",
+                expected=f"one column named {' or '.join(columns.names.get(column, (column,)))}",
                 fix="rename or delete one of them",
             )
 
 
-def not_a_table(place: str | Path, what: str, found: str) -> UserError:
+def not_a_table(place: str | Path, what: str, found: str, expected: str) -> UserError:
     """The refusal of a file that cannot be read as a table."""
     return UserError(
         place,
         what,
         found=found,
-        expected=EXPECTED,
+        expected=expected,
         fix="fix it, or save the table as CSV UTF-8 (comma delimited)",
     )

@@ -161,7 +161,12 @@ def write_rows(stream: IO[str], rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def iter_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The rows of a JSON-lines file, one at a time; blank lines are skipped.
+    """The rows of a JSON-lines file, as :func:`numbered_jsonl` reads them."""
+    return (row for _, row in numbered_jsonl(path))
+
+
+def numbered_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a JSON-lines file, one at a time, each with its line; blank lines are skipped.
 
     Raises:
         UserError: It cannot be read, or a line is not a JSON object; the message names
@@ -171,7 +176,7 @@ def iter_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
         with Path(path).open("rb") as stream:
             for number, raw in enumerate(iter_lines(stream, path), start=1):
                 if raw and not raw.isspace():
-                    yield _row(raw, f"{path}:{number}")
+                    yield number, _row(raw, f"{path}:{number}")
     except OSError as error:
         raise unreadable(path, error) from error
 
