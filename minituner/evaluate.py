@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from minituner.causal_lm import CausalLM
-from minituner.data.pairs import TokenizedPair
+from minituner.data.pairs import TokenizedPair, further_controls
 from minituner.greedy import answer_of, greedy_answers
 from minituner.loop import perplexity
 from minituner.probe import probe_over_irregularization
@@ -22,10 +22,16 @@ if TYPE_CHECKING:
         ControlMetrics,
         ItemRow,
         ModelMetrics,
+        OptionalColumns,
         Perplexities,
         Prediction,
         SplitMetrics,
     )
+
+
+# A model that guesses evenly among V tokens has a perplexity of V. Above this share of it, a model
+# has not learned the language of a text, and how its perplexity changes says nothing.
+UNKNOWN_SHARE = 0.5
 
 
 def accuracy_summary(scores: Sequence[PairScore]) -> AccuracySummary:
@@ -75,10 +81,11 @@ def evaluate_model(
     """Measure everything on a model, adapted or plain, in the same way.
 
     Args:
-        splits: ``val``, ``test``, ``control`` and ``probe``.
+        splits: ``val``, ``test``, ``control`` and ``probe``, and further control sets, such as
+            ``controls/french``.
 
     Returns:
-        The metrics, and one row per pair of val, test and control.
+        The metrics, and one row per pair or text of all splits except the probe.
     """
     model.eval()
     scores = {name: score_pairs(model, split) for name, split in splits.items()}
@@ -92,18 +99,24 @@ def evaluate_model(
     test_answers, probe_answers = answers[: len(test)], answers[len(test) :]
     test_metrics = split_metrics(test, scores["test"])
     test_metrics["greedy_accuracy"] = greedy_accuracy(scores["test"])
+    controls = {
+        name: marked_if_unknown(control_metrics(splits[name].pairs, scores[name]), model.vocab_size)
+        for name in ("control", *further_controls(splits).values())
+    }
     metrics: ModelMetrics = {
         "val": split_metrics(splits["val"].pairs, scores["val"]),
         "test": test_metrics,
-        "control": control_metrics(splits["control"].pairs, scores["control"]),
+        "control": controls["control"],
         "probe": probe_over_irregularization(
             probe, [score.margin for score in scores["probe"]], probe_answers
         ),
         "predictions": predictions(test, test_answers, tokenizer),
     }
+    if further := further_controls(splits):
+        metrics["controls"] = {name: controls[split] for name, split in further.items()}
     items = [
         row
-        for name in ("val", "test", "control")
+        for name in ("val", "test", *controls)
         for row in item_rows(name, splits[name].pairs, scores[name])
     ]
     return metrics, items
@@ -140,6 +153,15 @@ def control_metrics(pairs: Sequence[TokenizedPair], scores: Sequence[PairScore])
     }
 
 
+def marked_if_unknown(metrics: ControlMetrics, vocab_size: int) -> ControlMetrics:
+    """A model's metrics on a control set, marked if it hardly knows the set: if the perplexity of
+    the texts is above :data:`UNKNOWN_SHARE` of the vocabulary."""
+    bound = UNKNOWN_SHARE * vocab_size
+    if metrics["perplexity"]["text"] <= bound:
+        return metrics
+    return {**metrics, "unknown_above": bound}
+
+
 def greedy_accuracy(scores: Sequence[PairScore]) -> float:
     """The share of greedy answers that begin with the right form and the token that ends it."""
     return sum(score.greedy_is_correct for score in scores) / len(scores)
@@ -148,7 +170,7 @@ def greedy_accuracy(scores: Sequence[PairScore]) -> float:
 def item_rows(
     split: str, pairs: Sequence[TokenizedPair], scores: Sequence[PairScore]
 ) -> list[ItemRow]:
-    """One row per pair: the pair, its margins, and its losses."""
+    """One row per pair or text: its words, its margins, and its losses."""
     return [
         {
             "split": split,
@@ -158,10 +180,7 @@ def item_rows(
             "form": pair.form,
             "complement": pair.complement,
             "correct_form": pair.correct,
-            "wrong_form": pair.wrong[score.likeliest_wrong] if pair.wrong else "",
-            "margin_nats": f"{score.margin:.6f}",
-            "margin_nats_per_token": f"{score.margin_per_token:.6f}",
-            "correct": int(score.is_correct),
+            **_margins(pair, score),
             "text_nll_nats": f"{-float(score.text.sum()):.6f}",
             "text_tokens": len(score.text),
             "target_nll_nats": f"{-float(score.target.sum()):.6f}",
@@ -169,6 +188,18 @@ def item_rows(
         }
         for pair, score in zip(pairs, scores, strict=True)
     ]
+
+
+def _margins(pair: TokenizedPair, score: PairScore) -> OptionalColumns:
+    """The margins of a pair; nothing for a text."""
+    if not pair.wrong:
+        return {}
+    return {
+        "wrong_form": pair.wrong[score.likeliest_wrong],
+        "margin_nats": f"{score.margin:.6f}",
+        "margin_nats_per_token": f"{score.margin_per_token:.6f}",
+        "correct": int(score.is_correct),
+    }
 
 
 def predictions(

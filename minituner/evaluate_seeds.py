@@ -10,7 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from minituner.adapter_tensors import base_state_dict, named_lora_parameters
-from minituner.data.pairs import EVALUATED_SPLITS, TokenizedPair, read_tokenized_pairs
+from minituner.data.pairs import (
+    EVALUATED_SPLITS,
+    TokenizedPair,
+    further_control_files,
+    read_tokenized_pairs,
+)
 from minituner.evaluate import drift, evaluate_model
 from minituner.lora import lora_layers, unwrap
 from minituner.results import (
@@ -30,7 +35,8 @@ from minituner.storage.checkpoint import load_base
 from minituner.storage.tensors import weights_sha256
 from minituner.tokenizer import TextTokenizer, load_tokenizer
 
-Pairs = Mapping[str, Sequence[TokenizedPair]]  # by split: val, test, control, probe
+# By split: val, test, control, probe, and further control sets such as controls/french.
+Pairs = Mapping[str, Sequence[TokenizedPair]]
 
 
 class BaseChangedError(RuntimeError):
@@ -41,7 +47,8 @@ def evaluate_base(inputs: Mapping[str, Any]) -> tuple[ModelMetrics, list[ItemRow
     """:func:`evaluate_model` for the untuned base.
 
     Args:
-        inputs: The files ``base`` and ``tokenizer``, and one per split.
+        inputs: The files ``base`` and ``tokenizer``, one per split, and those of further
+            ``controls``.
     """
     model = load_base(inputs["base"], inputs["tokenizer"])
     tokenizer = load_tokenizer(inputs["tokenizer"], model.vocab_size)
@@ -54,8 +61,8 @@ def evaluate_setting(
     """:func:`evaluate_model` for every seed of one setting, from its files.
 
     Args:
-        inputs: The files ``base``, ``tokenizer``, ``base_metrics``, one per split, and ``tuned``:
-            the adapter, or the fully tuned model, of each seed.
+        inputs: The files ``base``, ``tokenizer``, ``base_metrics``, one per split, those of further
+            ``controls``, and ``tuned``: the adapter, or the fully tuned model, of each seed.
         rank: The adapters' rank; ``None`` if all weights were trained instead.
     """
     tokenizer = load_tokenizer(inputs["tokenizer"])
@@ -69,7 +76,8 @@ def evaluate_setting(
 
 def read_splits(inputs: Mapping[str, Any]) -> Pairs:
     """The pairs of every evaluated split, from its file."""
-    return {name: read_tokenized_pairs(inputs[name]) for name in EVALUATED_SPLITS}
+    files = {name: inputs[name] for name in EVALUATED_SPLITS} | further_control_files(inputs)
+    return {name: read_tokenized_pairs(file) for name, file in files.items()}
 
 
 def evaluate_adapters(
@@ -171,18 +179,26 @@ def run_metrics(
         model: The tuned model, with adapters or fully tuned.
     """
     weights = base_state_dict(model)
-    return {
+    run: RunMetrics = {
         **metrics,
         "test": {**metrics["test"], "drift": drift_of(metrics["test"], base_metrics["test"])},
-        "control": {
-            **metrics["control"],
-            "drift": drift_of(metrics["control"], base_metrics["control"]),
-        },
+        "control": with_drift(metrics["control"], base_metrics["control"]),
         "seed": seed,
         "base_max_abs_diff": max_abs_difference(weights, base),
         "base_sha256": {"before": weights_sha256(base), "after": weights_sha256(weights)},
         "scale_audit": scale_audit(model),
     }
+    if "controls" in metrics:
+        before = base_metrics["controls"]
+        run["controls"] = {
+            name: with_drift(control, before[name]) for name, control in metrics["controls"].items()
+        }
+    return run
+
+
+def with_drift(tuned: ControlMetrics, base: ControlMetrics) -> ControlMetrics:
+    """A tuned model's metrics on a control set, with the drift from the base's."""
+    return {**tuned, "drift": drift_of(tuned, base)}
 
 
 def drift_of(tuned: SplitMetrics | ControlMetrics, base: SplitMetrics | ControlMetrics) -> Drift:

@@ -9,7 +9,7 @@ determine its width; a ``rank`` or ``scaling`` of ``None`` means that all weight
 # run time, where `read_results` looks at them.
 
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, TypeVar, cast
+from typing import Any, Literal, NotRequired, TypedDict, TypeVar, cast
 
 from minituner.errors import UserError
 from minituner.storage.files import read_json
@@ -162,6 +162,8 @@ class ControlMetrics(TypedDict):
     n: int  # items
     perplexity: Perplexities
     drift: NotRequired[Drift]  # tuned models
+    # Only if the model hardly knows the set: the bound that the perplexity of the text exceeds.
+    unknown_above: NotRequired[float]
     accuracy: NotRequired[float]
     accuracy_per_token: NotRequired[float]
     margin_nats: NotRequired[float]
@@ -194,7 +196,8 @@ class ModelMetrics(TypedDict):
 
     val: SplitMetrics
     test: SplitMetrics
-    control: ControlMetrics
+    control: ControlMetrics  # on the first control set
+    controls: NotRequired[dict[str, ControlMetrics]]  # on further ones, by name
     probe: list[ProbeResult]  # empty for a task without a probe
     predictions: list[Prediction]
 
@@ -237,10 +240,20 @@ class TunedMetrics(TypedDict):
     runs: list[RunMetrics]
 
 
-class ItemRow(TypedDict):
+class OptionalColumns(TypedDict, total=False):
+    """The columns of items.csv that some rows lack."""
+
+    seed: int  # the base has none
+    # A text of a control set has no wrong form; its cells are empty.
+    wrong_form: str  # the likeliest, of several
+    margin_nats: str
+    margin_nats_per_token: str
+    correct: int  # 0 or 1
+
+
+class ItemRow(OptionalColumns):
     """One row of items.csv as it is written: numbers in nats have six decimals."""
 
-    seed: NotRequired[int]  # absent for the base
     split: str
     id: str
     prompt: str
@@ -248,10 +261,6 @@ class ItemRow(TypedDict):
     form: str
     complement: str
     correct_form: str
-    wrong_form: str
-    margin_nats: str
-    margin_nats_per_token: str
-    correct: int  # 0 or 1; 0 for a text, which has no wrong form, and whose margins are nan
     text_nll_nats: str
     text_tokens: int
     target_nll_nats: str
@@ -275,8 +284,17 @@ class HeadlineMetrics(TypedDict):
     after: RunMetrics
 
 
+# Why a gate on a drift means little, whether it passes or not.
+# unknown:  the base hardly knows the control set; see ControlMetrics.unknown_above
+# improved: the tuned model predicts the set much better than the base, so that what it has learned
+#           of the set hides what it has forgotten
+Doubt = Literal["unknown", "improved"]
+
 # "pass" is a keyword, so this one cannot be a class.
-Gate = TypedDict("Gate", {"value": float, "rule": str, "threshold": float, "pass": bool})
+Gate = TypedDict(
+    "Gate",
+    {"value": float, "rule": str, "threshold": float, "pass": bool, "doubt": NotRequired[Doubt]},
+)
 
 Gates = dict[str, Gate]  # gates.json, by the gate's name
 
@@ -326,6 +344,9 @@ class ComparisonRow(TypedDict):
     accuracy_by_seed: list[float]
     text_drift_by_seed: list[float]
     target_drift_by_seed: list[float]
+    # On further control sets, by name, over the whole text.
+    control_drifts: NotRequired[dict[str, Interval]]
+    control_drifts_by_seed: NotRequired[dict[str, list[float]]]
     mcnemar_headline_seed: McNemar
     scale_audit: list[LayerAuditMean]  # empty without adapters
 

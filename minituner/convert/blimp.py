@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from minituner.convert.task_rows import TaskRows
-from minituner.data.prompts import UNDERSCORES
+from minituner.data.prompts import UNDERSCORES, sentence_text
 from minituner.data.spelling import first_control
 from minituner.errors import Mistakes, UserError
 from minituner.storage.files import numbered_jsonl
@@ -43,13 +43,18 @@ class Parts:
     wrong: str
     after: str
 
+    def sentences(self) -> tuple[str, str]:
+        """The good and the bad sentence, as the pipeline writes them for ``sentence`` scoring."""
+        prompt, after = self.prompt, self.after
+        return sentence_text(prompt, self.target, after), sentence_text(prompt, self.wrong, after)
+
 
 def parted(good: str, bad: str) -> Parts:
     """The largest common beginning and end of two sentences, cut where words begin and end.
 
-    The prompt ends before a space, which is in no part. What follows the answer begins with a space
-    or is the mark that ends the sentence. Neither answer is empty, and neither begins with the
-    other if that can be avoided. No character is cut off from an accent or joiner after it.
+    What follows the answer begins with a space or is the mark that ends the sentence. Neither
+    answer is empty, and neither begins with the other if that can be avoided. No character is cut
+    off from an accent or joiner after it.
 
     Args:
         good, bad: Two different sentences, without spaces around them.
@@ -64,11 +69,17 @@ def parted(good: str, bad: str) -> Parts:
             bad[start : len(bad) - end],
             good[len(good) - end :],
         )
-        answers = parts.target, parts.wrong
-        if not (answers[0].startswith(answers[1]) or answers[1].startswith(answers[0])):
+        if parts.sentences() != (good, bad):
+            continue
+        if not one_begins_other(parts.target, parts.wrong):
             return parts
         best = best or parts
     return best or Parts("", good, bad, "")
+
+
+def one_begins_other(left: str, right: str) -> bool:
+    """Whether one of two texts is the beginning of the other."""
+    return left.startswith(right) or right.startswith(left)
 
 
 def _starts(good: str, bad: str) -> Iterator[int]:
@@ -180,6 +191,8 @@ def _unusable(good: str, bad: str) -> str | None:
     both = good + bad
     if good == bad:
         return "whose two sentences are the same"
+    if one_begins_other(good, bad):
+        return "of which one sentence begins with the other, which is then always likelier"
     if good != good.strip() or bad != bad.strip():
         return "that begins or ends with a space"
     if first_control(both) or "\ufffd" in both:

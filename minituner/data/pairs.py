@@ -29,6 +29,7 @@ from minituner.storage.files import iter_jsonl, write_jsonl
 TASK_SPLITS = ("train", "val", "test")
 SPLITS = (*TASK_SPLITS, "control", "probe")
 EVALUATED_SPLITS = ("val", "test", "control", "probe")
+FURTHER_CONTROLS = "controls/"  # begins the split of each further control set: controls/french
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,15 @@ class TokenizedPair:
         return len(self.prompt_ids) + max(map(len, (self.target_ids, *self.wrong_ids)))
 
 
+def further_controls(splits: Iterable[str]) -> dict[str, str]:
+    """By the name of each further control set: its split, ``controls/<name>``."""
+    return {
+        split.removeprefix(FURTHER_CONTROLS): split
+        for split in splits
+        if split.startswith(FURTHER_CONTROLS)
+    }
+
+
 def iter_pairs(path: str | Path) -> Iterator[Pair]:
     """The pairs of a file that ``filter`` or ``split`` wrote, one at a time."""
     return (Pair(**row) for row in iter_jsonl(path))
@@ -113,8 +123,13 @@ def split_files_of(files: Mapping[str, Any]) -> dict[str, str]:
     A further control set is a split as well, named ``controls/<name>``; their files are under
     ``controls``, if there are any.
     """
-    further = {f"controls/{Path(file).stem}": file for file in files.get("controls") or ()}
-    return {name: files[name] for name in SPLITS} | further
+    return {name: files[name] for name in SPLITS} | further_control_files(files)
+
+
+def further_control_files(files: Mapping[str, Any]) -> dict[str, str]:
+    """The files of further control sets among a rule's inputs or outputs, by the split's name."""
+    further = files.get("controls") or ()
+    return {f"{FURTHER_CONTROLS}{Path(file).stem}": file for file in further}
 
 
 def write_splits(paths: Mapping[str, str], splits: Mapping[str, Iterable[Pair]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,18 @@ def plot_accuracy_vs_rank(summary: SweepSummary, gain_gate_pp: float, path: str 
     save_figure(figure, path)
 
 
-def plot_drift_vs_rank(summary: SweepSummary, drift_gate: float, path: str | Path) -> None:
-    """Control perplexity drift against rank, over the whole text and over the answers only."""
+def plot_drift_vs_rank(
+    summary: SweepSummary,
+    drift_gate: float,
+    path: str | Path,
+    limits: Mapping[str, float] | None = None,
+) -> None:
+    """Control perplexity drift against rank, over the whole text and over the answers only; and
+    over the whole text for each further control set.
+
+    Args:
+        limits: The largest drift of each further control set, by its name.
+    """
     figure, (axes,) = new_figure()
     rows = summary["ranks"]
     ranks = ranks_of(rows)
@@ -67,10 +78,25 @@ def plot_drift_vs_rank(summary: SweepSummary, drift_gate: float, path: str | Pat
     mean_curve(axes, ranks, [row["target_drift"] for row in rows], style_of(1), label)
     axes.axhline(0, color=GRAY, linestyle="--", label="untuned base")
     axes.axhline(100 * drift_gate, color=GRAY, linestyle=":", label=f"gate: {100 * drift_gate:g} %")
+    _further_controls(axes, summary, limits or {})
     axes.set_ylabel("control perplexity, change in %")
     rank_axis(axes, ranks)
     add_legend(figure, axes)
     save_figure(figure, path)
+
+
+def _further_controls(axes: Axes, summary: SweepSummary, limits: Mapping[str, float]) -> None:
+    """The drift of each further control set, with its own limit in the same color."""
+    rows = summary["ranks"]
+    ranks = ranks_of(rows)
+    for i, name in enumerate(rows[0].get("control_drifts", {}), start=2):
+        style = style_of(i)
+        seed_points(axes, ranks, [row["control_drifts_by_seed"][name] for row in rows], style[0])
+        drifts = [row["control_drifts"][name] for row in rows]
+        mean_curve(axes, ranks, drifts, style, f"{name}, whole text")
+        if name in limits:
+            limit = 100 * limits[name]
+            axes.axhline(limit, color=style[0], linestyle=":", label=f"gate of {name}: {limit:g} %")
 
 
 def plot_scale_vs_rank(summary: SweepSummary, path: str | Path) -> None:

@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from minituner.results import ComparisonRow, LayerAudit, LayerAuditMean, RunMetrics, TunedMetrics
+from minituner.data.pairs import further_controls
+from minituner.results import (
+    ComparisonRow,
+    LayerAudit,
+    LayerAuditMean,
+    RunMetrics,
+    TunedMetrics,
+)
 from minituner.statistics.intervals import (
     Array,
     Estimate,
@@ -58,6 +65,12 @@ def item_scores(items: pd.DataFrame, split: str, base_items: pd.DataFrame) -> It
     )
 
 
+def clusters(items: pd.DataFrame) -> list[str]:
+    """What the bootstrap resamples: each item's group; an item without one is its own."""
+    groups: list[str] = items["group"].where(items["group"] != "", items["id"]).tolist()
+    return groups
+
+
 class PairedComparison:
     """Compares tuned settings with the base, with the same bootstrap draws for all of them."""
 
@@ -65,11 +78,11 @@ class PairedComparison:
         self, base_items: pd.DataFrame, n_seeds: int, settings: StatisticsSettings
     ) -> None:
         self.base_items = base_items
-        self.base = {
-            split: item_scores(base_items, split, base_items) for split in ("test", "control")
-        }
+        self.further_controls = further_controls(base_items["split"].unique())
+        splits = ("test", "control", *self.further_controls.values())
+        self.base = {split: item_scores(base_items, split, base_items) for split in splits}
         self.bootstrap = {
-            split: PairedBootstrap(scores.items["group"].tolist(), n_seeds, settings)
+            split: PairedBootstrap(clusters(scores.items), n_seeds, settings)
             for split, scores in self.base.items()
         }
 
@@ -80,11 +93,13 @@ class PairedComparison:
             metrics: The setting's metrics, as ``evaluate`` wrote them.
             items: Its scores, one row per item and seed.
         """
-        test, control = (item_scores(items, split, self.base_items) for split in self.base)
+        test, control = (
+            item_scores(items, split, self.base_items) for split in ("test", "control")
+        )
         bootstrap = self.bootstrap["test"]
         base_correct = self.base["test"]["correct"]
         runs = metrics["runs"]
-        return {
+        row: ComparisonRow = {
             "rank": metrics["rank"],
             "scaling": metrics["scaling"],
             "trained_parameters": metrics["trained_parameters"],
@@ -102,14 +117,27 @@ class PairedComparison:
             "mcnemar_headline_seed": mcnemar(base_correct[0], test["correct"][0]),
             "scale_audit": mean_audit(runs),
         }
+        if self.further_controls:
+            row["control_drifts"] = {
+                name: self.drift(
+                    item_scores(items, split, self.base_items), "text", split
+                ).as_json()
+                for name, split in self.further_controls.items()
+            }
+            row["control_drifts_by_seed"] = {
+                name: [run["controls"][name]["drift"]["text"] for run in runs]
+                for name in self.further_controls
+            }
+        return row
 
-    def drift(self, tuned: ItemScores, kind: str) -> Estimate:
+    def drift(self, tuned: ItemScores, kind: str, split: str = "control") -> Estimate:
         """The relative change of the perplexity on the control items, as a mean over seeds.
 
         Args:
             kind: ``text`` or ``target``.
+            split: The control set: ``control``, or ``controls/french``.
         """
-        drift = self.bootstrap["control"].interval(*self._drift_draws(tuned, kind))
+        drift = self.bootstrap[split].interval(*self._drift_draws(tuned, kind, split))
         # A perplexity cannot fall by more than 100 %.
         return drift if drift.low is None else replace(drift, low=max(drift.low, -1.0))
 
@@ -121,11 +149,13 @@ class PairedComparison:
         )
         return self.bootstrap["control"].interval(mean - other_mean, draws - other_draws)
 
-    def _drift_draws(self, tuned: ItemScores, kind: str) -> tuple[float, Array]:
+    def _drift_draws(
+        self, tuned: ItemScores, kind: str, split: str = "control"
+    ) -> tuple[float, Array]:
         """The drift, and its bootstrap draws."""
-        bootstrap = self.bootstrap["control"]
+        bootstrap = self.bootstrap[split]
         tokens = tuned[f"{kind}_tokens"]
-        change = tuned[f"{kind}_nll_nats"] - self.base["control"][f"{kind}_nll_nats"]
+        change = tuned[f"{kind}_nll_nats"] - self.base[split][f"{kind}_nll_nats"]
         by_seed = bootstrap.item_means(change) / bootstrap.item_means(tokens)
         mean = np.expm1(change.sum(axis=1) / tokens.sum(axis=1)).mean()
         return float(mean), bootstrap.seed_means(np.expm1(by_seed))

@@ -1,5 +1,5 @@
-"""items.csv: a model's scores on each pair. Ids, verbs and sentences are text, whatever they look
-like: ``1.10`` and ``1.1`` are different ids, and ``NA`` and ``TRUE`` are words."""
+"""items.csv: a model's scores on each pair or text. Ids, verbs and sentences are text, whatever
+they look like: ``1.10`` and ``1.1`` are different ids, and ``NA`` and ``TRUE`` are words."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ if TYPE_CHECKING:
     from minituner.results import ItemRow
 
 TEXT = ("split", "id", "prompt", "group", "form", "complement", "correct_form", "wrong_form")
-WHOLE = ("seed", "correct", "text_tokens", "target_tokens")
+WHOLE = ("seed", "text_tokens", "target_tokens")
 NATS = ("margin_nats", "margin_nats_per_token", "text_nll_nats", "target_nll_nats")
 TYPES = {
     **dict.fromkeys(TEXT, "str"),
     **dict.fromkeys(WHOLE, "int64"),
     **dict.fromkeys(NATS, "float64"),
+    "correct": "float64",  # 0 or 1, and empty for a plain text
+}
+# The only word for a missing number is NaN. A plain text has no margin: its cells are empty.
+MISSING = {
+    **{column: ["nan"] for column in NATS},
+    **{column: ["nan", ""] for column in ("margin_nats", "margin_nats_per_token", "correct")},
 }
 
 
@@ -29,7 +35,7 @@ def write_items(path: str | Path, items: Sequence[ItemRow]) -> None:
     """Write per-item results as CSV, whole or not at all.
 
     Args:
-        items: At least one; all have the columns of the first.
+        items: At least one; none has a column that the first lacks. What another lacks is empty.
     """
     with atomic_open(path) as stream:
         writer = csv.DictWriter(stream, items[0].keys(), lineterminator="\n")
@@ -51,8 +57,8 @@ def copy_items_of_seed(items: str | Path, seed: int, path: str | Path) -> None:
 def _read(path: str | Path, types: Mapping[str, str]) -> pd.DataFrame:
     import pandas as pd  # here, since it takes 0.4 s, and writing does not need it
 
-    # Only a line feed ends a line, and the only word for a missing value is NaN, among numbers.
-    missing = {column: ["nan"] for column in NATS if types[column] != "str"}
+    # Only a line feed ends a line.
+    missing = {column: words for column, words in MISSING.items() if types[column] != "str"}
     return pd.read_csv(
         path, dtype=types, keep_default_na=False, na_values=missing, lineterminator="\n"
     )
