@@ -25,13 +25,14 @@ from minituner.evaluate import (
     evaluate_model,
     greedy_accuracy,
     item_rows,
+    marked_if_unknown,
     perplexities,
 )
 from minituner.greedy import greedy_answers
 from minituner.lora import wrap_minigpt_with_lora
 from minituner.model import MiniGPT
 from minituner.probe import probe_over_irregularization
-from minituner.results import ItemRow, ModelMetrics
+from minituner.results import ControlMetrics, ItemRow, ModelMetrics
 from minituner.scoring import PairScore, ScoringBatches, score_pairs
 from minituner.tokenizer import TextTokenizer
 
@@ -264,6 +265,19 @@ def test_drift_is_the_relative_change() -> None:
     assert drift(10.0, 10.0) == 0
 
 
+@pytest.mark.parametrize("perplexity", [1.0, 499.0, 500.0])
+def test_a_control_set_within_the_bound_is_not_marked(perplexity: float) -> None:
+    metrics: ControlMetrics = {"n": 3, "perplexity": {"text": perplexity, "target": 9999.0}}
+    assert marked_if_unknown(metrics, vocab_size=1000) == metrics
+
+
+@pytest.mark.parametrize("perplexity", [500.1, 686.0, 1000.0, 5000.0])
+def test_a_control_set_that_is_hardly_better_than_guessed_is_marked(perplexity: float) -> None:
+    """A model that guesses evenly among a thousand tokens has a perplexity of a thousand."""
+    metrics: ControlMetrics = {"n": 3, "perplexity": {"text": perplexity, "target": 1.0}}
+    assert marked_if_unknown(metrics, vocab_size=1000) == {**metrics, "unknown_above": 500.0}
+
+
 # --- the probe ----------------------------------------------------------------------------------
 
 
@@ -438,3 +452,73 @@ def test_greedy_accuracy_needs_the_token_that_ends_the_form(
         (score,) = scores_of(model, [pair])
         assert score.greedy_is_correct is correct
         assert greedy_accuracy([score]) == float(correct)
+
+
+# --- further control sets -------------------------------------------------------------------------
+
+
+def as_text(pair: TokenizedPair) -> TokenizedPair:
+    """The same tokens as a plain text, which has no wrong form."""
+    ids = pair.prompt_ids + pair.target_ids
+    return replace(
+        pair, group="", form="", wrong=[], wrong_ids=[],
+        prompt_ids=ids[:1], target_ids=ids[1:], correct_ids=ids[1:],
+    )  # fmt: skip
+
+
+def test_control_set_of_texts_has_perplexity_and_no_accuracy(
+    base: MiniGPT, tokenizer: TextTokenizer, splits: dict[str, list[TokenizedPair]]
+) -> None:
+    texts = [as_text(pair) for pair in splits["control"]]
+    metrics, items = evaluated(base, tokenizer, {**splits, "controls/french": texts})
+    french = metrics["controls"]["french"]
+    of_pairs = metrics["control"]["perplexity"]["text"]  # of the same tokens
+    assert french["perplexity"] == {
+        "text": pytest.approx(of_pairs),
+        "target": french["perplexity"]["text"],
+    }
+    assert french["n"] == len(texts)
+    assert "accuracy" not in french and "by_group_and_form" not in french
+    rows = [item for item in items if item["split"] == "controls/french"]
+    assert [row["id"] for row in rows] == [pair.id for pair in texts]
+    assert not {"margin_nats", "correct", "wrong_form"} & set().union(*rows)
+    nll = sum(float(row["text_nll_nats"]) for row in rows)
+    tokens = sum(row["text_tokens"] for row in rows)
+    assert french["perplexity"]["text"] == pytest.approx(math.exp(nll / tokens), rel=1e-5)
+
+
+def test_further_control_set_of_pairs_has_an_accuracy(
+    base: MiniGPT, tokenizer: TextTokenizer, splits: dict[str, list[TokenizedPair]]
+) -> None:
+    metrics, items = evaluated(base, tokenizer, {**splits, "controls/blimp": splits["val"]})
+    bound = tokenizer.vocab_size / 2  # which a base of random weights exceeds
+    assert metrics["controls"] == {"blimp": {**metrics["val"], "unknown_above": bound}}
+    assert [item["split"] for item in items][-2:] == ["controls/blimp"] * 2
+
+
+def test_first_control_set_may_be_of_texts(
+    base: MiniGPT, tokenizer: TextTokenizer, splits: dict[str, list[TokenizedPair]]
+) -> None:
+    texts = [as_text(pair) for pair in splits["control"]]
+    metrics, _ = evaluated(base, tokenizer, {**splits, "control": texts})
+    assert set(metrics["control"]) == {"n", "perplexity", "unknown_above"}
+
+
+def test_without_further_control_sets_nothing_is_said_of_them(
+    base: MiniGPT, tokenizer: TextTokenizer, splits: dict[str, list[TokenizedPair]]
+) -> None:
+    metrics, items = evaluated(base, tokenizer, splits)
+    assert "controls" not in metrics
+    assert {item["split"] for item in items} == {"val", "test", "control"}
+
+
+def test_a_model_that_knows_a_control_set_and_not_another(
+    bigram: MakeBigram, tokenizer: TextTokenizer, splits: dict[str, list[TokenizedPair]]
+) -> None:
+    known = as_text(splits["control"][0])
+    strange = replace(known, target_ids=known.target_ids[::-1])
+    model = bigram(chain(*known.prompt_ids, *known.target_ids))
+    sets = {"control": [known], "controls/strange": [strange]}
+    metrics, _ = evaluated(model, tokenizer, {**splits, **sets})
+    assert "unknown_above" not in metrics["control"]
+    assert metrics["controls"]["strange"]["unknown_above"] == tokenizer.vocab_size / 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,24 @@ def test_evaluate_adapters_compares_each_seed_with_the_base(
     assert first != second
 
 
+def test_further_control_sets_have_a_drift_each(
+    base: MiniGPT, tokenizer: TextTokenizer, splits: dict[str, list[TokenizedPair]], tmp_path: Path
+) -> None:
+    save_base(tmp_path / "best.pt", base)
+    adapters = saved_adapters(base, tmp_path, (3, 8))
+    further = {f"controls/{name}": [pair] for name, pair in zip("ab", splits["val"], strict=True)}
+    before, _ = evaluated(base, tokenizer, splits | further)
+    found, items = evaluate_adapters(
+        tmp_path / "best.pt", adapters, tokenizer, splits | further, before
+    )
+    for run in found["runs"]:
+        assert run["controls"].keys() == {"a", "b"}
+        for name, metrics in run["controls"].items():
+            ratio = metrics["perplexity"]["text"] / before["controls"][name]["perplexity"]["text"]
+            assert metrics["drift"]["text"] == pytest.approx(ratio - 1) != 0
+    assert Counter(item["split"] for item in items)["controls/a"] == 2
+
+
 def test_base_inside_a_tuned_model_is_the_checkpoints(
     base: MiniGPT, tokenizer: TextTokenizer, splits: dict[str, list[TokenizedPair]], tmp_path: Path
 ) -> None:
@@ -251,6 +270,9 @@ def test_evaluate_setting_and_evaluate_base_read_their_files(
     inputs: dict[str, Any] = {name: tmp_path / f"{name}.jsonl" for name in splits}
     for name, path in inputs.items():
         write_jsonl(path, pair_rows(splits[name]))
+    inputs["controls"] = [tmp_path / "controls/french.jsonl"]
+    splits = {**splits, "controls/french": splits["val"][:1]}
+    write_jsonl(inputs["controls"][0], pair_rows(splits["controls/french"]))
     inputs |= {"base": tmp_path / "best.pt", "tokenizer": tmp_path / "tokenizer.json"}
     save_tokenizer(tokenizer, inputs["tokenizer"])
     save_base(inputs["base"], base, inputs["tokenizer"])

@@ -18,9 +18,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from minituner.convert.task_rows import TaskRows
+from minituner.convert.task_rows import TaskRows, why_not_text
 from minituner.data.prompts import UNDERSCORES, sentence_text
-from minituner.data.spelling import first_control
 from minituner.errors import Mistakes, UserError
 from minituner.storage.files import numbered_jsonl
 from minituner.storage.messages import brief
@@ -131,6 +130,7 @@ def read_blimp(path: Path, found: TaskRows) -> None:
     """Read a ``.jsonl`` of good and bad sentences; a pair that cannot be scored is skipped.
 
     A minimal pair has the paradigm (``UID``) as its group and the linguistic term as its form.
+    Spaces around a sentence are left out.
 
     Args:
         found: Where the pairs, or the good sentences alone, are added.
@@ -152,17 +152,20 @@ def _add(found: TaskRows, place: str, row: Mapping[str, Any]) -> None:
         UserError: It lacks a sentence.
     """
     good, bad = (_sentence(place, row, name) for name in SENTENCES)
-    if why := _unusable(good, bad):
+    why = why_not_text(good) if found.kind == "text" else _why_not_pair(good, bad)
+    if why is not None:
         found.skip(place, why)
     elif found.kind == "text":
         found.add(place, {"text": good})
     else:
-        columns = {
-            "group": row.get("UID"),
+        paradigm, number = row.get("UID"), row.get("pairID")
+        own = {
+            "id": f"{paradigm}-{number}" if paradigm and number is not None else None,
+            "group": paradigm,
             "form": row.get("linguistics_term") or row.get("field"),
-            **asdict(parted(good, bad)),
         }
-        found.add(place, {name: str(value) for name, value in columns.items() if value})
+        columns = {name: str(value) for name, value in own.items() if value}
+        found.add(place, columns | asdict(parted(good, bad)))
 
 
 def _sentence(place: str, row: Mapping[str, Any], name: str) -> str:
@@ -173,7 +176,7 @@ def _sentence(place: str, row: Mapping[str, Any], name: str) -> str:
     """
     sentence = row.get(name)
     if isinstance(sentence, str) and sentence.strip():
-        return sentence
+        return sentence.strip()
     raise UserError(
         place,
         f"has no {name}",
@@ -186,17 +189,12 @@ def _sentence(place: str, row: Mapping[str, Any], name: str) -> str:
     )
 
 
-def _unusable(good: str, bad: str) -> str | None:
+def _why_not_pair(good: str, bad: str) -> str | None:
     """Why two sentences cannot be a minimal pair; None if they can."""
-    both = good + bad
     if good == bad:
         return "whose two sentences are the same"
     if one_begins_other(good, bad):
         return "of which one sentence begins with the other, which is then always likelier"
-    if good != good.strip() or bad != bad.strip():
-        return "that begins or ends with a space"
-    if first_control(both) or "\ufffd" in both:
-        return "with a control character or the mark of a lost one"
-    if UNDERSCORES.search(both):
+    if UNDERSCORES.search(good + bad):
         return "with an underscore, which marks the blank"
-    return None
+    return why_not_text(good) or why_not_text(bad)

@@ -68,6 +68,8 @@ def read_task_rows(
             read_texts(path, encoding, found)
         else:
             raise _not_read(path, target, encoding)
+    if any(Path(path).suffix.lower() == ".jsonl" for path in paths):
+        found.drop_groups_unless_several()
     return found
 
 

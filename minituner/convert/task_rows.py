@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from minituner.data.spelling import first_control
 from minituner.errors import first_of, number_of, shortened
 
 Kind = Literal["pair", "text"]
@@ -41,13 +42,27 @@ class TaskRows:
         self.skipped.setdefault(why, []).append(place)
 
     def numbered(self, prefix: str) -> list[dict[str, Any]]:
-        """The rows, each with an id.
+        """The rows, each with an id: their own if all have one and all differ, else a number.
 
         Args:
             prefix: The beginning of the ids; anything in it but letters and digits becomes hyphens.
         """
         prefix = re.sub(r"[\W_]+", "-", prefix).strip("-") or "own"
-        return [{"id": f"{prefix}-{n:06d}", **row} for n, row in enumerate(self.rows, start=1)]
+        own = {row.get("id") for row in self.rows}
+        if len(own) == len(self.rows) and None not in own:
+            return self.rows
+        return [
+            {**row, "id": f"{prefix}-{number:06d}"} for number, row in enumerate(self.rows, start=1)
+        ]
+
+    def drop_groups_unless_several(self) -> None:
+        """Leave out the groups if they are all one, or some row has none: nothing could be
+        resampled then, and each row is a group by itself."""
+        groups = {row.get("group") for row in self.rows}
+        if len(groups) == 1 or None in groups:
+            self.rows = [
+                {key: value for key, value in row.items() if key != "group"} for row in self.rows
+            ]
 
     def report(self, path: str | Path) -> str:
         """A summary for the user: every count, and the first places of each reason."""
@@ -61,3 +76,10 @@ class TaskRows:
             if len(places) > SHOWN:
                 lines.append(f"  and {len(places) - SHOWN:,} more")
         return "\n".join(lines)
+
+
+def why_not_text(text: str) -> str | None:
+    """Why a line cannot be a text, as :meth:`TaskRows.skip` takes it; None if it can."""
+    if control := first_control(text):
+        return f"with {control} in it"
+    return "with the mark of a lost character (U+FFFD) in it" if "\ufffd" in text else None

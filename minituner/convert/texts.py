@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from minituner.convert.encoding import decode_text, read_bytes
-from minituner.convert.task_rows import TaskRows
-from minituner.data.spelling import first_control
+from minituner.convert.task_rows import TaskRows, why_not_text
 from minituner.storage.text import lines_of
 
 
@@ -22,12 +21,7 @@ def read_texts(path: Path, encoding: str | None, found: TaskRows) -> None:
     """
     for number, line in enumerate(lines_of(decode_text(read_bytes(path), path, encoding)), 1):
         text, place = line.strip(), f"{path}:{number}"
-        control = first_control(text)
-        if not text:
-            continue
-        if control is not None:
-            found.skip(f"{place}: {control}", "with a control character")
-        elif "\ufffd" in text:
-            found.skip(place, "with the mark of a lost character (U+FFFD)")
-        else:
+        if why := why_not_text(text):
+            found.skip(place, why)
+        elif text:
             found.add(place, {"text": text})

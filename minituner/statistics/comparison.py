@@ -65,12 +65,6 @@ def item_scores(items: pd.DataFrame, split: str, base_items: pd.DataFrame) -> It
     )
 
 
-def clusters(items: pd.DataFrame) -> list[str]:
-    """What the bootstrap resamples: each item's group; an item without one is its own."""
-    groups: list[str] = items["group"].where(items["group"] != "", items["id"]).tolist()
-    return groups
-
-
 class PairedComparison:
     """Compares tuned settings with the base, with the same bootstrap draws for all of them."""
 
@@ -82,7 +76,7 @@ class PairedComparison:
         splits = ("test", "control", *self.further_controls.values())
         self.base = {split: item_scores(base_items, split, base_items) for split in splits}
         self.bootstrap = {
-            split: PairedBootstrap(clusters(scores.items), n_seeds, settings)
+            split: PairedBootstrap(scores.items["group"].tolist(), n_seeds, settings)
             for split, scores in self.base.items()
         }
 

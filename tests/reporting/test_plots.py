@@ -106,6 +106,29 @@ def test_drift_over_the_text_and_over_the_answers(
     assert axes.get_ylabel() == "control perplexity, change in %"
 
 
+def test_drift_of_each_further_control_set_with_its_own_limit(
+    summary: SweepSummary, drawn: list[Figure]
+) -> None:
+    for row, scale in zip(summary["ranks"], (1, 2, 3), strict=True):
+        row["control_drifts"] = {"blimp": interval(-0.02), "french": interval(0.1 * scale)}
+        by_seed = [0.1 * scale, 0.11 * scale, 0.09 * scale]
+        row["control_drifts_by_seed"] = {"blimp": [-0.02] * 3, "french": by_seed}
+    plots.plot_drift_vs_rank(summary, 0.05, NOWHERE, {"french": 0.25})
+    axes = only_axes(drawn)
+    assert curves(axes)["french, whole text"] == [(2, 10), (4, 20), (8, 30)]
+    assert curves(axes)["blimp, whole text"] == [(2, -2), (4, -2), (8, -2)]
+    assert error_bars(axes)["french, whole text"] == [(5, 15), (15, 25), (25, 35)]
+    assert [y for _, y in curves(axes)["gate of french: 25 %"]] == [25, 25]
+    assert "gate of blimp" not in "".join(curves(axes))
+    assert [y for _, y in curves(axes)["gate: 5 %"]] == [5, 5]
+    *_, of_blimp, of_french = points(axes)
+    assert of_blimp[:2] == [(2, -2), (2, -2)]
+    assert of_french[:3] == [(2, 10), (2, 11), (2, 9)]
+    line = next(x for x in axes.lines if x.get_label() == "gate of french: 25 %")
+    mean = next(c for c in axes.containers if c.get_label() == "french, whole text")
+    assert line.get_color() == mean.lines[0].get_color()
+
+
 def test_a_mean_without_an_interval_has_no_error_bar(
     summary: SweepSummary, drawn: list[Figure]
 ) -> None:

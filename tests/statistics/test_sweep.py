@@ -208,3 +208,68 @@ def test_summarize_refuses_full_fine_tuning() -> None:
     metrics = rank_metrics(2, [0.5, 0.5]) | {"rank": None}
     with pytest.raises(ValueError, match="rank"):
         summarize(items([1, 0, 0, 0]), [metrics], [items([1, 1, 0, 0], 0)], SETTINGS)
+
+
+# --- further control sets -------------------------------------------------------------------------
+
+
+def french(extra: list[float], groups: str, seed: int | None = None) -> pd.DataFrame:
+    """Plain texts of 8 tokens with a loss of 20 nats, and ``extra`` nats more for each; their
+    groups are the letters of ``groups``."""
+    rows = [
+        {
+            "split": "controls/french", "id": f"f-{i}", "group": groups[i], "form": "",
+            "complement": "", "margin_nats": math.nan, "correct": math.nan,
+            "text_nll_nats": 20 + more, "text_tokens": 8,
+            "target_nll_nats": 20 + more, "target_tokens": 8,
+        }
+        for i, more in enumerate(extra)
+    ]  # fmt: skip
+    return pd.DataFrame(rows if seed is None else [{"seed": seed, **row} for row in rows])
+
+
+def with_french(rank: int) -> dict[str, Any]:
+    metrics = rank_metrics(rank, [1.0, 1.0])
+    for run in metrics["runs"]:
+        run["controls"] = {"french": {"drift": {"text": 0.1 * (1 + run["seed"]), "target": 9.0}}}
+    return metrics
+
+
+def french_row(*extra: list[float], groups: str = "abcd") -> dict[str, Any]:
+    """The row of rank 8 with these losses for each seed."""
+    base = pd.concat([items([1, 0, 0, 0]), french([0.0] * len(extra[0]), groups)])
+    tuned = [
+        part
+        for seed, more in enumerate(extra)
+        for part in (items([1, 1, 1, 1], seed), french(more, groups, seed))
+    ]
+    row: Any = summarize(base, [with_french(8)], [pd.concat(tuned)], SETTINGS)["ranks"][0]
+    return dict(row)
+
+
+def test_drift_of_a_further_control_set_by_hand() -> None:
+    row = french_row([0.8, 1.6, 2.4, 3.2], [0.8, 0.8, 0.8, 0.8])
+    expected = (math.exp(8.0 / 32) + math.exp(3.2 / 32)) / 2 - 1
+    assert row["control_drifts"].keys() == {"french"}
+    drift = row["control_drifts"]["french"]
+    assert drift["mean"] == pytest.approx(expected)
+    assert drift["low"] < expected < drift["high"]
+    assert row["control_drifts_by_seed"] == {"french": pytest.approx([0.1, 0.2])}
+    assert row["text_drift"]["mean"] == 0, "the first control set is not concerned"
+
+
+def test_a_further_control_set_is_resampled_by_its_own_groups() -> None:
+    extra = [[0.0, 0.2, 3.2, 6.4], [0.0, 0.3, 3.1, 6.4]]
+    one_by_one, in_twos = (
+        french_row(*extra, groups=groups)["control_drifts"]["french"] for groups in ("abcd", "aabb")
+    )
+    assert one_by_one["mean"] == in_twos["mean"]
+    assert one_by_one["low"] != in_twos["low"]
+
+
+def test_without_further_control_sets_the_summary_says_nothing_of_them() -> None:
+    tuned = pd.concat([items([1, 1, 0, 0], 0), items([1, 0, 0, 1], 1)])
+    (row,) = summarize(items([1, 0, 0, 0]), [rank_metrics(2, [0.5, 0.5])], [tuned], SETTINGS)[
+        "ranks"
+    ]
+    assert not {"control_drifts", "control_drifts_by_seed"} & row.keys()

@@ -173,3 +173,21 @@ def test_read_items_with_a_line_break_in_a_text(tmp_path: Path) -> None:
     assert table["prompt"].tolist() == ["x\ny", "\u2028"]
     assert math.isnan(table["margin_nats"][0])
     assert table["margin_nats"][1] == -math.inf
+
+
+def test_items_of_plain_texts_have_empty_cells(pairs: list[TokenizedPair], tmp_path: Path) -> None:
+    texts = [replace(pair, wrong=[], wrong_ids=[], group="") for pair in pairs]
+    score = PairScore(
+        torch.full((10,), -0.25), torch.full((9,), -0.25), torch.zeros(9), [], [], True
+    )
+    items = [*answers(pairs, 1.0), *item_rows("controls/french", texts, [score] * len(texts))]
+    write_items(tmp_path / "items.csv", of_seeds(items))
+    copy_items_of_seed(tmp_path / "items.csv", 10, tmp_path / "one.csv")
+    for name, seeds in (("items.csv", 2), ("one.csv", 1)):
+        read = read_items(tmp_path / name)
+        french = read[read["split"] == "controls/french"]
+        assert len(french) == seeds * len(texts)
+        assert french[["correct", "margin_nats", "margin_nats_per_token"]].isna().all(axis=None)
+        assert french["wrong_form"].eq("").all() and french["group"].eq("").all()
+        assert french["text_nll_nats"].eq(2.5).all() and french["text_tokens"].eq(10).all()
+        assert read[read["split"] == "test"]["correct"].eq(1).all()
