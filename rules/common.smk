@@ -160,6 +160,7 @@ def after_tokenize(split):
 EVALUATION_INPUTS = {
     "test": after_tokenize("test"),
     **{name: tokenized(name) for name in ("val", "control", "probe")},
+    "controls": [tokenized(f"controls/{name}") for name in FURTHER_CONTROLS],
     "tokenizer": TOKENIZER,
 }
 

@@ -117,7 +117,7 @@ rule headline:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=config_for("lora", "train", "gates"),
+        config=config_for("lora", "train", "gates", "task.pairs", "task.controls"),
         seed=config["seeds"][0],
     script:
         "../workflow_scripts/headline.py"

@@ -69,7 +69,10 @@ rule plot:
     conda:
         "../envs/minituner.yaml"
     params:
-        config=config_for("gates.accuracy_gain_pp", "gates.control_ppl_drift"),
+        config=config_for(
+            *("gates.accuracy_gain_pp", "gates.control_ppl_drift"),
+            *("task.pairs", "task.controls"),
+        ),
     script:
         "../workflow_scripts/plot.py"
 
@@ -93,7 +96,10 @@ rule render:
             *BASE_FIGURE,
         ],
         template="minituner/reporting/templates/REPORT.md.j2",
-        macros="minituner/reporting/templates/outcomes.j2",
+        macros=[
+            "minituner/reporting/templates/outcomes.j2",
+            "minituner/reporting/templates/controls.j2",
+        ],
         code=source("render"),
     output:
         report=update(paths.REPORT),

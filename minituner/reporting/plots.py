@@ -54,39 +54,39 @@ def plot_accuracy_vs_rank(summary: SweepSummary, gain_gate_pp: float, path: str 
     save_figure(figure, path)
 
 
-def plot_drift_vs_rank(
-    summary: SweepSummary,
-    drift_gate: float,
-    path: str | Path,
-    limits: Mapping[str, float] | None = None,
-) -> None:
+def plot_drift_vs_rank(summary: SweepSummary, gates: Mapping[str, float], path: str | Path) -> None:
     """Control perplexity drift against rank, over the whole text and over the answers only; and
     over the whole text for each further control set.
 
     Args:
-        limits: The largest drift of each further control set, by its name.
+        gates: The thresholds from :func:`minituner.statistics.gates.thresholds_of`.
     """
     figure, (axes,) = new_figure()
     rows = summary["ranks"]
     ranks = ranks_of(rows)
     seed_points(axes, ranks, [row["text_drift_by_seed"] for row in rows], BLUE)
-    seed_points(axes, ranks, [row["target_drift_by_seed"] for row in rows], ORANGE)
+    # Plain texts have no answers: both drifts are of the whole text.
+    answers = any(row["target_drift"] != row["text_drift"] for row in rows)
+    if answers:
+        seed_points(axes, ranks, [row["target_drift_by_seed"] for row in rows], ORANGE)
     interval = f"with {100 * summary['confidence']:g} % interval"
     label = f"whole text (as in the gate), {interval}"
     mean_curve(axes, ranks, [row["text_drift"] for row in rows], style_of(0), label)
-    label = f"answers only (stricter), {interval}"
-    mean_curve(axes, ranks, [row["target_drift"] for row in rows], style_of(1), label)
+    if answers:
+        label = f"answers only (stricter), {interval}"
+        mean_curve(axes, ranks, [row["target_drift"] for row in rows], style_of(1), label)
     axes.axhline(0, color=GRAY, linestyle="--", label="untuned base")
-    axes.axhline(100 * drift_gate, color=GRAY, linestyle=":", label=f"gate: {100 * drift_gate:g} %")
-    _further_controls(axes, summary, limits or {})
+    gate = 100 * gates["control_ppl_drift"]
+    axes.axhline(gate, color=GRAY, linestyle=":", label=f"gate: {gate:g} %")
+    _further_controls(axes, summary, gates)
     axes.set_ylabel("control perplexity, change in %")
     rank_axis(axes, ranks)
     add_legend(figure, axes)
     save_figure(figure, path)
 
 
-def _further_controls(axes: Axes, summary: SweepSummary, limits: Mapping[str, float]) -> None:
-    """The drift of each further control set, with its own limit in the same color."""
+def _further_controls(axes: Axes, summary: SweepSummary, gates: Mapping[str, float]) -> None:
+    """The drift of each further control set, with its own limit, if it has one, in its color."""
     rows = summary["ranks"]
     ranks = ranks_of(rows)
     for i, name in enumerate(rows[0].get("control_drifts", {}), start=2):
@@ -94,8 +94,9 @@ def _further_controls(axes: Axes, summary: SweepSummary, limits: Mapping[str, fl
         seed_points(axes, ranks, [row["control_drifts_by_seed"][name] for row in rows], style[0])
         drifts = [row["control_drifts"][name] for row in rows]
         mean_curve(axes, ranks, drifts, style, f"{name}, whole text")
-        if name in limits:
-            limit = 100 * limits[name]
+        own = gates.get(f"control_ppl_drift/{name}")
+        if own is not None:
+            limit = 100 * own
             axes.axhline(limit, color=style[0], linestyle=":", label=f"gate of {name}: {limit:g} %")
 
 

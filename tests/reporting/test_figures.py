@@ -100,7 +100,9 @@ FIGURES: dict[str, Draw] = {
         for name, summary in SWEEPS.items()
         for kind, draw in {
             "accuracy": lambda f, s=summary: plots.plot_accuracy_vs_rank(s, 10, f / "figure.png"),
-            "drift": lambda f, s=summary: plots.plot_drift_vs_rank(s, 0.05, f / "figure.png"),
+            "drift": lambda f, s=summary: plots.plot_drift_vs_rank(
+                s, {"control_ppl_drift": 0.05}, f / "figure.png"
+            ),
             "scale": lambda f, s=summary: plots.plot_scale_vs_rank(s, f / "figure.png"),
         }.items()
     },

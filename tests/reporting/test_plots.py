@@ -77,7 +77,7 @@ def test_legends_name_the_confidence(
 ) -> None:
     summary["confidence"] = confidence
     plots.plot_accuracy_vs_rank(summary, 10, NOWHERE)
-    plots.plot_drift_vs_rank(summary, 0.05, NOWHERE)
+    plots.plot_drift_vs_rank(summary, {"control_ppl_drift": 0.05}, NOWHERE)
     accuracy, drift = map(legend, drawn)
     assert f"after LoRA: mean and {words}" in accuracy
     assert sum(words in label for label in drift) == 2
@@ -90,7 +90,7 @@ def test_drift_over_the_text_and_over_the_answers(
     summary: SweepSummary, drawn: list[Figure]
 ) -> None:
     summary["ranks"][0]["text_drift"] = {"mean": 0.01, "low": 0.005, "high": 0.02}
-    plots.plot_drift_vs_rank(summary, 0.04, NOWHERE)
+    plots.plot_drift_vs_rank(summary, {"control_ppl_drift": 0.04}, NOWHERE)
     axes = only_axes(drawn)
     text = "whole text (as in the gate), with 90 % interval"
     answers = "answers only (stricter), with 90 % interval"
@@ -113,7 +113,8 @@ def test_drift_of_each_further_control_set_with_its_own_limit(
         row["control_drifts"] = {"blimp": interval(-0.02), "french": interval(0.1 * scale)}
         by_seed = [0.1 * scale, 0.11 * scale, 0.09 * scale]
         row["control_drifts_by_seed"] = {"blimp": [-0.02] * 3, "french": by_seed}
-    plots.plot_drift_vs_rank(summary, 0.05, NOWHERE, {"french": 0.25})
+    gates = {"control_ppl_drift": 0.05, "control_ppl_drift/french": 0.25}
+    plots.plot_drift_vs_rank(summary, gates, NOWHERE)
     axes = only_axes(drawn)
     assert curves(axes)["french, whole text"] == [(2, 10), (4, 20), (8, 30)]
     assert curves(axes)["blimp, whole text"] == [(2, -2), (4, -2), (8, -2)]
@@ -134,7 +135,7 @@ def test_a_mean_without_an_interval_has_no_error_bar(
 ) -> None:
     for row in summary["ranks"]:
         row["text_drift"] = interval(0.01, None)
-    plots.plot_drift_vs_rank(summary, 0.05, NOWHERE)
+    plots.plot_drift_vs_rank(summary, {"control_ppl_drift": 0.05}, NOWHERE)
     bars = error_bars(only_axes(drawn))["whole text (as in the gate), with 90 % interval"]
     assert bars == []
 
@@ -143,7 +144,7 @@ def test_a_mean_just_outside_its_interval_has_a_bar_of_length_zero_there(
     summary: SweepSummary, drawn: list[Figure]
 ) -> None:
     summary["ranks"][0]["text_drift"] = {"mean": 0.03, "low": 0.01, "high": 0.029}
-    plots.plot_drift_vs_rank(summary, 0.05, NOWHERE)
+    plots.plot_drift_vs_rank(summary, {"control_ppl_drift": 0.05}, NOWHERE)
     bars = error_bars(only_axes(drawn))["whole text (as in the gate), with 90 % interval"]
     assert bars[0] == (1, 3)
 

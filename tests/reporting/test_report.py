@@ -535,7 +535,7 @@ def test_templates_are_inputs_of_their_rule(template: str, rule: str) -> None:
         needed.add(f"minituner/reporting/templates/{name}")
         source = jinja.parse((TEMPLATES / name).read_text(encoding="utf-8"))
         waiting += map(str, jinja2.meta.find_referenced_templates(source))
-    assert len(needed) == 2
+    assert len(needed) > 1
     rules = "".join((ROOT / f"rules/{file}.smk").read_text() for file in ("report", "ablations"))
     body = re.search(rf"^rule {rule}:\n((?:(?:    .*)?\n)+)", rules, re.MULTILINE)
     assert body is not None
