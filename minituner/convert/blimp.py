@@ -20,6 +20,7 @@ from typing import Any
 
 from minituner.convert.task_rows import TaskRows, why_not_text
 from minituner.data.prompts import UNDERSCORES, sentence_text
+from minituner.data.task_file import pair_of
 from minituner.errors import Mistakes, UserError
 from minituner.storage.files import numbered_jsonl
 from minituner.storage.messages import brief
@@ -165,7 +166,13 @@ def _add(found: TaskRows, place: str, row: Mapping[str, Any]) -> None:
             "form": row.get("linguistics_term") or row.get("field"),
         }
         columns = {name: str(value) for name, value in own.items() if value}
-        found.add(place, columns | asdict(parted(good, bad)))
+        columns |= asdict(parted(good, bad))
+        try:
+            pair_of(columns, place)
+        except UserError as error:
+            found.skip(place, f"that a task refuses: {error.what}")
+        else:
+            found.add(place, columns)
 
 
 def _sentence(place: str, row: Mapping[str, Any], name: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from minituner.convert.table_format import Columns
 from minituner.convert.table_rows import bad_row, check_cell, read_records
 from minituner.convert.task_rows import TaskRows
+from minituner.data.task_file import pair_of
 
 OPTIONAL = ("group", "form", "split")  # copied as they are
 PAIRS = Columns(
@@ -48,7 +49,7 @@ def _pair(place: str, cells: Mapping[str, str]) -> tuple[str, dict[str, str | li
     """One row's place and minimal pair.
 
     Raises:
-        UserError: It lacks a part, or a cell cannot be used.
+        UserError: It lacks a part, a cell cannot be used, or a task would refuse the pair.
     """
     for column, cell in cells.items():
         check_cell(place, cell, PAIRS)
@@ -70,7 +71,9 @@ def _pair(place: str, cells: Mapping[str, str]) -> tuple[str, dict[str, str | li
         "after": after,
         **{column: cells.get(column, "") for column in OPTIONAL},
     }
-    return place, {column: value for column, value in row.items() if value}
+    row = {column: value for column, value in row.items() if value}
+    pair_of(row, place)  # refuses what the pipeline would refuse
+    return place, row
 
 
 def _wrong_forms(cells: Mapping[str, str]) -> Iterator[str]:

@@ -92,7 +92,7 @@ def read_task(files: Iterable[str | Path]) -> OwnPairs:
     Raises:
         UserError: All mistakes, each with its file and line.
     """
-    return _read(files, _pair)
+    return _read(files, pair_of)
 
 
 def read_control(files: Iterable[str | Path]) -> OwnPairs:
@@ -130,12 +130,21 @@ def _read(files: Iterable[str | Path], parse: Callable[[dict[str, Any], str], Pa
 
 def _control_item(row: dict[str, Any], place: str) -> Pair:
     if "text" not in row:
-        return replace(_pair(row, place), split="")
+        return replace(pair_of(row, place), split="")
     texts = _texts(row, place, TEXT_KEYS, ("text",))
     return _made(texts, place, prompt="", correct=texts["text"].strip(), wrong=())
 
 
-def _pair(row: dict[str, Any], place: str) -> Pair:
+def pair_of(row: dict[str, Any], place: str) -> Pair:
+    """The minimal pair on one line, without an id or group if the line has none.
+
+    Args:
+        place: ``file:line``.
+
+    Raises:
+        UserError: A key is missing, unknown or no text, the prompt has several blanks, or a form
+            occurs twice.
+    """
     texts = _texts(row, place, PAIR_KEYS, REQUIRED)
     wrong = tuple(form.strip() for form in _wrong_forms(row["wrong"], place))
     _check_blanks(texts["prompt"], place)

@@ -11,6 +11,8 @@ import pytest
 from minituner.__main__ import main
 from minituner.convert.task_files import read_task_rows, target_of
 from minituner.convert.task_rows import TaskRows
+from minituner.data.prompts import sentence_text
+from minituner.data.task_file import read_control, read_task
 from minituner.errors import UserError
 
 TABLE = "prompt,target,wrong\nThe cat,is,are\nThe cats __ here.,are,is|was\n"
@@ -84,6 +86,9 @@ def test_a_pair_that_is_repeated_is_left_out(tmp_path: Path) -> None:
         ("The cat,is,are|", "2: lacks a wrong form"),
         ("The cat,is,|are", "2: lacks a wrong form"),
         ("The cat,is,are,here", "2: has 4 columns instead of 3"),
+        ("The cat,is,is", "2: the target is also a wrong form"),
+        ("The cat,is,are|are", "2: a wrong form occurs twice"),
+        ("The __ cat __,is,are", "2: the prompt has 2 blanks"),
         ('The cat,is,"are', "2: is not CSV"),
         ("The cat,is,a\tre", "2: has a tab"),
         (f"{'The cat ' * 3000},is,are", "2: has more than 20,000 characters"),
@@ -93,7 +98,6 @@ def test_bad_rows_are_refused_by_line(tmp_path: Path, row: str, words: str) -> N
     with pytest.raises(UserError) as refused:
         pairs_of(tmp_path / "t.csv", f"prompt,target,wrong\n{row}\nThe cats,are,is\n")
     assert f"{tmp_path}/t.csv:{words}" in str(refused.value)
-    assert "expected: a prompt, a target and at least one wrong form" in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +172,50 @@ def test_what_a_file_is_converted_to(tmp_path: Path, name: str, content: str, ta
 
 def test_what_a_file_that_cannot_be_read_is_converted_to(tmp_path: Path) -> None:
     assert target_of(tmp_path / "absent.csv") == "corpus"
+
+
+# --- what the pipeline makes of it ----------------------------------------------------------------
+
+
+def test_a_task_reads_what_is_converted_and_makes_the_sentences_again(tmp_path: Path) -> None:
+    pairs = [("The cats annoy Tim.", "The cats annoys Tim."), ("Who left?", "What left?"),
+             ("Ana saw 👍🏽 here", "Ana saw 👍🏿 here"), ("我 爱 你。", "我 恨 你。")]  # fmt: skip
+    lines = [
+        {"sentence_good": good, "sentence_bad": bad, "UID": f"u{i % 2}"}
+        for i, (good, bad) in enumerate(pairs)
+    ]
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert main(["convert", str(tmp_path / "b.jsonl"), str(tmp_path / "task.jsonl")]) == 0
+    read, duplicates = read_task([tmp_path / "task.jsonl"])
+    assert duplicates == 0
+    made = {
+        (pair.sentence, sentence_text(pair.prompt, wrong, pair.after))
+        for pair in read
+        for wrong in pair.wrong
+    }
+    assert made == set(pairs)
+    assert {pair.group for pair in read} == {"u0", "u1"}
+    assert (
+        main(["convert", str(tmp_path / "b.jsonl"), str(tmp_path / "c.jsonl"), "--to", "texts"])
+        == 0
+    )
+    texts, _ = read_control([tmp_path / "c.jsonl"])
+    assert {text.sentence for text in texts} == {good for good, _ in pairs}
+    assert not any(text.wrong for text in texts)
+
+
+def test_a_task_reads_a_converted_table(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "prompt,target,wrong,after,group,split\nThe cat,is,are|am,here.,be,train\n"
+        "We __ it.,saw,seed,,see,test\n"
+    )
+    assert main(["convert", str(tmp_path / "t.csv"), str(tmp_path / "task.jsonl")]) == 0
+    pairs, _ = read_task([tmp_path / "task.jsonl"])
+    found = {(pair.sentence, pair.wrong, pair.group, pair.split) for pair in pairs}
+    assert found == {
+        ("The cat is here.", ("are", "am"), "be", "train"),
+        ("We saw it.", ("seed",), "see", "test"),
+    }
 
 
 # --- the command ----------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def section(results: dict[str, Any]) -> str:
     text: str = module.section(
         of["before"], of["after"], results["gates"], results["sweep"], "regular | verbs"
     )
-    return text
+    return text + "\n"
 
 
 def doubts(results: dict[str, Any]) -> str:
