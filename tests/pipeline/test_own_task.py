@@ -128,5 +128,5 @@ def check_results(study: Study) -> None:
     path = study.root / "experiments/28-lora-ablate-rank/base/items.csv"
     with path.open(encoding="utf-8", newline="") as stream:
         items = list(csv.DictReader(stream))
-    assert {row["margin_nats"] for row in items if row["split"] == "control"} == {"nan"}
+    assert {row["margin_nats"] for row in items if row["split"] == "control"} == {""}
     assert all(row["wrong_form"] for row in items if row["split"] == "test")
