@@ -97,8 +97,10 @@ rule render:
         ],
         template=from_study("minituner/reporting/templates/REPORT.md.j2"),
         macros=[
-            from_study(f"minituner/reporting/templates/{name}.j2")
-            for name in ("outcomes", "controls", "pairs", "verbs")
+            from_study("minituner/reporting/templates/outcomes.j2"),
+            from_study("minituner/reporting/templates/controls.j2"),
+            from_study("minituner/reporting/templates/pairs.j2"),
+            from_study("minituner/reporting/templates/verbs.j2"),
         ],
         code=source("render"),
     output:

@@ -94,7 +94,7 @@ def test_only_settings_that_differ_are_listed(tmp_path: Path) -> None:
     ]
     assert differing_settings(open_studies(folders)) == {
         "lora.alpha": ["16", "64"],
-        "lora.layers": ["-", '"last 8"'],
+        "lora.layers": ["null", '"last 8"'],
     }
     assert differing_settings(open_studies(folders[:1])) == {}
 

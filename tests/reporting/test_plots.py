@@ -165,7 +165,7 @@ def test_drift_without_answers_has_one_curve(summary: SweepSummary, drawn: list[
 def test_axes_speak_of_the_task(summary: SweepSummary, drawn: list[Figure], log: Path) -> None:
     names = TaskNames("country capitals", "rivers")
     plots.plot_accuracy_vs_rank(summary, names, 10, NOWHERE)
-    plots.plot_drift_vs_rank(summary, names, 0.05, NOWHERE)
+    plots.plot_drift_vs_rank(summary, names, {"control_ppl_drift": 0.05}, NOWHERE)
     plots.plot_fine_tuning(log, names, NOWHERE)
     labels = [axes.get_ylabel() for figure in drawn for axes in figure.axes]
     assert labels == [

@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
         "use_dora": False,
     },
     "train": {"learning_rate": 1e-4, "epochs": 3, "loraplus_lr_ratio": 1},
-    "compute": {"device": "cpu", "max_tokens_per_batch": None},
+    "compute": {"device": "cpu", "dtype": "float32", "max_tokens_per_batch": None},
     "data": {"irregular_verbs": ["go", "eat"], "regular_verbs": ["walk", "play"]},
     "task": {
         "name": "irregular verbs",
@@ -360,7 +360,9 @@ def test_a_gpu_is_named_with_what_it_does_not_guarantee() -> None:
     results["training"]["gpu"] = "NVIDIA H100"
     sentence = "It was computed on a GPU (NVIDIA H100): the batches, the starting values and the"
     assert sentence in words(results)
-    assert 'compute: {device: "cpu", max_tokens_per_batch: null}' in render(results)
+    assert 'compute: {device: "cpu", dtype: "float32", max_tokens_per_batch: null}' in render(
+        results
+    )
 
 
 def test_another_base_is_named_instead_of_its_training() -> None:
