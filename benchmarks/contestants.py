@@ -15,7 +15,6 @@ from llama import TOP_LAYERS
 from measure import Usage
 
 SCRIPTS = {"minituner": "ours.py", "PEFT loop": "peft_loop.py", "Trainer": "peft_trainer.py"}
-LLAMA_SEEDS = 2
 
 
 def training(repetitions: int, scratch: Path) -> dict[str, Any]:
@@ -23,22 +22,22 @@ def training(repetitions: int, scratch: Path) -> dict[str, Any]:
     opt = scratch / "opt"
     export = ["export", "--to", "transformers", opt, "--base", work.BASE]
     measure.run([sys.executable, "-m", "minituner", *export, "--tokenizer", work.TOKENIZER])
-    return _compare(repetitions, scratch, work.SEEDS, "--opt", opt)
+    return _compare(repetitions, scratch, "--opt", opt)
 
 
 def llama(repetitions: int, scratch: Path) -> dict[str, Any]:
-    """One rank with two seeds over a transformers base: adapters on all layers, and on the top
+    """One rank with five seeds over a transformers base: adapters on all layers, and on the top
     third."""
     folder = scratch / "llama"
     measure.python("llama.py", folder)
     common = ("--llama", folder)
     return {
-        "every layer": _compare(repetitions, scratch, LLAMA_SEEDS, *common),
-        "the top third": _compare(repetitions, scratch, LLAMA_SEEDS, *common, "--top", TOP_LAYERS),
+        "every layer": _compare(repetitions, scratch, *common),
+        "the top third": _compare(repetitions, scratch, *common, "--top", TOP_LAYERS),
     }
 
 
-def _compare(repetitions: int, scratch: Path, seeds: int, *arguments: object) -> dict[str, Any]:
+def _compare(repetitions: int, scratch: Path, *arguments: object) -> dict[str, Any]:
     """The seconds of each contestant, and losses which show that the work is the same."""
 
     def once(script: str, *more: object) -> Usage:
@@ -51,7 +50,7 @@ def _compare(repetitions: int, scratch: Path, seeds: int, *arguments: object) ->
         once(script, "--seeds", 1, "--losses", scratch / f"{script}.json")
         losses[name] = json.loads((scratch / f"{script}.json").read_text())
     usages = measure.alternate(
-        {name: partial(once, script, "--seeds", seeds) for name, script in SCRIPTS.items()},
+        {name: partial(once, script) for name, script in SCRIPTS.items()},
         repetitions,
     )
     ours = losses["minituner"]
@@ -66,7 +65,7 @@ def _compare(repetitions: int, scratch: Path, seeds: int, *arguments: object) ->
             )
             for name, runs in usages.items()
         },
-        "seeds": seeds,
+        "seeds": work.SEEDS,
         "steps": len(ours["train"]),
         "trained_parameters": {name: found["trained_parameters"] for name, found in losses.items()},
         "largest_loss_difference": {
