@@ -75,7 +75,7 @@ class CachedLM(LayeredLM):
 
     def precompute(self, batches: Iterable[Batch]) -> None:
         """Fill the cache with the texts of ``batches``."""
-        for batch in batches:
+        for batch in (part for whole in batches for part in self.parts(whole)):
             parts = self._parts_of(batch)
             for part in [batch] if parts is None else parts.batches:
                 self.cache.add(self, part)

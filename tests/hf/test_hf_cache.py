@@ -181,6 +181,20 @@ def test_what_is_below_the_lowest_adapter_is_computed_once(
     assert sum(calls) == computed + len(examples)
 
 
+def test_precomputed_batches_are_within_the_limit_of_tokens(
+    examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = adapted()
+    model.max_tokens_per_batch = 30
+    sizes: list[int] = []
+    run = model.run
+    monkeypatch.setattr(model, "run", lambda ids, mask: sizes.append(ids.numel()) or run(ids, mask))
+    model.precompute(batches(examples, 40))
+    assert 3 < max(sizes) <= 30
+    kept = sum(len(example.ids) - 1 for example in examples)
+    assert model.cache.store.used["memory"] == 24 * 4 * kept
+
+
 def test_texts_in_memory_a_file_and_nowhere(
     examples: list[Example], monkeypatch: pytest.MonkeyPatch
 ) -> None:
