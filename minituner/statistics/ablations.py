@@ -24,7 +24,8 @@ from minituner.results import (
     read_results,
 )
 from minituner.statistics.comparison import ItemScores, PairedComparison, item_scores
-from minituner.statistics.intervals import Array, PairedBootstrap, StatisticsSettings, holm
+from minituner.statistics.intervals import Array, PairedBootstrap, StatisticsSettings
+from minituner.statistics.p_values import holm
 from minituner.storage.items import read_items
 
 HELD_OUT = "train.held_out_verb"

@@ -21,8 +21,8 @@ from minituner.statistics.intervals import (
     Estimate,
     PairedBootstrap,
     StatisticsSettings,
-    mcnemar,
 )
+from minituner.statistics.p_values import mcnemar
 
 SCORE_COLUMNS = (
     "correct",

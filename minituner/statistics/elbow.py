@@ -14,8 +14,8 @@ from minituner.statistics.intervals import (
     Estimate,
     PairedBootstrap,
     StatisticsSettings,
-    holm,
 )
+from minituner.statistics.p_values import holm
 
 if TYPE_CHECKING:
     from minituner.results import ElbowSummary

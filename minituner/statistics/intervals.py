@@ -1,4 +1,4 @@
-"""Intervals and tests for results paired over seeds and over the sentences of a few verbs."""
+"""Intervals for results paired over seeds and over the sentences of a few verbs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 if TYPE_CHECKING:
-    from minituner.results import Interval, McNemar
+    from minituner.results import Interval
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -284,22 +284,3 @@ def newcombe_interval(
         difference - float(np.hypot(first - low, other_high - second)),
         difference + float(np.hypot(high - first, second - other_low)),
     )
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for multiple tests by Holm's (1979) step-down procedure."""
-    order = np.argsort(p_values, kind="stable")
-    adjusted = [0.0] * len(p_values)
-    running = 0.0
-    for position, i in enumerate(order):
-        running = max(running, (len(p_values) - position) * p_values[i])
-        adjusted[i] = min(1.0, running)
-    return adjusted
-
-
-def mcnemar(before: Array, after: Array) -> McNemar:
-    """McNemar's exact test on paired answers (items,), 1 if correct and 0 if not."""
-    gained = int(((before == 0) & (after == 1)).sum())
-    lost = int(((before == 1) & (after == 0)).sum())
-    p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
-    return {"gained": gained, "lost": lost, "p": p}

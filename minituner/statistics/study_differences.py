@@ -16,7 +16,8 @@ import pandas as pd
 from minituner.errors import number_of
 from minituner.pipeline.finished import FinishedStudy
 from minituner.statistics.comparison import PairedComparison, item_scores
-from minituner.statistics.intervals import Estimate, PairedBootstrap, StatisticsSettings, holm
+from minituner.statistics.intervals import Estimate, PairedBootstrap, StatisticsSettings
+from minituner.statistics.p_values import holm
 
 Measure = Literal["accuracy", "margin_nats"]
 COLUMNS: dict[Measure, str] = {"accuracy": "correct", "margin_nats": "margin_nats"}  # of items.csv

@@ -15,10 +15,9 @@ from minituner.statistics.intervals import (
     Estimate,
     PairedBootstrap,
     StatisticsSettings,
-    holm,
-    mcnemar,
     newcombe_interval,
 )
+from minituner.statistics.p_values import holm, mcnemar
 from minituner.statistics.simulate import SEEDS, VERB_OF_ITEM, Noise, simulate_answers
 
 
