@@ -47,7 +47,7 @@ def save_tuned_model(
     if isinstance(model, MiniGPT):
         save_base(path, model, tokenizer)
     else:
-        weights = {name: t.detach().contiguous() for name, t in model.state_dict().items()}
+        weights = {name: t.cpu().contiguous() for name, t in model.state_dict().items()}
         save_tensors(path, {"format": WEIGHTS_FORMAT, "weights": weights})
 
 

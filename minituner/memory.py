@@ -55,14 +55,15 @@ class ModelSize:
 
         From the lowest trained layer on, each linear layer counts its input and its output: that
         is also what norms, attention and activation functions keep in between. An adapter adds its
-        input with dropout, and the mask.
+        input with dropout, and the mask. The output head is left out: only scored tokens have
+        logits.
         """
         kept, widest, above = 0, 0, False
         for module in model.modules():
             if isinstance(module, LoRALinear):
                 above = True
                 kept += 2 * FLOAT * module.base.in_features * (module.config.dropout > 0)
-            if isinstance(module, nn.Linear):
+            if isinstance(module, nn.Linear) and module is not model.output_head:
                 above = above or module.weight.requires_grad
                 width = (module.in_features + module.out_features) * module.weight.itemsize
                 kept += width * above

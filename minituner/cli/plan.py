@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
+from contextlib import chdir
+from dataclasses import dataclass, replace
 
 from minituner import commands
-from minituner.cli.arguments import positive_int
+from minituner.cli.arguments import HERE, positive_int
 from minituner.pipeline.paths import PREDICTIONS, STUDY_RECORD, training_benchmark
 
 HELP = "predict time and memory of the sweep before it starts"
 DESCRIPTION = """\
 Predict what each rank of the sweep will cost: the adapter's size and whether it
 passes its gate, the memory, the steps and the time, from a few steps that are
-really taken. Nothing is changed; files that the pipeline has not made yet are
-estimated, and the output says so. The exit code is 1 if the memory will not
+really taken. No result is changed; what the pipeline has not made yet is made in
+memory, and the output says so. The exit code is 1 if the memory will not
 suffice. After a run, its figures are shown next to the predicted ones."""
 
 
@@ -23,12 +24,20 @@ suffice. After a run, its figures are shown next to the predicted ones."""
 class Options:
     """The parsed arguments."""
 
+    study: str
     config: list[str] | None
     cores: int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand's arguments."""
+    parser.add_argument(
+        "study",
+        nargs="?",
+        default=HERE,
+        metavar="FOLDER",
+        help="the study's folder (default: the working folder)",
+    )
     parser.add_argument(
         "--config",
         nargs="+",
@@ -46,16 +55,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: Options) -> int:
     """Print the plan; a UserError follows if the memory will not suffice."""
-    from minituner.pipeline.config import SCHEMA, check_config, read_config
+    if options.config is not None:
+        commands.use_config_files(options.config, folder=options.study, root=options.study)
+    commands.use_study(replace(commands.study(), root="."))
+    with chdir(options.study):  # where the paths in a config start
+        return _plan_here(options.study, options.cores)
+
+
+def _plan_here(folder: str, cores: int) -> int:
+    """Print the plan of the study in the working folder.
+
+    Args:
+        folder: Its name, for messages.
+    """
+    from minituner.pipeline.config import (
+        SCHEMA,
+        check_config,
+        default_files,
+        read_config,
+        require_study,
+    )
+    from minituner.pipeline.project import link_project
     from minituner.planning.plan import plan_sweep
     from minituner.planning.table import describe, describe_measured, predictions
     from minituner.reporting.cost import read_measured
     from minituner.storage.files import write_json
 
-    files = commands.use_config_files(options.config or commands.config_files())
+    require_study(folder)
+    link_project()  # the defaults name files through it
+    files = [*default_files(), *commands.config_files()]
     config = read_config(files)
     check_config(config, SCHEMA, files)
-    plan = plan_sweep(config, options.cores)
+    plan = plan_sweep(config, cores)
     print(describe(plan, config["gates"]["adapter_size_ratio"]))
     measured = {f"rank {rank}": read_measured(training_benchmark(rank)) for rank in config["ranks"]}
     if comparison := describe_measured(plan, measured):

@@ -29,12 +29,10 @@ class CachedLM(LayeredLM):
     once, as far as that can be avoided.
 
     Attributes:
-        cache_bytes: The budget for hidden states in memory.
-        cache_file_bytes: The budget for further ones in temporary files, in the folder that
-            ``TMPDIR`` names.
+        cache_file_bytes: The budget for hidden states beyond ``cache_bytes``, in temporary files in
+            the folder that ``TMPDIR`` names.
     """
 
-    cache_bytes: int = 2**31
     cache_file_bytes: int = 2**33
 
     def __init__(self) -> None:

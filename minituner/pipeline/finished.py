@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from minituner.commands import CONFIG
 from minituner.errors import UserError, first_of
 from minituner.pipeline import paths
-from minituner.pipeline.config import read_config
+from minituner.pipeline.config import default_files, read_config
 from minituner.pipeline.manifest import Manifest, environment_path
 from minituner.pipeline.nested import changed_keys
 from minituner.pipeline.verify import read_manifest
@@ -149,7 +149,8 @@ def run_command(folder: Path) -> str:
 
 def _open(folder: Path, label: str) -> FinishedStudy:
     _require_study(folder)
-    config = read_config([folder / name for name in _config_files(folder)])
+    files = [str(folder / name) for name in _config_files(folder)]
+    config = read_config([*default_files(folder), *files])
     if not isinstance(config.get("task"), dict) or "name" not in config["task"]:
         raise _not_a_study(folder, f"a {CONFIG} without task.name")
     if not (folder / SUMMARY).is_file() or not (folder / SUMMARY_MANIFEST).is_file():

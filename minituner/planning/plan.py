@@ -11,7 +11,6 @@ import torch
 
 from minituner.adapter_tensors import named_lora_parameters
 from minituner.compute import ComputeSettings
-from minituner.data.pairs import EVALUATED_SPLITS
 from minituner.lora import unwrap, wrap
 from minituner.lora_config import LoRAConfig
 from minituner.memory import (
@@ -113,7 +112,7 @@ def plan_sweep(config: Config, cores: int) -> Plan:
         for rank in sorted(config["ranks"]):
             ranks.append(plan_rank(config, inputs, rank, opening))
             bar.update()
-    evaluate_base = opening + measure_evaluation(inputs.model, inputs.tokenizer, inputs.splits)
+    evaluate_base = opening + measure_evaluation(inputs.model, inputs.tokenizer, inputs.evaluated)
     on_gpu = device.type == "cuda"
     threads = config["threads"]
     jobs = min(max(1, cores // threads["train"]), len(ranks))
@@ -153,12 +152,11 @@ def plan_rank(config: Config, inputs: PlanInputs, rank: int, opening_seconds: fl
     steps = train_config.epochs * len(data.train_loader(seeds[0]))
     # The largest seed: its number is written in the file.
     seconds, adapter_bytes = measure_training(model, data, train_config, max(seeds))
-    evaluation = measure_evaluation(model, inputs.tokenizer, splits)
+    evaluation = measure_evaluation(model, inputs.tokenizer, inputs.evaluated)
     trained_weights = sum(p.numel() for p in named_lora_parameters(model).values())
     unwrap(model)
     ratio = adapter_bytes / inputs.base_bytes
     holds = RULES["adapter_size_ratio"][1]
-    evaluated = {name: splits[name] for name in EVALUATED_SPLITS}
     return RankPlan(
         rank=rank,
         trained_weights=trained_weights,
@@ -172,7 +170,9 @@ def plan_rank(config: Config, inputs: PlanInputs, rank: int, opening_seconds: fl
         train_memory=training_memory(
             size, Workload.of(trained, train_config.batch_size, limit), cache
         ),
-        evaluate_memory=evaluation_memory(size, Workload.of(evaluated, max_tokens=limit), cache),
+        evaluate_memory=evaluation_memory(
+            size, Workload.of(inputs.evaluated, max_tokens=limit), cache
+        ),
     )
 
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 from minituner.adapter_tensors import base_state_dict
 from minituner.batches import EVALUATION_BATCH_SIZE, Batch, Loader, completion_examples
 from minituner.causal_lm import CausalLM
-from minituner.data.pairs import EVALUATED_SPLITS, TokenizedPair
+from minituner.data.pairs import TokenizedPair
 from minituner.evaluate import evaluate_model
 from minituner.loop import mean_loss, train_step
 from minituner.planning.schedule import evaluations
@@ -114,12 +114,16 @@ def _saved_bytes(model: CausalLM, seed: int) -> int:
 def measure_evaluation(
     model: CausalLM, tokenizer: TextTokenizer, splits: Mapping[str, Sequence[TokenizedPair]]
 ) -> float:
-    """The seconds of one model's evaluation, from that of a few pairs of each split."""
-    sample = {name: splits[name][:MEASURED_PAIRS] for name in EVALUATED_SPLITS}
+    """The seconds of one model's evaluation, from that of a few pairs of each split.
+
+    Args:
+        splits: Those that are evaluated.
+    """
+    sample = {name: pairs[:MEASURED_PAIRS] for name, pairs in splits.items()}
     batches = {name: ScoringBatches.of(pairs, tokenizer.pad_id) for name, pairs in sample.items()}
     seconds, _ = _timed(lambda: evaluate_model(model, tokenizer, batches))
     measured = sum(map(len, sample.values()))
-    return seconds * sum(len(splits[name]) for name in EVALUATED_SPLITS) / measured
+    return seconds * sum(map(len, splits.values())) / measured
 
 
 def _timed(function: Callable[[], Value]) -> tuple[float, Value]:
