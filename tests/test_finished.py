@@ -11,6 +11,7 @@ import yaml
 from finished_study import SWEEP, write_study
 
 from minituner.errors import UserError
+from minituner.pipeline.config import DEFAULTS, read_config
 from minituner.pipeline.finished import FinishedStudy, labels_of, open_studies
 from minituner.storage.files import write_json
 
@@ -40,6 +41,16 @@ def test_a_study_is_read_from_any_folder(tmp_path: Path) -> None:
     assert study.base_manifest["base_checkpoint_sha256"] == "b" * 64
     assert sorted(set(study.items(4)["seed"])) == [3, 5]
     assert study.base_name == "experiments/17-minigpt-train/best.pt"
+
+
+def test_a_config_holds_only_what_differs_from_the_projects(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "mine", ranks=(2, 4))
+    whole = open_study(folder).config
+    defaults = read_config([DEFAULTS])
+    own = {key: value for key, value in whole.items() if value != defaults[key]}
+    assert "task" not in own and "ranks" in own
+    (folder / "config.yaml").write_text(yaml.safe_dump(own))
+    assert open_study(folder).config == whole
 
 
 def test_the_config_files_of_the_record_are_merged(tmp_path: Path) -> None:
@@ -74,7 +85,7 @@ def edit_items(folder: Path) -> None:
 REFUSED: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
     "no config": (lambda f: (f / "config.yaml").unlink(), ["is not a study", "no config.yaml"]),
     "another config": (
-        lambda f: (f / "config.yaml").write_text("task: {}\n"),
+        lambda f: (f / "config.yaml").write_text("task: french\n"),
         ["is not a study", "without task.name", "minituner init"],
     ),
     "not yet run": (

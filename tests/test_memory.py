@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from models import PAD_ID, LinearLM
+from tiny_models import tiny_network
 
 from minituner import memory, train_seeds
 from minituner.data.pairs import TokenizedPair
 from minituner.errors import UserError
-from minituner.lora import wrap
+from minituner.hf.model import TransformersLM
+from minituner.lora import unwrap, wrap
 from minituner.lora_config import LoRAConfig
 from minituner.memory import (
     MemoryEstimate,
@@ -25,6 +28,7 @@ from minituner.memory import (
     training_memory,
 )
 from minituner.model import MiniGPT, parameter_count
+from minituner.tokenizer import TextTokenizer
 from minituner.train import LoRATrainConfig
 from minituner.train_seeds import train_adapters, train_full
 
@@ -51,6 +55,29 @@ def test_model_size_of_a_minigpt(base: MiniGPT) -> None:
         cached_token_bytes=4 * 6 * d,
         vocab_size=base.vocab_size,
     )
+
+
+def test_the_output_head_of_a_transformers_model_counts_only_scored_tokens(
+    tokenizer: TextTokenizer,
+) -> None:
+    model = TransformersLM(tiny_network("llama", tokenizer), context_length=64)
+    model.requires_grad_(False)
+    d, key_value, hidden = 32, 16, 48
+    lora = LoRAConfig(2, dropout=0.0, target_modules=("down_proj",), layers="last 1")
+    wrap(model, lora, seed=0)
+    assert ModelSize.of(model) == ModelSize(
+        weight_bytes=4 * sum(w.numel() for w in tiny_network("llama", tokenizer).parameters()),
+        trained_weights=2 * (d + hidden),
+        step_token_bytes=4 * (d + hidden),  # the last layer's down_proj
+        forward_token_bytes=2 * 4 * (d + hidden),
+        cached_token_bytes=4 * d,
+        vocab_size=tokenizer.vocab_size + 6,
+    )
+    unwrap(model)
+    wrap(model, replace(lora, target_modules=("all-linear",), layers=None), seed=0)
+    size = ModelSize.of(model)
+    assert size.step_token_bytes == 2 * 4 * (4 * d + 2 * (d + key_value) + 3 * (d + hidden))
+    assert size.cached_token_bytes == 0
 
 
 def test_model_size_of_other_settings(make_base: Callable[..., MiniGPT]) -> None:

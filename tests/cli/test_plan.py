@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,14 +12,17 @@ from typing import Any
 import pytest
 import yaml
 from project import ROOT
+from tiny_models import tiny_folder
 
 from minituner import commands
 from minituner.cli.main import main
 from minituner.data.pairs import SPLITS, TokenizedPair, pair_rows
 from minituner.model import MiniGPT
 from minituner.pipeline import paths
-from minituner.pipeline.config import read_config
+from minituner.pipeline.config import default_files, read_config
+from minituner.pipeline.project import link_project
 from minituner.planning import plan as planning
+from minituner.planning.inputs import read_inputs
 from minituner.planning.plan import Plan, plan_sweep
 from minituner.storage.checkpoint import save_base
 from minituner.storage.files import read_json, write_jsonl
@@ -98,6 +102,88 @@ def test_plan_before_anything_is_made_says_what_it_estimates(
     plan = plan_sweep(study, cores=2)
     assert plan.train_pairs == pytest.approx(419, rel=0.05)
     assert plan.ranks[0].steps == -(-plan.train_pairs // 16)
+
+
+@pytest.fixture
+def own(
+    tmp_path: Path, tokenizer: TextTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, Any]]:
+    """The config of a study of one's own in the folder "my study": plurals over a tiny Llama."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(planning, "start_of_a_process", lambda: START)
+    assert main(["init", "my study"]) == 0
+    tiny_folder(tmp_path / "my study/llama", tokenizer)
+    config = yaml.safe_load(Path("my study/config.yaml").read_text())
+    config |= {"ranks": [2, 8], "lora": {"target_modules": ["all-linear"], "layers": "last 1"}}
+    config["base"] = {"checkpoint": "llama", "start_token": "<eos>"}
+    write_config(config)
+    yield config
+    commands.use_config_files([])
+
+
+def write_config(config: dict[str, Any]) -> None:
+    Path("my study/config.yaml").write_text(yaml.safe_dump(config))
+
+
+def test_plan_of_a_task_of_ones_own_over_a_transformers_model(
+    own: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own["task"]["controls"]["texts"] = {"file": "data/texts.jsonl"}
+    write_config(own)
+    write_jsonl(
+        Path("my study/data/texts.jsonl"), ({"text": f"It is {n} today."} for n in range(40))
+    )
+    assert main(["plan", "my study", "--cores", "2"]) == 0
+    assert Path.cwd() == tmp_path
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["my study"]
+    output = capsys.readouterr().out
+    assert "2 ranks x 3 seeds" in output and "not pretrained" not in output
+    assert "ESTIMATE: the pairs are not tokenized yet" in output
+    assert list(read_json(Path("my study", paths.PREDICTIONS))) == ["rank 2", "rank 8"]
+    d, key_value, hidden = 32, 16, 48  # of the model's last layer: seven linear layers
+    in_and_out = 2 * (d + d) + 2 * (d + key_value) + 3 * (d + hidden)
+    for rank in (2, 8):
+        assert f"  {rank * in_and_out:,}  " in output
+    pairs = len(Path("my study/data/pairs.jsonl").read_text().splitlines())
+    (train,) = re.findall(r"on (\d+) training pairs", output)
+    assert int(train) == pytest.approx(0.8 * pairs, abs=5)
+
+
+def test_inputs_of_a_plan_are_those_of_the_pipeline(
+    own: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("my study")
+    link_project()
+    config = read_config([*default_files(), "config.yaml"])
+    inputs = read_inputs(config)
+    assert inputs.base_bytes == Path("llama/model.safetensors").stat().st_size
+    assert set(inputs.evaluated) == {"val", "test", "control", "probe"}
+    assert inputs.splits["probe"] == [], "a task of one's own has none"
+    eos = inputs.tokenizer.eos_id
+    assert {pair.prompt_ids[0] for pair in inputs.splits["train"]} == {eos}, "base.start_token"
+    prompts = {name: {p.prompt for p in pairs} for name, pairs in inputs.splits.items()}
+    assert not prompts["train"] & (prompts["val"] | prompts["test"])
+    assert own["base"]["checkpoint"] == "llama"
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        ("base", {"checkpoint": "lama"}, "lama: there is no such folder"),
+        ("task", {"pairs": "data/none.jsonl"}, "data/none.jsonl: is not a task file"),
+        ("compute", {"cache_bytes": -1}, "config.yaml: compute.cache_bytes"),
+    ],
+)
+def test_plan_names_what_is_wrong_in_a_studys_folder(
+    own: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    section: str,
+    values: dict[str, Any],
+    message: str,
+) -> None:
+    write_config({**own, section: {**own.get(section, {}), **values}})
+    assert main(["plan", "my study"]) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_plan_shows_the_last_run_next_to_the_prediction(
