@@ -195,6 +195,13 @@ EVALUATION_INPUTS = {
 }
 
 
+def of_every_split(stage):
+    """The file of every split after a stage; those of further control sets under `controls`."""
+    files = {name: f"data/{stage}/{name}.jsonl" for name in SPLITS}
+    further = [f"data/{stage}/controls/{name}.jsonl" for name in FURTHER_CONTROLS]
+    return files | ({"controls": further} if further else {})
+
+
 def of_every_seed(folder, file):
     return [f"{folder}/seed-{seed}/{file}" for seed in config["seeds"]]
 

@@ -6,15 +6,6 @@ and data/tokenized. Nothing from here on knows which of the two it was."""
 SPLIT_KEYS = [f"data.split.{key}" for key in config["data"]["split"]]
 LIMIT_KEYS = [key for key in SPLIT_KEYS if key.startswith("data.split.max_")]
 SIZE_KEYS = [key for key in SPLIT_KEYS if key not in LIMIT_KEYS]
-
-
-def of_every_split(stage):
-    """The file of every split after a stage; those of further control sets under `controls`."""
-    files = {name: f"data/{stage}/{name}.jsonl" for name in SPLITS}
-    further = [f"data/{stage}/controls/{name}.jsonl" for name in FURTHER_CONTROLS]
-    return files | ({"controls": further} if further else {})
-
-
 FURTHER_FILTERED = (
     {
         "controls": expand(
