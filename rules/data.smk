@@ -6,6 +6,7 @@ and data/tokenized. Nothing from here on knows which of the two it was."""
 SPLIT_KEYS = [f"data.split.{key}" for key in config["data"]["split"]]
 LIMIT_KEYS = [key for key in SPLIT_KEYS if key.startswith("data.split.max_")]
 SIZE_KEYS = [key for key in SPLIT_KEYS if key not in LIMIT_KEYS]
+
 FURTHER_FILTERED = (
     {
         "controls": expand(
