@@ -23,10 +23,8 @@ from minituner.storage.strict_yaml import read_yaml
 
 
 @pytest.fixture(autouse=True)
-def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    yield
-    commands.use_study(commands.Study())
 
 
 # --- init ---------------------------------------------------------------------------------------
