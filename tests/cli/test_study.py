@@ -191,6 +191,17 @@ def test_defaults_are_what_the_config_of_the_results_names(tmp_path: Path) -> No
     assert commands.snakemake("report") == "minituner run s --configfile s/more.yaml -- report"
 
 
+def test_default_base_is_the_folder_or_the_model_of_the_hub_that_the_config_names() -> None:
+    Path("s/model").mkdir(parents=True)
+    for checkpoint, base, tokenizer in (
+        ("model", "s/model", "s/model/tokenizer.json"),
+        ("org/name", "org/name", f"s/{TOKENIZER}"),
+    ):
+        Path("s/config.yaml").write_text(f"base: {{ checkpoint: {checkpoint} }}\n")
+        found = defaults_of("s")
+        assert (found["base"], found["tokenizer"]) == (base, tokenizer)
+
+
 def test_a_given_file_is_not_replaced() -> None:
     Path("s").mkdir()
     given = {"study": "s", "base": "b.pt", "verbs": None, "other": None}
