@@ -59,7 +59,6 @@ given = {
 }
 overwrite_results = exit_on_user_error(asked_to_overwrite, given["overwrite_results"])
 config.pop("overwrite_results", None)
-config.pop("study", None)
 commands.use_config_files(
     workflow.configfiles,
     folder=None if IN_MODULE else FOLDER,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,6 +10,7 @@ import torch
 from models import Bigram, tuned_copy
 from torch import Tensor
 
+from minituner import commands
 from minituner.data.encode import tokenize_pair
 from minituner.data.pairs import Pair, TokenizedPair
 from minituner.fast.minigpt import new_minigpt
@@ -26,6 +27,13 @@ FORMS = (  # verb, form, prompt, correct, spanish, wrong
     ("walk", "past_simple", "He __ home yesterday.", "walked", "caminó", "walken"),
     ("walk", "past_participle", "We have __ to school.", "walked", "", "walken"),
 )
+
+
+@pytest.fixture(autouse=True)
+def study_of_the_process() -> Iterator[None]:
+    """A command sets the study that messages name; the next test has the project's own again."""
+    yield
+    commands.use_study(commands.Study())
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from project import ROOT
 
-from minituner import commands
 from minituner.errors import UserError
 from minituner.pipeline.config import read_config
 from minituner.pipeline.verify import Stage, describe, verify
@@ -98,7 +97,6 @@ def test_verify_refuses_a_damaged_manifest(tmp_path: Path, config: dict[str, Any
 
 
 def test_describe_forces_what_was_edited_and_then_makes_the_targets() -> None:
-    commands.use_study(commands.Study())
     stage = Stage("experiments/28-lora-finetune/manifest.json", "headline", edited=["a.json"])
     other = Stage("experiments/28-lora-ablations/manifest.json", "x", stale=["b.json has changed"])
     other.target = "ablations"

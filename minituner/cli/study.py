@@ -13,6 +13,7 @@ from minituner.pipeline.paths import ADAPTER, BASE, TOKENIZER, VERBS
 from minituner.pipeline.project import from_study, locate
 
 Config = Mapping[str, Any]
+TOKENIZER_NAME = Path(TOKENIZER).name
 FILES = ("base", "tokenizer", "adapter", "verbs")  # arguments whose default is the study's
 
 
@@ -57,13 +58,18 @@ def with_defaults(arguments: Mapping[str, Any]) -> dict[str, Any]:
         return dict(arguments)
     folder = arguments["study"]
     config = read_study_config(folder) if _has_config(folder) else {}
+    checkpoint = _setting(config, "base", "checkpoint")
+    in_base = checkpoint is not None and locate(checkpoint, folder).is_dir()
     defaults = {
-        "base": _setting(config, "base", "checkpoint") or BASE,
-        "tokenizer": _setting(config, "base", "tokenizer") or TOKENIZER,
+        "base": checkpoint or BASE,
+        "tokenizer": _setting(config, "base", "tokenizer")
+        or (f"{checkpoint}/{TOKENIZER_NAME}" if in_base else TOKENIZER),
         "adapter": ADAPTER,
         "verbs": _setting(config, "data", "verbs") or from_study(VERBS, folder),
     }
     found = {name: str(locate(defaults[name], folder)) for name in missing}
+    if "base" in found and checkpoint is not None and not Path(found["base"]).exists():
+        found["base"] = checkpoint  # the name of a model of the hub
     return {**arguments, **found}
 
 

@@ -180,6 +180,8 @@ def _from_study(defaults: Config) -> dict[str, Any]:
         if any(fnmatch(key, path) for path in PATHS)
         and isinstance(value, str)
         and not Path(value).is_absolute()
+        # Else it may be the name of a model of the hub.
+        and (key != "base.checkpoint" or locate(f"{LINK}/{value}").exists())
     }
     return with_overrides(defaults, named)
 

@@ -23,10 +23,8 @@ from minituner.storage.strict_yaml import read_yaml
 
 
 @pytest.fixture(autouse=True)
-def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    yield
-    commands.use_study(commands.Study())
 
 
 # --- init ---------------------------------------------------------------------------------------
@@ -191,6 +189,17 @@ def test_defaults_are_what_the_config_of_the_results_names(tmp_path: Path) -> No
     assert (found["base"], found["verbs"]) == ("s/../base.pt", "s/own.yaml")
     assert found["tokenizer"] == str(tmp_path / "tokenizer.json")
     assert commands.snakemake("report") == "minituner run s --configfile s/more.yaml -- report"
+
+
+def test_default_base_is_the_folder_or_the_model_of_the_hub_that_the_config_names() -> None:
+    Path("s/model").mkdir(parents=True)
+    for checkpoint, base, tokenizer in (
+        ("model", "s/model", "s/model/tokenizer.json"),
+        ("org/name", "org/name", f"s/{TOKENIZER}"),
+    ):
+        Path("s/config.yaml").write_text(f"base: {{ checkpoint: {checkpoint} }}\n")
+        found = defaults_of("s")
+        assert (found["base"], found["tokenizer"]) == (base, tokenizer)
 
 
 def test_a_given_file_is_not_replaced() -> None:
