@@ -68,9 +68,15 @@ def with_defaults(arguments: Mapping[str, Any]) -> dict[str, Any]:
         "verbs": _setting(config, "data", "verbs") or from_study(VERBS, folder),
     }
     found = {name: str(locate(defaults[name], folder)) for name in missing}
-    if "base" in found and checkpoint is not None and not Path(found["base"]).exists():
-        found["base"] = checkpoint  # the name of a model of the hub
+    if "base" in found and checkpoint is not None and _is_of_the_hub(found["base"]):
+        found["base"] = checkpoint  # a name and not a path
     return {**arguments, **found}
+
+
+def _is_of_the_hub(path: str) -> bool:
+    from minituner.hf.hub import is_transformers
+
+    return is_transformers(path) and not Path(path).is_dir()
 
 
 def _has_config(folder: str) -> bool:

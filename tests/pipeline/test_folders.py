@@ -121,6 +121,17 @@ def test_commands_read_the_study_that_they_are_told(own: Folder) -> None:
     assert nowhere.code == 1 and "my-sutdy: there is no such folder" in nowhere.output
 
 
+def test_plan_reads_the_study_that_it_is_told(own: Folder, tmp_path: Path) -> None:
+    study = Folder.begin(tmp_path / NAME, own.project, "ranks: [4, 8]\n")
+    before = own.project.hashes()
+    planned = study.minituner("plan", NAME)
+    assert planned.code == 0, planned.output
+    assert re.search(r"^\D*\b4\b", planned.output, re.MULTILINE)
+    wrong = study.minituner("plan", NAME, "--config", f"{NAME}/no.yaml")
+    assert wrong.code == 1 and "Traceback" not in wrong.output
+    assert own.project.hashes() == before
+
+
 def test_remedies_work_where_they_are_printed(own: Folder, tmp_path: Path) -> None:
     study = own.copied_to(tmp_path / NAME, own.project)
     deleted = study.root / HEADLINE / "gates.json"
