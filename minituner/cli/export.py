@@ -65,8 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--base-name",
         metavar="FOLDER",
-        help="with --to peft: the folder or name that the adapter will name as its base (default: a "
-        "transformers base itself; of a MiniGPT the exported base, in the folder transformers)",
+        help="with --to peft: the folder or name that the adapter will name as its base (default: "
+        "a transformers base itself; of a MiniGPT the exported base, in the folder transformers)",
     )
     parser.add_argument(
         "--further-studies",

@@ -11,8 +11,8 @@ from minituner.cli.process import print_warnings
 HELP = "read an adapter that PEFT has trained"
 DESCRIPTION = """\
 Read an adapter that PEFT has trained over a transformers base or over the export
-of a MiniGPT, and write it as a minituner adapter file. LoRA, rsLoRA and DoRA are supported; any other kind of
-adapter is refused."""
+of a MiniGPT, and write it as a minituner adapter file. LoRA, rsLoRA and DoRA are
+supported; any other kind of adapter is refused."""
 
 
 @dataclass(frozen=True)
