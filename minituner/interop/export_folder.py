@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from torch import Tensor
@@ -62,6 +62,19 @@ def new_recorded_export(folder: str | Path, kind: str) -> Iterator[Path]:
         yield partial
         files = {file.name: sha256(file) for file in sorted(partial.iterdir())}
         write_json(partial / RECORD_FILE, {"kind": kind, "files": files})
+
+
+def export_kind(folder: Path, metadata: Mapping[str, str]) -> str | None:
+    """The kind of export that a folder is, changed since or not; None if it is none.
+
+    Args:
+        metadata: Of its safetensors file.
+    """
+    if RECORD in metadata:
+        return metadata.get(KIND, "")
+    with suppress(UserError, KeyError, TypeError):
+        return str(read_json(folder / RECORD_FILE)["kind"])
+    return None
 
 
 def _record_in_file(path: Path, kind: str) -> dict[str, str | None]:
