@@ -21,8 +21,9 @@ results, a whole study. No code in a file is ever executed."""
 
 SUPPORTED = (
     "a base checkpoint or an adapter (.pt, .safetensors), a tokenizer, a manifest or results "
-    "(.json), a corpus, pairs or texts (.jsonl), a table (.csv, .tsv), verbs, frames or a config (.yaml), "
-    "a figure (.png), a report (.md), a folder of these, or a transformers model or adapter"
+    "(.json), a corpus, pairs or texts (.jsonl), a table (.csv, .tsv), verbs, frames or a config "
+    "(.yaml), a figure (.png), a report (.md), a folder of these, a transformers model or a PEFT "
+    "adapter"
 )
 
 

@@ -130,7 +130,7 @@ def _tokenizer(folder: ModelFolder) -> dict[str, object]:
 
 def _export(folder: ModelFolder) -> dict[str, object]:
     from minituner.cli.inspect_tensors import read_header
-    from minituner.interop.export_folder import export_kind
+    from minituner.interop.export_record import export_kind
 
     metadata = read_header(folder.weights[0]).metadata
     kind = export_kind(folder.path, metadata)

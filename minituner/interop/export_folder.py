@@ -9,21 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import Tensor
 
 from minituner.errors import UserError
+from minituner.interop.export_record import KIND, RECORD, RECORD_FILE
 from minituner.storage.files import atomic_folder, read_json, sha256, write_json
 from minituner.storage.replaceable import require_replaceable
 from minituner.storage.tensors import read_safetensors, save_safetensors
-
-# Keys in the safetensors' metadata.
-RECORD = "minituner_export"
-KIND = "minituner_export_kind"  # "" where it is absent
-MERGED = "base with an adapter merged into it"  # a kind
-RECORD_FILE = "minituner-export.json"  # with the kind and the record, where no metadata have them
 
 
 @contextmanager
@@ -62,19 +57,6 @@ def new_recorded_export(folder: str | Path, kind: str) -> Iterator[Path]:
         yield partial
         files = {file.name: sha256(file) for file in sorted(partial.iterdir())}
         write_json(partial / RECORD_FILE, {"kind": kind, "files": files})
-
-
-def export_kind(folder: Path, metadata: Mapping[str, str]) -> str | None:
-    """The kind of export that a folder is, changed since or not; None if it is none.
-
-    Args:
-        metadata: Of its safetensors file.
-    """
-    if RECORD in metadata:
-        return metadata.get(KIND, "")
-    with suppress(UserError, KeyError, TypeError):
-        return str(read_json(folder / RECORD_FILE)["kind"])
-    return None
 
 
 def _record_in_file(path: Path, kind: str) -> dict[str, str | None]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from minituner.base_files import base_path
 from minituner.hf.folder import CONFIG, TOKENIZER, open_folder
 from minituner.hf.model import TransformersLM, to_transformers
-from minituner.interop.export_folder import MERGED, new_recorded_export
+from minituner.interop.export_folder import new_recorded_export
+from minituner.interop.export_record import MERGED
 from minituner.storage.files import copy_file
 
 # Next to tokenizer.json, where they are: what transformers and other programs read too.

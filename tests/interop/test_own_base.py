@@ -18,7 +18,7 @@ from minituner.adapter_tensors import named_lora_parameters
 from minituner.bases import load_base_model
 from minituner.causal_lm import CausalLM
 from minituner.cli.main import main
-from minituner.interop.export_folder import RECORD_FILE
+from minituner.interop.export_record import RECORD_FILE
 from minituner.lora import wrap
 from minituner.lora_config import LoRAConfig
 from minituner.storage.adapter import load_adapter, save_adapter
