@@ -38,6 +38,7 @@ def weights_of(folder: Path) -> int:
 
 def test_a_model(folder: Path, tokenizer: TextTokenizer) -> None:
     size = (folder / "model.safetensors").stat().st_size
+    tokens = f"{tokenizer.vocab_size} tokens"
     text = explain(folder)
     assert text.startswith(
         "A base in transformers' format.\n"
@@ -46,7 +47,7 @@ def test_a_model(folder: Path, tokenizer: TextTokenizer) -> None:
         f"  vocabulary: {tokenizer.vocab_size + 6}\n"
         "  context: 64 tokens\n"
         f"  weights: {weights_of(folder):,}, F32, {size:,} bytes in 1 file\n"
-        f"  tokenizer: {tokenizer.vocab_size} tokens; a text begins with <bos> and ends with <eos>\n"
+        f"  tokenizer: {tokens}; a text begins with <bos> and ends with <eos>\n"
     )
     assert "written by" not in text and "holds: config.json" in text
 
@@ -92,7 +93,7 @@ def exports(folder: Path) -> Path:
 
 
 def test_exports(exports: Path) -> None:
-    text = explain("merged")
+    text = explain(exports / "merged")
     assert "written by: minituner export: base with an adapter merged into it\n" in text
     assert f"weights: {weights_of(Path('merged')):,}, F32" in text
     text = explain("peft")
@@ -103,7 +104,7 @@ def test_exports(exports: Path) -> None:
 
 def test_adapters_that_hide_in_a_models_folder_are_named(exports: Path) -> None:
     for name in ("checkpoint-5", ".hidden"):
-        shutil.copytree("peft", f"llama/{name}")
+        shutil.copytree(exports / "peft", f"llama/{name}")
     assert "adapters in PEFT's format in: .hidden, checkpoint-5\n" in explain("llama")
     shutil.copy("peft/adapter_config.json", "llama")
     text = explain("llama")
@@ -114,7 +115,8 @@ def test_adapters_that_hide_in_a_models_folder_are_named(exports: Path) -> None:
     assert "only pickles, never loaded: adapter_model.bin" in explain("llama")
 
 
-def test_what_init_writes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_init_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main(["init", "s"]) == 0
     assert explain(f"s/{PAIRS}").startswith(
         "A task file: one minimal pair per line.\n"
@@ -157,7 +159,7 @@ def test_task_and_control_files(tmp_path: Path, rows: list[dict[str, object]], w
 
 def test_a_model_is_explained_without_torch_and_transformers(folder: Path) -> None:
     code = (
-        "import sys; from minituner.cli.inspect import explain; explain('llama'); "
+        f"import sys; from minituner.cli.inspect import explain; explain({str(folder)!r}); "
         "sys.exit(bool({'torch', 'transformers'} & sys.modules.keys()))"
     )
     environment = {"PYTHONPATH": str(ROOT)}
