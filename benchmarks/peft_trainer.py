@@ -94,9 +94,11 @@ PEFT_NAME = "base_model.model.{}.default.weight"
 
 def name_in_peft(name: str) -> str:
     """PEFT's name, before saving, for a parameter of an adapter of minituner's own model."""
-    from minituner.interop.peft_tensors import peft_name
+    from minituner.interop.opt_export import opt_name
+    from minituner.interop.peft_tensors import PARTS
 
-    return peft_name(name).replace(".weight", ".default.weight")
+    layer, _, part = name.rpartition(".")
+    return PEFT_NAME.format(f"{opt_name(layer)}.{PARTS[part].removesuffix('.weight')}")
 
 
 if __name__ == "__main__":

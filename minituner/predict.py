@@ -1,4 +1,9 @@
-"""The answers of the base and a tuned model to a prompt with a blank, for ``predict``."""
+"""The answers of the base and a tuned model to a prompt, for ``predict``.
+
+They are what each model writes after the prompt, by beam search. Only in a sentence with a blank of
+a task in ``sentence`` scoring, where what follows the blank counts too, each model chooses among
+the forms that the task knows.
+"""
 
 from __future__ import annotations
 
@@ -8,42 +13,49 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+
+from minituner.batches import EVALUATION_BATCH_SIZE, Batch, Example, pad
 from minituner.causal_lm import CausalLM
+from minituner.data.known_forms import KnownForms
 from minituner.data.prompts import (
     BLANK,
-    SEPARATOR,
     UNDERSCORES,
     check_blank,
-    english_of,
     prompt_text,
+    sentence_text,
 )
 from minituner.data.spelling import single_spaced
-from minituner.data.verbs import PERSONS, Verb
 from minituner.errors import UserError
 from minituner.greedy import greedy_answers, next_token_logits
 from minituner.storage.text import decode_line
 from minituner.tokenizer import TextTokenizer
 
 BEAM = 16  # partial answers that are kept at a time, and the largest number of answers
-MAX_TOKENS = 12  # of the English side
+MAX_TOKENS = 12  # of a form and the token that ends it
 
 
 @dataclass(frozen=True)
 class Completion:
-    """One way to fill the blank."""
+    """One way to fill the blank, or to go on."""
 
-    english: str
-    spanish: str  # the likeliest after this English; "" where the model gives none
-    probability: float  # of the English and the token that ends it, given the prompt
-    mark: str  # "right", "wrong", or "" where no known verb has such a form
+    form: str
+    after: str  # the likeliest text after this form; "" where the model gives none
+    # Of the form and the token that ends it, given the prompt; in a choice among known forms, the
+    # share of the sentence with this one.
+    probability: float
+    mark: str  # "right", "wrong", or "" where the study knows no such form
 
 
-def typed_prompt(line: bytes, place: str) -> str:
+def typed_prompt(line: bytes, place: str, needs_blank: bool = True) -> str:
     """A typed line of UTF-8 as a prompt; ``""`` if the line is empty.
 
     The model was trained on single spaces, composed accents and blanks of two underscores, so the
     line is brought into that form. A blank is often typed longer, or with the wide underscores of
     an East Asian keyboard.
+
+    Args:
+        needs_blank: Whether a prompt without a blank, which is to be continued, is refused.
 
     Raises:
         UserError: The line is not UTF-8, has a control character, or does not have exactly one
@@ -60,64 +72,118 @@ def typed_prompt(line: bytes, place: str) -> str:
             expected="text",
             fix="take it out; if it is U+0000, save the text as UTF-8",
         )
-    if prompt:
+    if prompt and needs_blank:
         check_blank(prompt, place)
+    elif prompt.count(BLANK) > 1:
+        raise UserError(
+            place,
+            "the prompt has several blanks",
+            found=repr(prompt),
+            expected=f"one blank, written {BLANK}, or none: then the answer follows the prompt",
+            fix=f"write {BLANK} where the answer goes, once",
+        )
     return prompt
-
-
-def known_forms(verbs: Mapping[str, Verb]) -> dict[str, str]:
-    """Past forms of known verbs, each ``right`` or ``wrong``. A form that is right for one verb and
-    wrong for another is right."""
-    marks: dict[str, str] = {}
-    for verb in verbs.values():
-        marks |= dict.fromkeys((verb.wrong_past, verb.wrong_participle), "wrong")
-    for verb in verbs.values():
-        marks |= dict.fromkeys([verb.participle, *(verb.past[p] for p in PERSONS)], "right")
-    return marks
 
 
 def top_answers(
     model: CausalLM,
     tokenizer: TextTokenizer,
     prompt: str,
-    marks: Mapping[str, str],
+    forms: KnownForms,
     top: int = 3,
     place: str = "sentence",
 ) -> list[Completion]:
-    """The likeliest answers to one prompt, best first, by beam search over the English side.
+    """The likeliest answers to one prompt, best first.
 
     Args:
+        forms: Those to mark, and in ``sentence`` scoring those to choose from.
         top: The number of answers, from 1 to ``BEAM``.
         place: Where the prompt is from, for messages.
 
     Raises:
         UserError: The prompt leaves no room for an answer in the model's context.
     """
-    prompt_ids = [tokenizer.bos_id, *tokenizer.encode(prompt_text(prompt))]
+    if forms.scoring == "sentence" and BLANK in prompt:
+        return ranked_forms(model, tokenizer, prompt, forms, top, place)
+    text = prompt_text(prompt) if BLANK in prompt else prompt
+    prompt_ids = [tokenizer.bos_id, *tokenizer.encode(text)]
     if len(prompt_ids) >= model.context_length:
-        raise UserError(
-            place,
-            "is longer than the model's context",
-            found=f"{len(prompt_ids)} tokens: {prompt!r}",
-            expected=f"fewer than {model.context_length}, to leave room for an answer",
-            fix="shorten the sentence",
-        )
-    finished = _beam_search(model, tokenizer, prompt_ids, top)
+        raise _too_long(place, prompt, len(prompt_ids), model.context_length)
+    marks = forms.in_prompt(prompt)
+    finished = _beam_search(model, tokenizer, prompt_ids, top, forms)
     whole = greedy_answers(
         model, tokenizer, [prompt_ids] * len(finished), [ids for ids, _ in finished]
     )
     answers = []
     for (ids, log_prob), text in zip(finished, whole, strict=True):
-        english = english_of(tokenizer.decode(ids))
-        spanish = text.partition(SEPARATOR.strip())[2].strip()
-        answers.append(Completion(english, spanish, math.exp(log_prob), marks.get(english, "")))
+        form, _ = forms.divide(tokenizer.decode(ids).strip())
+        _, after = forms.divide(text)
+        answers.append(Completion(form, after, math.exp(log_prob), marks.get(form, "")))
     return answers
 
 
+@torch.no_grad()
+def ranked_forms(
+    model: CausalLM,
+    tokenizer: TextTokenizer,
+    prompt: str,
+    forms: KnownForms,
+    top: int = 3,
+    place: str = "sentence",
+) -> list[Completion]:
+    """The known forms that make the sentence with the blank likeliest, best first.
+
+    The probability of one is its sentence's share of the sum over all candidates: the forms that
+    the task compares in this prompt, or all its forms if the prompt is another.
+
+    Raises:
+        UserError: A sentence is longer than the model's context.
+    """
+    marks = forms.in_prompt(prompt)
+    texts = [tokenizer.encode(sentence_text(prompt, form, "")) for form in marks]
+    longest = max(map(len, texts)) + 1
+    if longest > model.context_length:
+        raise _too_long(place, prompt, longest, model.context_length)
+    scores: list[float] = []
+    examples = [Example([tokenizer.bos_id, *ids], 1) for ids in texts]
+    for start in range(0, len(examples), EVALUATION_BATCH_SIZE):
+        batch = pad(examples[start : start + EVALUATION_BATCH_SIZE], tokenizer.pad_id)
+        for part in model.parts(batch):
+            scores += _text_log_probs(model, part)
+    shares = torch.tensor(scores, dtype=torch.float64).softmax(0).tolist()
+    answers = [
+        Completion(form, "", share, mark)
+        for (form, mark), share in zip(marks.items(), shares, strict=True)
+    ]
+    return sorted(answers, key=lambda answer: -answer.probability)[:top]
+
+
+def _text_log_probs(model: CausalLM, batch: Batch) -> list[float]:
+    """The log-probability of each text of a batch after its first token, in nats."""
+    log_probs = model.scored_logits(batch).double().log_softmax(-1)
+    labels = batch.labels[batch.scored]
+    of_tokens = log_probs.gather(1, labels[:, None])[:, 0]
+    return [float(part.sum()) for part in of_tokens.split(batch.scored.sum(1).tolist())]
+
+
+def _too_long(place: str, prompt: str, tokens: int, context_length: int) -> UserError:
+    return UserError(
+        place,
+        "is longer than the model's context",
+        found=f"{tokens} tokens: {prompt!r}",
+        expected=f"fewer than {context_length}, to leave room for an answer",
+        fix="shorten the sentence",
+    )
+
+
 def _beam_search(
-    model: CausalLM, tokenizer: TextTokenizer, prompt_ids: Sequence[int], top: int
+    model: CausalLM,
+    tokenizer: TextTokenizer,
+    prompt_ids: Sequence[int],
+    top: int,
+    forms: KnownForms,
 ) -> list[tuple[list[int], float]]:
-    """The likeliest token sequences up to the separator or the end of the text, with their log
+    """The likeliest token sequences up to the end of a form or of the text, with their log
     probabilities. The search stops when no unfinished answer can still be among the top; an answer
     without an end after ``MAX_TOKENS`` is cut off there."""
     eos, pad = tokenizer.eos_id, tokenizer.pad_id
@@ -136,7 +202,9 @@ def _beam_search(
             for value, token in zip(row, choices, strict=True)
         ]
         grown.sort(key=lambda answer: -answer[1])
-        ends = [ids[-1] == eos or SEPARATOR.strip() in tokenizer.decode(ids) for ids, _ in grown]
+        ends = [
+            ids[-1] == eos or forms.is_ended(tokenizer.decode(ids).lstrip()) for ids, _ in grown
+        ]
         finished += [answer for answer, end in zip(grown, ends, strict=True) if end]
         finished = sorted(finished, key=lambda answer: -answer[1])[:top]
         running = [answer for answer, end in zip(grown, ends, strict=True) if not end][:BEAM]
@@ -149,26 +217,26 @@ def predict(
     models: Mapping[str, CausalLM],
     tokenizer: TextTokenizer,
     prompt: str,
-    marks: Mapping[str, str],
+    forms: KnownForms,
     top: int = 3,
     place: str = "sentence",
 ) -> dict[str, Any]:
     """Each model's answers to a prompt, as JSON values; see :func:`top_answers`."""
     answers = {
-        name: top_answers(model, tokenizer, prompt, marks, top, place)
+        name: top_answers(model, tokenizer, prompt, forms, top, place)
         for name, model in models.items()
     }
     return {"prompt": prompt, **{name: list(map(asdict, found)) for name, found in answers.items()}}
 
 
-def as_table(prediction: Mapping[str, Any]) -> str:
+def as_table(prediction: Mapping[str, Any], forms: KnownForms) -> str:
     """One prompt's answers as a table to read in the terminal."""
     lines = [prediction["prompt"]]
     for name, answers in prediction.items():
         if name == "prompt":
             continue
         for i, answer in enumerate(answers):
-            text = " / ".join(part for part in (answer["english"], answer["spanish"]) if part)
+            text = forms.joined(answer["form"], answer["after"])
             share = f"{100 * answer['probability']:5.1f} %"
             mark = f"  {answer['mark']}" if answer["mark"] else ""
             lines.append(f"  {name if i == 0 else '':<6}{share}  {text:<28}{mark}".rstrip())

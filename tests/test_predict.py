@@ -15,10 +15,11 @@ from models import EOS_ID, Bigram, chain
 from project import ROOT
 
 from minituner.__main__ import main
+from minituner.data.known_forms import KnownForms, forms_of_verbs
 from minituner.data.verbs import Verb, load_verbs
 from minituner.errors import UserError
 from minituner.model import MiniGPT
-from minituner.predict import MAX_TOKENS, known_forms, top_answers, typed_prompt
+from minituner.predict import MAX_TOKENS, top_answers, typed_prompt
 from minituner.storage.adapter import save_adapter
 from minituner.storage.checkpoint import save_base
 from minituner.storage.tensors import weights_sha256
@@ -44,11 +45,11 @@ def test_top_answers_are_the_likeliest_with_their_probabilities(
         | {(arrow, went[0]): 0.6, (arrow, goed[0]): 0.3}
     )
     first, second = top_answers(
-        model, tokenizer, "He __ to school.", {"went": "right", "goed": "wrong"}, top=2
+        model, tokenizer, "He __ to school.", KnownForms({"went": "right", "goed": "wrong"}), top=2
     )
-    assert (first.english, first.spanish, first.mark) == ("went", "home", "right")
+    assert (first.form, first.after, first.mark) == ("went", "home", "right")
     assert first.probability == pytest.approx(0.6 * 0.8 ** len(went))
-    assert (second.english, second.mark) == ("goed", "wrong")
+    assert (second.form, second.mark) == ("goed", "wrong")
     assert second.probability == pytest.approx(0.3 * 0.9 ** len(goed))
 
 
@@ -59,9 +60,9 @@ def test_top_answers_find_a_likely_one_behind_an_unlikely_token(
     (arrow,), (slash,) = tokenizer.encode(" =>"), tokenizer.encode(" /")
     (home,), (went,) = tokenizer.encode(" home"), tokenizer.encode(" went")
     model = bigram({(arrow, home): 0.5, (arrow, went): 0.4, (went, slash): 0.9, (slash, 1): 0.9})
-    (best,) = top_answers(model, tokenizer, "He __.", {}, top=1)
-    assert best.english == "went"
-    assert best.spanish == "" and best.mark == ""
+    (best,) = top_answers(model, tokenizer, "He __.", KnownForms({}), top=1)
+    assert best.form == "went"
+    assert best.after == "" and best.mark == ""
     assert best.probability == pytest.approx(0.4 * 0.9)
 
 
@@ -74,13 +75,13 @@ def test_top_answers_order_an_answer_without_an_end_by_its_probability(
     model = bigram(
         {(arrow, home): 0.9, (home, home): 0.99, (arrow, went): 0.05, (went, slash): 0.9}
     )
-    endless, ended = top_answers(model, tokenizer, "He __.", {}, top=2)
-    assert endless.english.startswith("home home") and ended.english == "went"
+    endless, ended = top_answers(model, tokenizer, "He __.", KnownForms({}), top=2)
+    assert endless.form.startswith("home home") and ended.form == "went"
     assert endless.probability == pytest.approx(0.9 * 0.99 ** (MAX_TOKENS - 1))
 
 
-def test_known_forms_marks_past_forms_only(verbs: dict[str, Verb]) -> None:
-    marks = known_forms(verbs)
+def test_forms_of_verbs_marks_past_forms_only(verbs: dict[str, Verb]) -> None:
+    marks = forms_of_verbs(verbs).marks
     assert {marks[form] for form in ("went", "gone", "was", "were", "walked")} == {"right"}
     assert {marks[form] for form in ("goed", "eated", "walken")} == {"wrong"}
     assert "goes" not in marks

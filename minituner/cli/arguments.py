@@ -22,7 +22,10 @@ def add_study(parser: argparse.ArgumentParser) -> None:
 def add_base(parser: argparse.ArgumentParser) -> None:
     """Add ``--base``; ``cli.study`` fills in the default, as for the next three."""
     parser.add_argument(
-        "--base", metavar="FILE", help=f"the base checkpoint (default: the study's, such as {BASE})"
+        "--base",
+        metavar="FILE",
+        help="the base: a checkpoint, a transformers folder or a name of the hub "
+        f"(default: the study's, such as {BASE})",
     )
 
 
@@ -31,7 +34,8 @@ def add_tokenizer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tokenizer",
         metavar="FILE",
-        help=f"the base's tokenizer (default: the study's, such as {TOKENIZER})",
+        help="the base's tokenizer (default: a transformers folder's own; the study's, such as "
+        f"{TOKENIZER})",
     )
 
 

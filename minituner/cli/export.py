@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import shlex
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from minituner.cli.arguments import add_adapter, add_base, add_study, add_tokenizer
 from minituner.cli.process import print_warnings
 from minituner.errors import UserError
+from minituner.hf.hub import is_transformers
+
+if TYPE_CHECKING:
+    from minituner.hf.model import TransformersLM
 
 HELP = "write files for transformers, PEFT or MLflow"
 DESCRIPTION = """\
@@ -19,7 +24,9 @@ Write a folder that another library reads:
   --to peft                  the adapter, for PeftModel.from_pretrained
   --to mlflow                the runs of a study, for mlflow ui
 
-Nothing is overwritten except an earlier export."""
+If the base is the folder of a transformers model, or a name of the hub, the
+adapter is for that very base, and only the merged model is written for
+transformers. Nothing is overwritten except an earlier export."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +38,9 @@ class Options:
     folder: str
     study: str
     base: str
-    tokenizer: str
+    tokenizer: str | None  # None is the base's own
     adapter: str
-    base_name: str
+    base_name: str | None
     further_studies: list[str]
     with_adapters: bool
 
@@ -57,10 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_adapter(parser, "with --to peft or --merge: the adapter")
     parser.add_argument(
         "--base-name",
-        default="transformers",
         metavar="FOLDER",
-        help="with --to peft: the folder of the exported base, which the adapter will name as its "
-        "base (default: %(default)s)",
+        help="with --to peft: the folder or name that the adapter will name as its base (default: "
+        "a transformers base itself; of a MiniGPT the exported base, in the folder transformers)",
     )
     parser.add_argument(
         "--further-studies",
@@ -84,16 +90,9 @@ def run(options: Options) -> int:
     if options.to == "peft":
         return _export_adapter(options)
 
-    from minituner.interop.opt_export import export_base
-    from minituner.lora import merge_and_unwrap
-    from minituner.storage.adapter import load_adapter
-    from minituner.storage.checkpoint import load_base
-
-    model = load_base(options.base, options.tokenizer)
-    if options.merge:
-        model = merge_and_unwrap(load_adapter(options.adapter, model))
-    export_base(model, options.tokenizer, options.folder, options.merge)
-    return 0
+    if is_transformers(options.base):
+        return _export_merged(options)
+    return _export_minigpt(options)
 
 
 def _require_fitting(options: Options) -> None:
@@ -117,6 +116,42 @@ def _require_fitting(options: Options) -> None:
         )
 
 
+def _export_minigpt(options: Options) -> int:
+    from minituner.interop.opt_export import export_base
+    from minituner.lora import merge_and_unwrap
+    from minituner.storage.adapter import load_adapter
+    from minituner.storage.checkpoint import load_base
+
+    tokenizer = str(options.tokenizer)
+    model = load_base(options.base, tokenizer)
+    if options.merge:
+        model = merge_and_unwrap(load_adapter(options.adapter, model))
+    export_base(model, tokenizer, options.folder, options.merge)
+    return 0
+
+
+def _export_merged(options: Options) -> int:
+    if not options.merge:
+        raise UserError(
+            options.base,
+            "is a transformers model already, so there is nothing to export",
+            found="--to transformers without --merge",
+            expected="an adapter to merge into it, or a MiniGPT's checkpoint as the base",
+            fix="add --merge, or export only the adapter: --to peft",
+        )
+    from minituner.bases import load_base_model
+    from minituner.lora import merge_and_unwrap
+    from minituner.storage.adapter import load_adapter
+
+    model = load_adapter(options.adapter, load_base_model(options.base, options.tokenizer))
+    # Imports transformers, so after the check that it is installed.
+    from minituner.interop.merged_export import export_merged
+
+    merged = cast("TransformersLM", merge_and_unwrap(model))
+    export_merged(merged, options.base, options.tokenizer, options.folder)
+    return 0
+
+
 def _export_studies(options: Options) -> int:
     from importlib.util import find_spec
 
@@ -134,7 +169,9 @@ def _export_studies(options: Options) -> int:
 def _export_adapter(options: Options) -> int:
     from minituner.interop.peft_export import export_adapter_file
 
+    default = options.base if is_transformers(options.base) else "transformers"
+    name = default if options.base_name is None else options.base_name
     print_warnings(
-        export_adapter_file(options.adapter, options.base, options.folder, options.base_name)
+        export_adapter_file(options.adapter, options.base, options.folder, name, options.tokenizer)
     )
     return 0

@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minituner.cli.explanation import Explanation
-from minituner.commands import CONFIG
-from minituner.errors import UserError, first_of
+from minituner.errors import UserError
 from minituner.storage.text import unreadable
 
 HELP = "say what a file or folder of the study is"
 DESCRIPTION = """\
 Say in a few lines what a file of the study, or a folder of them, holds: weights,
-an export, a tokenizer, a manifest, a corpus, results. No code in a file is ever
-executed."""
+a transformers model, an export, a tokenizer, a manifest, a corpus, minimal pairs,
+results, a whole study. No code in a file is ever executed."""
 
 SUPPORTED = (
     "a base checkpoint or an adapter (.pt, .safetensors), a tokenizer, a manifest or results "
-    "(.json), a corpus or pairs (.jsonl), a table (.csv, .tsv), verbs, frames or a config (.yaml), "
-    "a figure (.png), a report (.md), or a folder of these"
+    "(.json), a corpus, pairs or texts (.jsonl), a table (.csv, .tsv), verbs, frames or a config "
+    "(.yaml), a figure (.png), a report (.md), a folder of these, a transformers model or a PEFT "
+    "adapter"
 )
 
 
@@ -77,12 +77,14 @@ def _explainer_of(path: Path, status: os.stat_result) -> Callable[[Path], Explan
         UserError: There is none.
     """
     if stat.S_ISDIR(status.st_mode):
-        return _explain_folder
-    explainers, suffix = _explainers(), path.suffix.lower()
+        from minituner.cli.inspect_folder import explain_folder
+
+        return explain_folder
+    explainers, suffix = _explainers(), path.suffix.lower() or path.name
     if not stat.S_ISREG(status.st_mode):
         found = "a pipe, a socket or a device"
     elif suffix not in explainers:
-        found = f"a file that ends in {suffix!r}" if suffix else "a name without an ending"
+        found = f"a file that ends in {suffix!r}" if path.suffix else "a name without an ending"
     elif status.st_size == 0 and suffix != ".jsonl":  # a corpus may have no rows
         found = "an empty file"
     else:
@@ -114,23 +116,6 @@ def _explainers() -> dict[str, Callable[[Path], Explanation]]:
         ".png": explain_figure,
         ".md": explain_text,
         ".txt": explain_text,
+        ".gitignore": explain_text,
         ".log": explain_text,
     }
-
-
-def _explain_folder(path: Path) -> Explanation:
-    entries = sorted(path.iterdir())
-    names = [entry.name for entry in entries]
-    title = "A folder."
-    if "adapter_config.json" in names:
-        title = "An adapter in PEFT's format."
-    elif {"config.json", "model.safetensors"} <= set(names):
-        title = "A base in transformers' format."
-    elif CONFIG in names:
-        title = "A study: its config, data and results."
-    elif any(name.endswith("manifest.json") for name in names):
-        title = "Results of the study, with the manifests of the stages that wrote them."
-    elif any(name.endswith(".jsonl") for name in names):
-        title = "A folder of rows, such as a corpus."
-    shown = [f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries]
-    return Explanation(title, {"holds": first_of(shown) or "nothing"})

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import tee
 from pathlib import Path
 from typing import Any
 
 from minituner.cli.explanation import Explanation
+from minituner.data.prompts import BLANK
 from minituner.data.rows import COLUMNS
+from minituner.data.task_file import PAIR_KEYS, REQUIRED, TEXT_KEYS
 from minituner.errors import UserError, first_of, number_of, shortened
 from minituner.pipeline.manifest import SCHEMA_VERSION
 from minituner.storage.files import iter_jsonl, read_json
@@ -122,6 +124,8 @@ def explain_jsonl(path: Path) -> Explanation:
     rows, all_rows = tee(iter_jsonl(path))
     first = next(rows, {})
     del rows  # otherwise tee would keep every row for it
+    if explain_task := _task_explainer(first):
+        return explain_task(all_rows)
     columns = ("verb_lemma", "tense", "label") if "verb_lemma" in first else ("group", "form")
     counts: dict[str, Counter[str]] = {column: Counter() for column in columns}
     total = fill_in = 0
@@ -144,6 +148,51 @@ def explain_jsonl(path: Path) -> Explanation:
             f"Fill-in pairs{tokens}: one per line.", {"pairs": f"{total:,}", **shown}
         )
     return Explanation("JSON rows.", {"rows": f"{total:,}", "columns": first_of(first) or "none"})
+
+
+def _task_explainer(
+    first: Mapping[str, Any],
+) -> Callable[[Iterable[Mapping[str, Any]]], Explanation] | None:
+    """The function that explains a task file or a control set, by its first row; None for other
+    rows."""
+    if "text" in first and first.keys() <= {*TEXT_KEYS}:
+        return _explain_control
+    return _explain_task if {*REQUIRED} <= first.keys() <= {*PAIR_KEYS} else None
+
+
+def _explain_task(rows: Iterable[Mapping[str, Any]]) -> Explanation:
+    counts: dict[str, Counter[str]] = {name: Counter() for name in ("group", "form", "split")}
+    total = with_blank = several = 0
+    for row in rows:
+        total += 1
+        with_blank += BLANK in str(row.get("prompt"))
+        several += isinstance(row.get("wrong"), list)
+        for column, counter in counts.items():
+            if row.get(column) is not None:
+                counter[str(row[column])] += 1
+    return Explanation(
+        "A task file: one minimal pair per line.",
+        {
+            "pairs": f"{total:,}, {with_blank:,} of them with a blank, {several:,} with a list of "
+            "wrong forms",
+            **{f"by {name}": _counts(counter) for name, counter in counts.items() if counter},
+        },
+    )
+
+
+def _explain_control(rows: Iterable[Mapping[str, Any]]) -> Explanation:
+    total = texts = words = 0
+    for row in rows:
+        total += 1
+        texts += "text" in row
+        words += len(str(row.get("text", "")).split())
+    return Explanation(
+        "A control set: one text per line.",
+        {
+            "rows": f"{total:,}, {texts:,} of them texts",
+            "words per text": f"{words / max(texts, 1):.1f} on average",
+        },
+    )
 
 
 def _counts(counter: Counter[str]) -> str:

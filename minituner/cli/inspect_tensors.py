@@ -35,6 +35,11 @@ class Header:
         """The number of weights in all tensors, as it is printed."""
         return _weight_count(self.shapes)
 
+    @property
+    def numbers(self) -> int:
+        """The number of weights in all tensors."""
+        return sum(map(math.prod, self.shapes.values()))
+
 
 def _weight_count(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return f"{sum(map(math.prod, shapes.values())):,}"
@@ -53,7 +58,7 @@ def explain_safetensors(path: Path) -> Explanation:
     Raises:
         UserError: It is damaged.
     """
-    header = _read_header(path)
+    header = read_header(path)
     if "minituner_format" in header.metadata:
         for_peft = any(name.startswith("base_model.") for name in header.shapes)
         title = "An adapter in PEFT's format." if for_peft else ADAPTER_TITLE
@@ -75,7 +80,12 @@ def explain_safetensors(path: Path) -> Explanation:
     )
 
 
-def _read_header(path: Path) -> Header:
+def read_header(path: Path) -> Header:
+    """The header of a safetensors file.
+
+    Raises:
+        UserError: The file is damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:

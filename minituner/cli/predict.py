@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, get_args
 
 from minituner.cli.arguments import (
     add_adapter,
@@ -18,18 +18,28 @@ from minituner.cli.arguments import (
     positive_int,
 )
 from minituner.cli.process import can_print_unicode, print_error, standard_input
+from minituner.data.prompts import Scoring
 from minituner.errors import UserError, number_of
-from minituner.pipeline.paths import TOKENIZER
 from minituner.storage.text import iter_lines, unreadable
+
+if TYPE_CHECKING:
+    from minituner.data.known_forms import KnownForms
 
 HELP = "let the base and the tuned model fill in a blank"
 DESCRIPTION = """\
 Print the likeliest answers of the base and of the tuned model to sentences with
-a blank: two or more underscores. Each answer has the probability of its English,
-the Spanish that follows it, and a mark if it is a right or a wrong past form of
-a known verb. Errors in a sentence go to standard error, the other sentences are
-still answered, and the exit code is then 1. The base may be the folder of a
-transformers model; its own tokenizer is then the default."""
+a blank: two or more underscores. Each answer has the probability of its form, the
+text that follows it, and a mark if the study knows the form as right or wrong: a
+past form of a verb or, in a study with pairs of its own, a target or a wrong form.
+
+In such a study a sentence may also have no blank; the models then continue it.
+If its task is scored by sentences, a blank is filled by comparing: the models
+choose among the forms of the pairs with this prompt, or of all pairs if there is
+none, and the probability is the share of the whole sentence with that form.
+
+Errors in a sentence go to standard error, the other sentences are still answered,
+and the exit code is then 1. The base may be the folder of a transformers model;
+its own tokenizer is then the default."""
 EXAMPLES = """\
 examples:  %(prog)s "He __ to school yesterday."
            %(prog)s --file sentences.txt --json
@@ -46,10 +56,12 @@ class Options:
     json: bool
     study: str
     base: str
-    tokenizer: str
+    tokenizer: str | None  # None is the base's own
     start_token: str | None
     adapter: str
     verbs: str
+    pairs: str | None
+    scoring: Scoring | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,10 +87,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start-token",
         metavar="TOKEN",
-        help="the token before every text, if the study sets base.start_token",
+        help="the token before every text (default: base.start_token of the study)",
     )
     add_adapter(parser, "the adapter of the tuned model")
     add_verbs(parser)
+    parser.add_argument(
+        "--pairs", metavar="FILE", help="instead of verbs: minimal pairs (default: the study's)"
+    )
+    parser.add_argument(
+        "--scoring",
+        choices=get_args(Scoring),
+        help="with pairs: how they are scored (default: as in the study)",
+    )
 
 
 def run(options: Options) -> int:
@@ -93,11 +113,10 @@ def _answerer(options: Options) -> Callable[[bytes, str], str]:
 
     from minituner.base_files import base_files, load_base_tokenizer
     from minituner.bases import load_base_model
-    from minituner.data.verbs import load_verbs
-    from minituner.hf.hub import is_transformers
-    from minituner.predict import BEAM, as_table, known_forms, predict, typed_prompt
+    from minituner.predict import BEAM, as_table, predict, typed_prompt
     from minituner.storage.adapter import load_adapter
 
+    forms = _known_forms(options)
     if options.top > BEAM:
         raise UserError(
             "predict: --top",
@@ -106,25 +125,34 @@ def _answerer(options: Options) -> Callable[[bytes, str], str]:
             expected=f"a number from 1 to {BEAM}",
             fix=f"e.g. --top {BEAM}",
         )
-    own = options.tokenizer == TOKENIZER and is_transformers(options.base)
-    files = base_files(options.base, None if own else options.tokenizer)
+    files = base_files(options.base, options.tokenizer)
     base = load_base_model(files.base, files.tokenizer)
     tokenizer = load_base_tokenizer(
         files.base, files.tokenizer, base.vocab_size, options.start_token
     )
     models = {"base": base, "tuned": load_adapter(options.adapter, deepcopy(base))}
-    marks = known_forms(load_verbs(options.verbs))
 
     def answer(line: bytes, place: str) -> str:
-        prompt = typed_prompt(line, place)
+        prompt = typed_prompt(line, place, needs_blank=not forms.is_task)
         if not prompt:
             return ""
-        prediction = predict(models, tokenizer, prompt, marks, options.top, place)
+        prediction = predict(models, tokenizer, prompt, forms, options.top, place)
         if options.json:
             return json.dumps(prediction, ensure_ascii=not can_print_unicode())
-        return as_table(prediction)
+        return as_table(prediction, forms)
 
     return answer
+
+
+def _known_forms(options: Options) -> KnownForms:
+    """The forms of the pairs, or of the verbs where there are no pairs."""
+    from minituner.data.known_forms import forms_of_pairs, forms_of_verbs
+    from minituner.data.task_file import read_task, task_files
+    from minituner.data.verbs import load_verbs
+
+    if options.pairs is None:
+        return forms_of_verbs(load_verbs(options.verbs))
+    return forms_of_pairs(read_task(task_files(options.pairs)).pairs, options.scoring or "fill_in")
 
 
 def _print_answers(

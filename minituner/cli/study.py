@@ -8,13 +8,14 @@ from typing import Any
 
 from minituner import commands
 from minituner.errors import UserError
+from minituner.hf.hub import HUB_NAME, is_transformers
 from minituner.pipeline.ownership import owner
 from minituner.pipeline.paths import ADAPTER, BASE, TOKENIZER, VERBS
 from minituner.pipeline.project import from_study, locate
 
 Config = Mapping[str, Any]
-TOKENIZER_NAME = Path(TOKENIZER).name
-FILES = ("base", "tokenizer", "adapter", "verbs")  # arguments whose default is the study's
+# Arguments whose default is the study's.
+DEFAULTED = ("base", "tokenizer", "start_token", "adapter", "verbs", "pairs", "scoring")
 
 
 def use_study(folder: str) -> None:
@@ -48,35 +49,58 @@ def read_study_config(folder: str) -> dict[str, Any]:
 
 
 def with_defaults(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a command, with the study's own file for each that was not given.
+    """The arguments of a command, with what the study uses for each that was not given.
+
+    With a base that was given, the study's start token and the tokenizer of its transformers base
+    are not used; with verbs that were given, its pairs are not.
 
     Raises:
         UserError: The study's config cannot be read.
     """
-    missing = [name for name in FILES if name in arguments and arguments[name] is None]
+    missing = [name for name in DEFAULTED if name in arguments and arguments[name] is None]
     if not missing:
         return dict(arguments)
     folder = arguments["study"]
     config = read_study_config(folder) if _has_config(folder) else {}
-    checkpoint = _setting(config, "base", "checkpoint")
-    in_base = checkpoint is not None and locate(checkpoint, folder).is_dir()
-    defaults = {
-        "base": checkpoint or BASE,
-        "tokenizer": _setting(config, "base", "tokenizer")
-        or (f"{checkpoint}/{TOKENIZER_NAME}" if in_base else TOKENIZER),
-        "adapter": ADAPTER,
-        "verbs": _setting(config, "data", "verbs") or from_study(VERBS, folder),
+    defaults = _defaults_of(config, folder)
+    given = {name for name, value in arguments.items() if value is not None}
+    if "base" in given:  # not the study's
+        defaults |= {"start_token": None}
+        if is_transformers(arguments["base"]):
+            defaults |= {"tokenizer": None}
+    if "verbs" in given:
+        defaults |= {"pairs": None}
+    return {**arguments, **{name: defaults[name] for name in missing}}
+
+
+def _defaults_of(config: Config, folder: str) -> dict[str, str | None]:
+    """What a study uses; None where it has no such file or setting, or a transformers base's own
+    tokenizer."""
+
+    def file(path: str | None) -> str | None:
+        return None if path is None else str(locate(path, folder))
+
+    base = file(_setting(config, "base", "checkpoint") or BASE)
+    tokenizer = _setting(config, "base", "tokenizer")
+    if base is not None and not Path(base).exists():
+        base = _hub_name(_setting(config, "base", "checkpoint")) or base
+    if tokenizer is None and not is_transformers(base):
+        tokenizer = TOKENIZER
+    return {
+        "base": base,
+        "tokenizer": file(tokenizer),
+        "start_token": _setting(config, "base", "start_token"),
+        "adapter": file(ADAPTER),
+        "verbs": file(_setting(config, "data", "verbs") or from_study(VERBS, folder)),
+        "pairs": file(_setting(config, "task", "pairs")),
+        "scoring": _setting(config, "task", "scoring"),
     }
-    found = {name: str(locate(defaults[name], folder)) for name in missing}
-    if "base" in found and checkpoint is not None and _is_of_the_hub(found["base"]):
-        found["base"] = checkpoint  # a name and not a path
-    return {**arguments, **found}
 
 
-def _is_of_the_hub(path: str) -> bool:
-    from minituner.hf.hub import is_transformers
-
-    return is_transformers(path) and not Path(path).is_dir()
+def _hub_name(checkpoint: str | None) -> str | None:
+    """The name of a model of the hub, which is no path in the study; None if it is not one."""
+    is_name = is_transformers(checkpoint) and HUB_NAME.fullmatch(checkpoint or "")
+    return checkpoint if is_name else None
 
 
 def _has_config(folder: str) -> bool:
@@ -84,7 +108,7 @@ def _has_config(folder: str) -> bool:
 
 
 def _setting(config: Config, section: str, key: str) -> str | None:
-    """A path of the config; ``None`` if that names none, which `check_config` would refuse."""
+    """A text of the config; ``None`` if it has none, which `check_config` may refuse."""
     content = config.get(section)
     value = content.get(key) if isinstance(content, dict) else None
     return value if isinstance(value, str) else None

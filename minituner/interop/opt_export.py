@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from minituner.errors import UserError
-from minituner.interop.export_folder import KIND, new_export, save_export_weights
+from minituner.interop.export_folder import new_export, save_export_weights
+from minituner.interop.export_record import KIND, MERGED
 from minituner.lora import lora_layers
 from minituner.model import MiniGPT
 from minituner.storage.files import copy_file, write_json
@@ -41,8 +42,6 @@ TOP = {
     "position_embedding": "model.decoder.embed_positions",
     "ln_f": "model.decoder.final_layer_norm",
 }
-
-MERGED = "base with an adapter merged into it"
 
 
 def export_base(

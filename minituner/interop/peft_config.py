@@ -24,8 +24,8 @@ HARMLESS = {
     "corda_config": "the initialization by CorDA; init_lora_weights says whether it was used",
     "ensure_weight_tying": "for layers tied to the embedding; their adapters are refused anyway",
     "eva_config": "the initialization by EVA, which leaves the base unchanged",
+    "fan_in_fan_out": "whether the base's weights are transposed; PEFT itself looks at the layer",
     "inference_mode": "whether PEFT loads it to be trained further",
-    "layers_pattern": "the list that layers_to_transform indexes; OPT has one list of blocks",
     "loftq_config": "the initialization by LoftQ; init_lora_weights says whether it was used",
     "lora_ga_config": "the initialization by LoRA-GA; init_lora_weights says whether it was used",
     "megatron_core": "used only with megatron_config",
@@ -38,7 +38,6 @@ HARMLESS = {
 OTHER_KINDS = {
     "alora_invocation_tokens": "Activated LoRA: it is active only after certain tokens",
     "arrow_config": "Arrow: it chooses among several adapters",
-    "fan_in_fan_out": "the base's weights are transposed, which those of OPT are not",
     "kasa_config": "KaSA: it changes the base and scales each rank",
     "layer_replication": "blocks of the base are repeated",
     "lora_bias": "B has a bias",
@@ -70,6 +69,7 @@ class PeftConfig:
     target_modules: str | list[str]
     exclude_modules: str | list[str]
     layers_to_transform: int | list[int]
+    layers_pattern: str | list[str] = ""  # the lists that the numbers count in; empty for any
 
     def selects(self, layer: str) -> bool:
         """Whether PEFT adapts the layer of this name, such as ``model.decoder.layers.0.fc1``."""
@@ -81,9 +81,18 @@ class PeftConfig:
         return _matches(targets, layer) and self._is_in_selected_block(layer)
 
     def _is_in_selected_block(self, layer: str) -> bool:
+        """As in ``check_target_module_exists`` of PEFT 0.21: the first number of the name counts,
+        or that after the name of a list."""
         selected = self.layers_to_transform
-        block = int(layer.removeprefix("model.decoder.layers.").partition(".")[0])
-        return selected == [] or block in ([selected] if isinstance(selected, int) else selected)
+        if selected == []:
+            return True
+        lists = self.layers_pattern or r"[^.]*"
+        for name in [lists] if isinstance(lists, str) else lists:
+            begin = r"(?:^|.*?\.)" if self.layers_pattern else r".*?\."
+            if found := re.match(rf"{begin}{name}\.(?P<block>\d+)\.", layer):
+                block = int(found["block"])
+                return block in ([selected] if isinstance(selected, int) else selected)
+        return False
 
 
 def _matches(targets: str | list[str], layer: str) -> bool:
@@ -120,6 +129,7 @@ def read_peft_config(path: Path) -> PeftConfig:
         target_modules=values.get("target_modules") or [],
         exclude_modules=values.get("exclude_modules") or [],
         layers_to_transform=[] if is_empty(blocks) else blocks,
+        layers_pattern=values.get("layers_pattern") or "",
     )
 
 
@@ -199,6 +209,7 @@ READ: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: is_empty(value) or json.dumps(value).strip('"').lower() in INITIALIZATIONS,
         f"an initialization that leaves the base unchanged: {', '.join(INITIALIZATIONS)}",
     ),
+    "layers_pattern": (_is_layer_selection, "the name of a list of blocks, or several"),
     "layers_to_transform": (_is_block_selection, "a list of block numbers, or one number"),
     "lora_alpha": (lambda value: _is_number(value) and value > 0, "a number above 0"),
     "lora_dropout": (

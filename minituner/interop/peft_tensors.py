@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from minituner.causal_lm import linear_layers
+from minituner.causal_lm import CausalLM, linear_layers
 from minituner.errors import UserError
 from minituner.interop.opt_export import opt_name
 from minituner.interop.peft_config import PeftConfig
@@ -43,16 +43,22 @@ _OF_OTHER_LAYERS = re.compile(
 )
 
 
-def peft_name(name: str) -> str:
+def library_name(layer: str, base: CausalLM) -> str:
+    """The name of a layer in transformers: that of the exported OPT model for a MiniGPT's, and its
+    own for any other base's."""
+    return opt_name(layer) if isinstance(base, MiniGPT) else layer
+
+
+def peft_name(name: str, base: CausalLM) -> str:
     """PEFT's name of an adapter's tensor:
-    ``base_model.model.model.decoder.layers.0.fc2.lora_A.weight`` for ``blocks.0.mlp.fc2.lora_A``.
-    DoRA's magnitude is PEFT's ``lora_magnitude_vector``, without a suffix."""
+    ``base_model.model.model.decoder.layers.0.fc2.lora_A.weight`` for ``blocks.0.mlp.fc2.lora_A`` of
+    a MiniGPT. DoRA's magnitude is PEFT's ``lora_magnitude_vector``, without a suffix."""
     layer, _, part = name.rpartition(".")
-    return f"{PEFT_PREFIX}{opt_name(layer)}.{PARTS[part]}"
+    return f"{PEFT_PREFIX}{library_name(layer, base)}.{PARTS[part]}"
 
 
 def from_peft(
-    folder: Path, weights: Mapping[str, Tensor], config: PeftConfig, base: MiniGPT
+    folder: Path, weights: Mapping[str, Tensor], config: PeftConfig, base: CausalLM
 ) -> dict[str, Tensor]:
     """PEFT's tensors under minituner's names, in the order of the base's layers.
 
@@ -75,13 +81,14 @@ def from_peft(
             **({"magnitude": (layer.out_features,)} if config.use_dora else {}),
         }
         for part, shape in sizes.items():
-            names[f"{name}.{part}"] = peft_name(f"{name}.{part}")
-            shapes[peft_name(f"{name}.{part}")] = shape
+            in_peft = peft_name(f"{name}.{part}", base)
+            names[f"{name}.{part}"] = in_peft
+            shapes[in_peft] = shape
     check_tensors(weights, shapes, str(folder / WEIGHTS))
     return {name: weights[in_peft] for name, in_peft in names.items()}
 
 
-def changes_nothing(weights: Mapping[str, Tensor], base: MiniGPT) -> bool:
+def changes_nothing(weights: Mapping[str, Tensor], base: CausalLM) -> bool:
     """Whether ``base`` computes the same with an adapter of these tensors as without it."""
     layers = dict(linear_layers(base))
     for name in {name.rpartition(".")[0] for name in weights}:
@@ -94,7 +101,7 @@ def changes_nothing(weights: Mapping[str, Tensor], base: MiniGPT) -> bool:
 
 
 def _adapted_layers(
-    path: Path, weights: Mapping[str, Tensor], base: MiniGPT
+    path: Path, weights: Mapping[str, Tensor], base: CausalLM
 ) -> dict[str, nn.Linear]:
     """The layers that PEFT's tensors adapt, under minituner's names, in the base's order.
 
@@ -102,7 +109,7 @@ def _adapted_layers(
         UserError: There are none, or a tensor does not belong to a layer of the base.
     """
     layers = dict(linear_layers(base))
-    names = {name: {peft_name(f"{name}.{part}") for part in PARTS} for name in layers}
+    names = {name: {peft_name(f"{name}.{part}", base) for part in PARTS} for name in layers}
     known = set().union(*names.values())
     unknown = [name for name in weights if name not in known]
     if unknown or not weights:
@@ -120,7 +127,7 @@ def _problem_with(unknown: Sequence[str]) -> tuple[str, str, str]:
         if matching := [name for name in unknown if re.search(pattern, name)]:
             return f"holds names of {source}", _some(matching), fix
     if matching := [name for name in unknown if _OF_OTHER_LAYERS.search(name)]:
-        fix = "train it over a base exported by python -m minituner export, on layers of its blocks"
+        fix = "train it over that very base, or its export, on linear layers below the output head"
         return "adapts a layer that minituner cannot adapt", _some(matching), fix
     if all(name.endswith(("embed_tokens.weight", "lm_head.weight")) for name in unknown):
         fix = "save it again with save_pretrained(..., save_embedding_layers=False)"
@@ -165,13 +172,13 @@ def _check_rank(
         )
 
 
-def _check_layers(path: Path, config: PeftConfig, layers: list[str], base: MiniGPT) -> None:
+def _check_layers(path: Path, config: PeftConfig, layers: list[str], base: CausalLM) -> None:
     """Refuse tensors of layers that the config does not select, and the reverse: PEFT would leave
     some of them out."""
-    selected = [name for name, _ in linear_layers(base) if config.selects(opt_name(name))]
+    selected = [name for name, _ in linear_layers(base) if config.selects(library_name(name, base))]
     if config.target_modules and selected != layers:
         differing = [
-            f"{opt_name(name)} {'without tensors' if name in selected else 'not selected'}"
+            library_name(name, base) + (" without tensors" if name in selected else " not selected")
             for name in sorted({*selected} ^ {*layers})
         ]
         raise UserError(

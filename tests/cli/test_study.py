@@ -191,15 +191,25 @@ def test_defaults_are_what_the_config_of_the_results_names(tmp_path: Path) -> No
     assert commands.snakemake("report") == "minituner run s --configfile s/more.yaml -- report"
 
 
-def test_default_base_is_the_folder_or_the_model_of_the_hub_that_the_config_names() -> None:
-    Path("s/model").mkdir(parents=True)
-    for checkpoint, base, tokenizer in (
-        ("model", "s/model", "s/model/tokenizer.json"),
-        ("org/name", "org/name", f"s/{TOKENIZER}"),
-    ):
-        Path("s/config.yaml").write_text(f"base: {{ checkpoint: {checkpoint} }}\n")
-        found = defaults_of("s")
-        assert (found["base"], found["tokenizer"]) == (base, tokenizer)
+def test_defaults_over_a_transformers_base() -> None:
+    names = ("base", "tokenizer", "start_token", "pairs", "scoring", "verbs")
+    nothing = {"study": "s", **dict.fromkeys(names)}
+    Path("s").mkdir()
+    Path("llama").mkdir()
+    task = "task: { pairs: data/pairs.jsonl, scoring: sentence }\n"
+    for checkpoint, base in (("../llama", "s/../llama"), ("org/name", "org/name")):
+        Path("s/config.yaml").write_text(
+            f"{task}base: {{ checkpoint: {checkpoint}, start_token: <s> }}\n"
+        )
+        use_study("s")
+        found = with_defaults(nothing)
+        assert (found["base"], found["tokenizer"], found["start_token"]) == (base, None, "<s>")
+        assert (found["pairs"], found["scoring"]) == ("s/data/pairs.jsonl", "sentence")
+        other = with_defaults(nothing | {"base": "llama", "verbs": "v.yaml"})
+        assert (other["tokenizer"], other["start_token"], other["pairs"]) == (None, None, None)
+    Path("s/config.yaml").write_text("base: { checkpoint: ../llama, tokenizer: t.json }\n")
+    assert with_defaults(nothing)["tokenizer"] == "s/t.json"
+    assert with_defaults(nothing | {"base": "llama"})["tokenizer"] is None
 
 
 def test_a_given_file_is_not_replaced() -> None:

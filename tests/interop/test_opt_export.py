@@ -164,7 +164,9 @@ def test_scores_equal_those_of_a_harness_with_transformers(
     ours = base
     if with_adapter:
         ours = make_tuned("mlp.fc2")
-        export_adapter(config_of(ours), lora_state_dict(ours), tmp_path / "peft", str(exported))
+        export_adapter(
+            config_of(ours), lora_state_dict(ours), tmp_path / "peft", ours, str(exported)
+        )
         theirs = PeftModel.from_pretrained(theirs, str(tmp_path / "peft")).eval()
     scores = score_pairs(ours, ScoringBatches.of(pairs, pad_id=2))
     nll = tokens = 0.0

@@ -65,7 +65,6 @@ def test_required_keys_are_enough(base: MiniGPT, adapter: Path) -> None:
         ("init_lora_weights", ["gaussian"]),
         ("alora_invocation_tokens", [5, 6]),
         ("arrow_config", {"top_k": 3}),
-        ("fan_in_fan_out", True),
         ("kasa_config", {"beta": 1e-4}),
         ("layer_replication", [[0, 2], [1, 2]]),
         ("lora_bias", True),

@@ -51,7 +51,9 @@ def test_export_adapter_gives_the_same_logits_and_merged_weights_in_peft(
     options: dict[str, Any],
 ) -> None:
     model = make_tuned("q_proj", "o_proj", "mlp.fc1", **options)
-    export_adapter(config_of(model), lora_state_dict(model), tmp_path / "peft", str(exported))
+    export_adapter(
+        config_of(model), lora_state_dict(model), tmp_path / "peft", model, str(exported)
+    )
     theirs: Any = PeftModel.from_pretrained(
         AutoModelForCausalLM.from_pretrained(exported), tmp_path / "peft"
     ).eval()
@@ -97,7 +99,7 @@ def test_export_adapter_records_config_and_provenance(
     make_tuned: Callable[..., MiniGPT], tmp_path: Path
 ) -> None:
     model = make_tuned("q_proj", "mlp.fc2", use_rslora=True)
-    export_adapter(config_of(model), lora_state_dict(model), tmp_path, "opt")
+    export_adapter(config_of(model), lora_state_dict(model), tmp_path, model, "opt")
     with safe_open(tmp_path / "adapter_model.safetensors", framework="pt") as stream:
         metadata = stream.metadata()
     assert metadata["base_sha256"] == "ab" * 32
