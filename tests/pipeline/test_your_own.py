@@ -44,8 +44,9 @@ def studies_of(root: Path) -> Path:
 
 
 def write_file(name: str) -> Callable[[Path], object]:
-    """Write one of the page's files, as its reader does."""
-    return lambda root: (studies_of(root) / name).write_text(FILES[name], encoding="utf-8")
+    """Write one of the page's files, as its reader does; of the seeds, one is enough here."""
+    text = FILES[name].replace("seeds: [0, 1]", "seeds: [0]")
+    return lambda root: (studies_of(root) / name).write_text(text, encoding="utf-8")
 
 
 def write_blimp(root: Path) -> None:
@@ -88,7 +89,7 @@ class Reader(Study):
         """A copy of my-study next to it, with changes of its config."""
         folder = self.root / name
         Study(self.root / "my-study").copy(folder)
-        config = merge(yaml.safe_load(FILES["my-study/config.yaml"]), changes)
+        config = merge(yaml.safe_load((folder / "config.yaml").read_text()), changes)
         (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
         return folder
 
@@ -100,7 +101,7 @@ class Reader(Study):
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
-    """Someone who has typed every command of the page up to the control sets, in order."""
+    """Someone who has typed every command of the page, in order."""
     project = Study.create(tmp_path_factory.mktemp("own") / "minituner")
     reader = Reader(studies_of(project.root), project)
     reader.root.mkdir()
@@ -152,7 +153,7 @@ def test_model_of_ones_own(reader: Reader) -> None:
     lora = OWN_BASE["lora"] | {"rank": 2}
     folder = reader.beside("own-model", **(OWN_BASE | {"base": base, "lora": lora}))
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    config |= {"ranks": [2], "seeds": [0]}
+    config |= {"ranks": [2]}
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     reader.minituner("run", "own-model")
     report = (folder / "REPORT.md").read_text(encoding="utf-8")
