@@ -138,6 +138,9 @@ def test_every_command_of_the_walk_works(reader: Reader) -> None:
     for stated in ("| `adapter_size_ratio` | ", "says little about forgetting"):
         assert stated in report
     assert "**FAIL**" in report
+    linked = set(re.findall(r"\]\((\S+)\)", report)) - {"experiments/28-lora-ablations/REPORT.md"}
+    assert len(linked) > 3
+    assert all((reader.root / "my-study" / name).is_file() for name in linked)
     assert (reader.root / "my-adapter/adapter_config.json").is_file()
     assert (reader.root / "my-model/model.safetensors").is_file()
     assert {path.suffix for path in (reader.root / "comparison").iterdir()} >= {".md", ".csv"}
