@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from project import ROOT
 
-# In the order of the walk. The corpus and config of docs/your-own.md replace the study's, so it is
-# last.
+# In the order of the walk. The corpus and config of docs/verbs.md replace the study's, and
+# docs/your-own.md goes to another folder, so they are last.
 DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
@@ -25,6 +25,7 @@ DOCUMENTS = (
     "docs/reruns.md",
     "docs/cluster.md",
     "Dockerfile",
+    "docs/verbs.md",
     "docs/your-own.md",
 )
 PROGRAMS = r"make|minituner|snakemake|python3?|source|rm|docker|pip|\S+/bin/pip|tests/\S+\.py"
@@ -65,6 +66,7 @@ NOT_RUN = {
 PLACEHOLDERS = {
     "FILE": "data/processed/verb-corpus/irregular.jsonl",
     "<name>": "scaling",
+    "clone/Snakefile": "../minituner/Snakefile",
 }
 
 

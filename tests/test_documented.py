@@ -57,7 +57,9 @@ def test_commands_of_finds_commands_in_every_kind_of_place() -> None:
         ("README.md", "snakemake gates"),
         ("config.yaml", "snakemake ablate_verbs"),
         ("Dockerfile", "docker build --tag minituner ."),
-        ("docs/your-own.md", "rm -r experiments REPORT.md"),
+        ("docs/verbs.md", "rm -r experiments REPORT.md"),
+        ("docs/your-own.md", "minituner plan my-study"),
+        ("docs/your-own.md", "python tiny_llama.py"),
     } <= found
     long = next(command for command in COMMANDS if "default-resources" in command.text)
     assert "profiles/slurm report --default-resources mem_mb=1000" in long.text
@@ -93,6 +95,14 @@ def test_documented_commands_exist(command: Command, capsys: pytest.CaptureFixtu
             assert {word for word in arguments if word.startswith("--")} <= known
         case ["source", ".venv/bin/activate"] | ["rm", "-r", "experiments", "REPORT.md"]:
             pass
+        case ["python3", "-m", "venv", ".venv"] | ["mkdir" | "cd", "../studies"]:
+            pass
+        case [".venv/bin/pip", "install", "--constraint", lock, "--editable", package]:
+            assert (ROOT / lock).is_file()
+            assert runtime_pins(package.removeprefix(".[").removesuffix("]"))
+        case ["python", script]:
+            text = (ROOT / command.document).read_text(encoding="utf-8")
+            assert f"```python\n# {script}\n" in text
         case _:
             pytest.fail(f"{command.place}: {command.text} is neither run nor in NOT_RUN")
 

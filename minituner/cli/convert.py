@@ -28,7 +28,7 @@ Convert files to one .jsonl of the pipeline, recognized by what they hold:
 wrong forms are separated by |, or are in columns wrong_2, wrong_3; group, form,
 split and after are optional. In a corpus, the blank of a sentence is put at the
 first past form of a known verb whose tense is unambiguous. See
-docs/your-own.md."""
+docs/your-own.md, and docs/verbs.md about a corpus."""
 
 
 @dataclass(frozen=True)

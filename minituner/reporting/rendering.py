@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 from minituner import commands
+from minituner.pipeline.project import from_study
 from minituner.reporting.formats import FILTERS
 
 
@@ -24,7 +25,9 @@ def environment(folder: str | Path) -> jinja2.Environment:
     )
     made.filters.update({name: _of_defined(function) for name, function in FILTERS.items()})
     made.globals.update(
-        snakemake=partial(commands.snakemake, inside=True), reproduce=commands.reproduce
+        snakemake=partial(commands.snakemake, inside=True),
+        reproduce=commands.reproduce,
+        in_project=from_study,
     )
     return made
 

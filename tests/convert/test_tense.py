@@ -384,7 +384,7 @@ def test_the_corpus_converts_back_to_itself(study: dict[str, Verb]) -> None:
             ]  # fmt: skip
         assert not done.without_form
     assert (doubtful, len(rows)) == (15, 660)
-    page = " ".join((ROOT / "docs/your-own.md").read_text(encoding="utf-8").split())
+    page = " ".join((ROOT / "docs/verbs.md").read_text(encoding="utf-8").split())
     assert f"Of the {len(rows)} sentences of the study's own verb corpus" in page
     assert f"{doubtful} ({doubtful / len(rows):.1%}) are listed and none gets another label" in page
 
