@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from minituner import commands
-from minituner.cli.arguments import positive_int
+from minituner.cli.arguments import HERE, positive_int
 from minituner.pipeline.paths import PREDICTIONS, STUDY_RECORD, training_benchmark
 
 HELP = "predict time and memory of the sweep before it starts"
@@ -23,12 +24,20 @@ suffice. After a run, its figures are shown next to the predicted ones."""
 class Options:
     """The parsed arguments."""
 
+    study: str
     config: list[str] | None
     cores: int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand's arguments."""
+    parser.add_argument(
+        "study",
+        nargs="?",
+        default=HERE,
+        metavar="FOLDER",
+        help="the study's folder (default: the working folder)",
+    )
     parser.add_argument(
         "--config",
         nargs="+",
@@ -46,13 +55,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: Options) -> int:
     """Print the plan; a UserError follows if the memory will not suffice."""
-    from minituner.pipeline.config import SCHEMA, check_config, read_config
+    from minituner.pipeline.config import (
+        SCHEMA,
+        check_config,
+        default_files,
+        read_config,
+        require_study,
+    )
+    from minituner.pipeline.project import link_project
     from minituner.planning.plan import plan_sweep
     from minituner.planning.table import describe, describe_measured, predictions
     from minituner.reporting.cost import read_measured
     from minituner.storage.files import write_json
 
-    files = commands.use_config_files(options.config or commands.config_files())
+    given = [str(Path.cwd() / file) for file in options.config or ()]
+    os.chdir(options.study)  # the paths in a config are relative to its study
+    files = commands.use_config_files(given or commands.config_files(), options.study)
+    require_study(options.study)
+    link_project()
+    files = (*default_files(), *files)
     config = read_config(files)
     check_config(config, SCHEMA, files)
     plan = plan_sweep(config, options.cores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from project import ROOT
+from tiny_models import tiny_folder
 
 from minituner import commands
 from minituner.cli.main import main
@@ -98,6 +100,54 @@ def test_plan_before_anything_is_made_says_what_it_estimates(
     plan = plan_sweep(study, cores=2)
     assert plan.train_pairs == pytest.approx(419, rel=0.05)
     assert plan.ranks[0].steps == -(-plan.train_pairs // 16)
+
+
+@pytest.fixture
+def own(tokenizer: TextTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A study's folder whose config holds only what differs: own pairs, over a tiny Llama."""
+    assert main(["init", str(tmp_path / "my study")]) == 0
+    folder = tmp_path / "my study"
+    tiny_folder(folder / "llama", tokenizer)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["base"]["checkpoint"] = "llama"
+    config |= {"ranks": [2], "lora": {"rank": 2, "target_modules": "all-linear"}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(planning, "start_of_a_process", lambda: START)
+    yield "my study"
+    commands.use_config_files([])
+
+
+def test_plan_of_a_study_of_ones_own(own: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", own, "--cores", "1"]) == 0
+    output = capsys.readouterr().out
+    # 160 pairs of which 80 % are for training.
+    assert "1 rank x 3 seeds" in output and "on 128 training pairs" in output
+    assert "the pairs are not tokenized yet" in output
+    assert "the base is not pretrained" not in output
+    linear = (32 + 32) * 2 + (32 + 16) * 2 + (32 + 48) * 3  # of one of the two layers
+    assert read_json(paths.PREDICTIONS).keys() == {"rank 2"}
+    assert f"{2 * 2 * linear:,}" in output
+
+
+def test_plan_refuses_too_little_memory_for_a_study_of_ones_own(
+    own: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(planning, "available_bytes", lambda _: START[1])
+    assert main(["plan", own, "--cores", "1"]) == 1
+    assert "too little memory" in capsys.readouterr().err
+
+
+def test_plan_refuses_a_folder_without_a_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = Path.cwd()
+    assert main(["plan", str(tmp_path)]) == 1
+    os.chdir(here)
+    commands.use_config_files([])
+    errors = capsys.readouterr().err
+    assert "config.yaml: there is no such file" in errors and "minituner init" in errors
+    assert not list(tmp_path.iterdir())
 
 
 def test_plan_shows_the_last_run_next_to_the_prediction(
