@@ -25,6 +25,8 @@ examples:  %(prog)s my-study
 # Options of Snakemake that say how many jobs may run, or name another profile, which may say it.
 CORES_OPTIONS = ("--cores", "-c", "--jobs", "-j", "--profile", "--workflow-profile")
 
+CONFIG_OPTIONS = ("--configfile", "--configfiles")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -50,8 +52,10 @@ def run(options: Options) -> int:
     """Become Snakemake, which then has the terminal, Ctrl-C and the exit code.
 
     Raises:
-        UserError: The package is installed without its rules.
+        UserError: The package is installed without its rules, or a config file cannot be read.
     """
+    from minituner.pipeline.config import read_config
+
     if not (PROJECT / "Snakefile").is_file():
         raise UserError(
             PROJECT / "Snakefile",
@@ -60,6 +64,8 @@ def run(options: Options) -> int:
             expected="the package installed from a clone of the repository, as a link to it",
             fix="in a clone: pip install --editable .",
         )
+    if files := _config_files(options.arguments):
+        read_config(files)  # Snakemake's own message for a missing file is a traceback
     words = [*run_arguments(options.study), *_cores(options.arguments), *options.arguments]
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "snakemake", *words])
@@ -70,6 +76,20 @@ def _cores(arguments: list[str]) -> list[str]:
     until = arguments.index("--") if "--" in arguments else len(arguments)
     given = any(word.split("=")[0] in CORES_OPTIONS or _short(word) for word in arguments[:until])
     return [] if given else shlex.split(CORES)
+
+
+def _config_files(arguments: list[str]) -> list[str]:
+    """The config files among the arguments, relative to the working folder."""
+    files: list[str] = []
+    reading = False
+    for word in arguments:
+        option, _, value = word.partition("=")
+        if word.startswith("-"):
+            reading = option in CONFIG_OPTIONS
+            files += [value] if reading and value else []
+        elif reading:
+            files.append(word)
+    return files
 
 
 def _short(word: str) -> bool:

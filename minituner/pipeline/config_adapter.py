@@ -1,7 +1,8 @@
 """Rules of the config on the layers that get adapters, in the study and in the runs of its arms.
 
-They hold for a MiniGPT, whose layers are known before it exists. Of any other base, `train` checks
-them.
+The layers of a MiniGPT are known before it exists. Of a transformers folder, the headers of its
+weights say in milliseconds what cannot be a layer of it. `train` checks the rest, and any model of
+the hub.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ from typing import Any
 
 from minituner.errors import UserError
 from minituner.hf.hub import is_transformers
+from minituner.hf.names import stored_matrices
 from minituner.storage.messages import nearest
 from minituner.storage.schema import Keys, Problem
-from minituner.target_layers import ALL_LINEAR, choose_numbers
+from minituner.target_layers import ALL_LINEAR, choose_numbers, layer_numbers
 
 Config = Mapping[str, Any]
 MINIGPT_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "mlp.fc1", "mlp.fc2")
 
 
 def targets_exist(config: Config) -> Iterator[Problem]:
-    """The names of layers are those of a MiniGPT, if the base is one."""
+    """The names of layers are those of a MiniGPT, if the base is one; or end as a weight of the
+    base's folder does."""
     if is_transformers(config["base"]["checkpoint"]):
+        yield from _targets_in_folder(config)
         return
     for keys, targets in _values(config, "target_modules"):
         for i, target in enumerate([] if targets == ALL_LINEAR else targets):
@@ -33,6 +37,24 @@ def targets_exist(config: Config) -> Iterator[Problem]:
                     expected=f"{ALL_LINEAR}, or any of {', '.join(MINIGPT_TARGETS)}",
                     fix=nearest(target, MINIGPT_TARGETS) or "write one of those",
                 )
+
+
+def _targets_in_folder(config: Config) -> Iterator[Problem]:
+    """The study's own targets. Only their last parts are compared: transformers may give what comes
+    before them another name when it loads a model."""
+    stored = stored_matrices(config["base"]["checkpoint"])
+    targets = config["lora"]["target_modules"]
+    last = {name.rsplit(".", 1)[-1] for name in stored}
+    endings = sorted({".".join(name.split(".")[-2:]) for name in stored if layer_numbers([name])})
+    for i, target in enumerate([] if targets == ALL_LINEAR or not stored else targets):
+        if target != ALL_LINEAR and target.rsplit(".", 1)[-1] not in last:
+            yield Problem(
+                ("lora", "target_modules", str(i)),
+                "the base has no such layer",
+                found=repr(target),
+                expected=f"{ALL_LINEAR}, or any of {', '.join(endings)}",
+                fix=f"write one of those, or {ALL_LINEAR}",
+            )
 
 
 def layers_exist(config: Config) -> Iterator[Problem]:

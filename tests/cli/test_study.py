@@ -114,6 +114,8 @@ def arguments_of(words: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]
     """What Snakemake gets after the words that name the study."""
     executed: list[str] = []
     monkeypatch.setattr("os.execv", lambda program, argv: executed.extend([program, *argv]))
+    for name in (word for word in words if word.endswith(".yaml")):
+        Path(name).write_text("seeds: [0]\n")
     main(["run", *words])
     made = [sys.executable, sys.executable, "-m", "snakemake", *commands.run_arguments(words[0])]
     assert executed[: len(made)] == made
@@ -147,6 +149,19 @@ def test_run_refuses_what_is_no_folder(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["run", "my-sutdy"]) == 1
     assert "my-sutdy: there is no such folder" in capsys.readouterr().err
     assert not Path("my-sutdy").exists()
+
+
+@pytest.mark.parametrize("words", [["--configfile", "m.yaml"], ["-n", "--configfiles=m.yaml"]])
+def test_run_refuses_a_config_file_that_cannot_be_read(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which Snakemake answers with a traceback, or without the file's name."""
+    Path("s").mkdir()
+    assert main(["run", "s", *words]) == 1
+    assert "m.yaml: cannot be read" in capsys.readouterr().err
+    Path("m.yaml").write_text("a: [1\n")
+    assert main(["run", "s", *words]) == 1
+    assert "m.yaml" in capsys.readouterr().err
 
 
 def test_run_without_the_rules_says_how_to_install_them(

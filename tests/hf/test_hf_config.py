@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 from project import ROOT
+from tiny_models import save_folder, tiny_network
 
 from minituner.errors import UserError
+from minituner.hf.names import stored_matrices
 from minituner.pipeline.config import check_config, read_config
+from minituner.tokenizer import TextTokenizer
 
+GPT2_LAYERS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
 SCHEMA = ROOT / "rules/config.schema.yaml"
 
 
@@ -20,6 +24,7 @@ def config(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.chdir(ROOT)
     config = read_config(["config.yaml"])
     config["base"] |= {"checkpoint": str(folder), "tokenizer": None}
+    config["lora"]["target_modules"] = "all-linear"
     return config
 
 
@@ -53,6 +58,37 @@ def test_mistakes_in_a_folder_are_mistakes_in_the_config(
         assert words in message
     config["base"]["tokenizer"] = "no/tokenizer.json"
     assert "base.tokenizer: there is no such file" in refusal_of(config)
+
+
+@pytest.mark.parametrize("targets", [["down_proj"], ["mlp.up_proj", "q_proj"], "all-linear"])
+def test_targets_of_a_folder_are_accepted(config: dict[str, Any], targets: Any) -> None:
+    config["lora"]["target_modules"] = targets
+    check_config(config, SCHEMA)
+
+
+def test_stored_matrices_of_shards_and_of_bfloat16(
+    tokenizer: TextTokenizer, tmp_path: Path
+) -> None:
+    network = tiny_network("gpt2", tokenizer)
+    save_folder(tmp_path / "one", network, tokenizer)
+    save_folder(tmp_path / "more", network.bfloat16(), tokenizer, max_shard_size="20KB")
+    assert len(list((tmp_path / "more").glob("*.safetensors"))) > 1
+    one, more = (sorted(stored_matrices(str(tmp_path / name))) for name in ("one", "more"))
+    layers = [f"h.{i}.{name}" for i in range(2) for name in GPT2_LAYERS]
+    assert one == more == sorted(f"transformer.{name}" for name in [*layers, "wte", "wpe"])
+    assert stored_matrices(str(tmp_path / "none")) == []
+
+
+def test_targets_that_a_folder_lacks_are_refused_before_anything_runs(
+    config: dict[str, Any],
+) -> None:
+    """Among them the default, which is a layer of a MiniGPT."""
+    config["lora"]["target_modules"] = ["mlp.fc2", "q_proj", "down_prj"]
+    message = refusal_of(config)
+    assert "2 mistakes" in message
+    assert "config.yaml: lora.target_modules.0: the base has no such layer" in message
+    assert "mlp.down_proj, mlp.gate_proj, mlp.up_proj, self_attn.k_proj" in message
+    assert "embed_tokens" not in message
 
 
 def test_further_bases_and_another_start_token_are_of_a_minigpt_and_a_folder(

@@ -124,6 +124,7 @@ def test_all_weights_can_be_trained(study: Study, tmp_path: Path) -> None:
         ("truncate", "is not complete"),
         ("no tokenizer", "own/llama/tokenizer.json: there is no such file"),
         ("start token", "base.start_token: is not a token of the base"),
+        ("targets", "lora.target_modules.0: the base has no such layer"),
         ("long", "choose a base that reads longer texts"),
     ],
 )
@@ -139,6 +140,9 @@ def test_folder_that_cannot_be_used_is_refused(
         (folder / "tokenizer.json").unlink()
     elif damage == "start token":
         config["base"]["start_token"] = "<|start|>"
+        study.write_config(config)
+    elif damage == "targets":
+        config["lora"]["target_modules"] = ["mlp.fc2"]
         study.write_config(config)
     else:
         settings = json.loads((folder / "config.json").read_text())
