@@ -58,8 +58,10 @@ def _no_weights(path: Path) -> UserError:
         file.name for file in path.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".ckpt")
     )
     fix = "copy them from its source into the folder"
-    if others:
+    if len(others) == 1:
         fix = f"rename it to {WEIGHTS}, if it holds the whole model"
+    elif others:
+        fix = f"copy {INDEX}, which says what is in which of them, from their source into the folder"
     elif pickles:
         fix = f"convert it once, if you trust its source, {SAVE_AGAIN}, which writes safetensors"
     return UserError(
