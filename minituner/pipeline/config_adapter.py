@@ -58,22 +58,28 @@ def _targets_in_folder(config: Config) -> Iterator[Problem]:
 
 
 def layers_exist(config: Config) -> Iterator[Problem]:
-    """The base has the layers, if the pipeline pretrains it."""
+    """The base has the layers, if the pipeline pretrains it or it is a folder."""
     base = config["base"]
-    if base["checkpoint"] is not None:
-        return
+    existing: list[int] = []
+    fix = "or all with null"
+    others: tuple[Keys, ...] = ()
+    if base["checkpoint"] is None:
+        existing = list(range(base["model"]["n_layers"]))
+        fix, others = "or raise base.model.n_layers", (("base", "model", "n_layers"),)
+    elif is_transformers(base["checkpoint"]):
+        existing = sorted(set(layer_numbers(stored_matrices(base["checkpoint"])).values()))
     for keys, layers in _values(config, "layers"):
         try:
-            if layers is not None:
-                choose_numbers(layers, range(base["model"]["n_layers"]))
+            if layers is not None and existing:
+                choose_numbers(layers, existing)
         except UserError as error:
             yield Problem(
                 keys,
                 error.what,
                 found=str(layers),
-                expected=f"some of the {base['model']['n_layers']} layers, counted from 0",
-                fix="choose among those, or raise base.model.n_layers",
-                others=(("base", "model", "n_layers"),),
+                expected=f"some of the {len(existing)} layers, counted from 0",
+                fix=f"choose among those, {fix}",
+                others=others,
             )
 
 

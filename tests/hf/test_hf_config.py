@@ -91,6 +91,19 @@ def test_targets_that_a_folder_lacks_are_refused_before_anything_runs(
     assert "embed_tokens" not in message
 
 
+@pytest.mark.parametrize("layers", ["last 3", [0, 2]])
+def test_layers_that_a_folder_lacks_are_refused_before_anything_runs(
+    config: dict[str, Any], layers: Any
+) -> None:
+    """The tiny Llama has two."""
+    config["lora"]["layers"] = layers
+    message = refusal_of(config)
+    assert "lora.layers: asks for layers that the model does not have" in message
+    assert "some of the 2 layers" in message
+    config["lora"]["layers"] = "last 2"
+    check_config(config, SCHEMA)
+
+
 def test_further_bases_and_another_start_token_are_of_a_minigpt_and_a_folder(
     config: dict[str, Any],
 ) -> None:
