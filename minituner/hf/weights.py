@@ -61,7 +61,9 @@ def _no_weights(path: Path) -> UserError:
     if len(others) == 1:
         fix = f"rename it to {WEIGHTS}, if it holds the whole model"
     elif others:
-        fix = f"copy {INDEX}, which says what is in which of them, from their source into the folder"
+        fix = (
+            f"copy {INDEX}, which says what is in which of them, from their source into the folder"
+        )
     elif pickles:
         fix = f"convert it once, if you trust its source, {SAVE_AGAIN}, which writes safetensors"
     return UserError(
