@@ -90,7 +90,9 @@ class Reader(Study):
         folder = self.root / name
         Study(self.root / "my-study").copy(folder)
         config = merge(yaml.safe_load((folder / "config.yaml").read_text()), changes)
-        (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+        # The first control set is the one that the report is about.
+        text = yaml.safe_dump(config, sort_keys=False)
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
         return folder
 
     def minituner(self, *words: str) -> Run:
