@@ -16,9 +16,11 @@ from minituner.data.verbs import load_verbs
 from minituner.errors import UserError
 from minituner.hf.hub import is_transformers
 from minituner.pipeline.config_task import VERB_KEYS, has_own_task, named_task_files
+from minituner.pipeline.project import PROJECT
 from minituner.storage.schema import Problem
 
 Config = Mapping[str, Any]
+BASE_CORPUS = "data/processed/base-corpus"  # the default: what the project pretrains its base on
 
 
 def verbs_have_forms(config: Config) -> Iterator[UserError]:
@@ -70,6 +72,20 @@ def base_can_be_used(config: Config) -> Iterator[UserError]:
             base_files(checkpoint, tokenizer)
         except UserError as error:
             yield error
+
+
+def corpus_is_the_bases(config: Config) -> Iterator[Problem]:
+    """A transformers base is not said to have read the corpus that the project pretrains on."""
+    checkpoint, corpus = config["base"]["checkpoint"], config["base"]["corpus"]
+    given = is_transformers(checkpoint) and corpus is not None
+    if given and Path(corpus).resolve() == PROJECT / BASE_CORPUS:
+        yield Problem(
+            ("base", "corpus"),
+            "is what the project's own base reads, not a transformers model",
+            found=corpus,
+            expected="null, or the rows that the model was trained on, if you have them",
+            fix="write corpus: null under base",
+        )
 
 
 def corpora_exist(config: Config) -> Iterator[UserError]:

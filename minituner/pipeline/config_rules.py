@@ -14,6 +14,7 @@ from minituner.pipeline.config_adapter import layers_exist, targets_exist
 from minituner.pipeline.config_files import (
     base_can_be_used,
     corpora_exist,
+    corpus_is_the_bases,
     files_exist,
     names_without_braces,
     verbs_have_forms,
@@ -225,6 +226,7 @@ CHECKS: tuple[
     (("lora.layers", "ablations", "base.checkpoint", "base.model.n_layers"), layers_exist),
     (("task", "data.verbs", "base"), files_exist),
     (("base.checkpoint", "base.tokenizer"), base_can_be_used),
+    (("base.checkpoint", "base.corpus"), corpus_is_the_bases),
     (("data.split",), shares_sum_to_one),
     (("task", "data"), task_has_its_files),
     (("task",), task_files_exist),

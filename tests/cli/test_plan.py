@@ -115,7 +115,7 @@ def own(
     tiny_folder(tmp_path / "my study/llama", tokenizer)
     config = yaml.safe_load(Path("my study/config.yaml").read_text())
     config |= {"ranks": [2, 8], "lora": {"target_modules": ["all-linear"], "layers": "last 1"}}
-    config["base"] = {"checkpoint": "llama", "start_token": "<eos>"}
+    config["base"] = {"checkpoint": "llama", "corpus": None, "start_token": "<eos>"}
     write_config(config)
     yield config
     commands.use_config_files([])

@@ -23,7 +23,7 @@ def config(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The study's config over the folder of a tiny Llama."""
     monkeypatch.chdir(ROOT)
     config = read_config(["config.yaml"])
-    config["base"] |= {"checkpoint": str(folder), "tokenizer": None}
+    config["base"] |= {"checkpoint": str(folder), "tokenizer": None, "corpus": None}
     config["lora"]["target_modules"] = "all-linear"
     return config
 
@@ -36,9 +36,18 @@ def refusal_of(config: dict[str, Any]) -> str:
 
 def test_folder_needs_no_tokenizer(config: dict[str, Any], folder: Path) -> None:
     check_config(config, SCHEMA)
-    config["base"] |= {"start_token": "<s>", "corpus": None}
+    config["base"]["start_token"] = "<s>"
     check_config(config, SCHEMA)
     config["base"]["tokenizer"] = str(folder / "tokenizer.json")
+    check_config(config, SCHEMA)
+
+
+def test_the_corpus_of_the_projects_base_is_not_a_folders(config: dict[str, Any]) -> None:
+    config["base"]["corpus"] = "data/processed/base-corpus"
+    message = refusal_of(config)
+    assert "base.corpus: is what the project's own base reads" in message
+    assert "write corpus: null under base" in message
+    config["base"]["corpus"] = "data/processed/verb-corpus"  # rows of the user's
     check_config(config, SCHEMA)
 
 

@@ -38,7 +38,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, words: TextTokenizer) -> Stu
         study.root / "own/llama", tiny_network("llama", words), words, max_shard_size="80KB"
     )
     config = study.config
-    config["base"] |= {"checkpoint": "own/llama", "tokenizer": None}
+    config["base"] |= {"checkpoint": "own/llama", "tokenizer": None, "corpus": None}
     config |= {"ranks": [2], "seeds": [0]}
     config["lora"] |= {"rank": 2, "target_modules": ["mlp.down_proj"]}
     study.write_config(config)
