@@ -15,6 +15,7 @@ from torch import Tensor
 from minituner.adapter_tensors import base_state_dict, lora_state_dict
 from minituner.batches import Loader, completion_examples, pad
 from minituner.causal_lm import check_length, linear_layers
+from minituner.data.known_forms import KnownForms
 from minituner.data.pairs import TokenizedPair
 from minituner.errors import UserError
 from minituner.evaluate import evaluate_model
@@ -105,7 +106,7 @@ def test_another_model_is_audited_merged_and_evaluated(
     batches = {name: ScoringBatches.of(some, PAD_ID) for name, some in splits.items()}
     metrics, items = evaluate_model(tuned, tokenizer, batches)
     assert len(items) == 7 and len(metrics["predictions"]) == 3
-    answers = top_answers(tuned, tokenizer, "He __ to school yesterday.", {}, top=2)
+    answers = top_answers(tuned, tokenizer, "He __ to school yesterday.", KnownForms({}), top=2)
     assert 1 > answers[0].probability >= answers[1].probability > 0
     logits = tuned(ids)
     plain = merge_and_unwrap(tuned)
