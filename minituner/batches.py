@@ -48,6 +48,11 @@ class Batch:
         """(B, T) bool: where the next token is scored."""
         return self.labels != IGNORE_INDEX
 
+    def texts(self) -> list[list[int]]:
+        """The token ids of each text, without padding."""
+        lengths = self.mask.sum(1).tolist()
+        return [ids[:n] for ids, n in zip(self.input_ids.tolist(), lengths, strict=True)]
+
     def parts(self, max_tokens: int | None, device: torch.device) -> Sequence[Batch]:
         """The batch on a device, in parts of consecutive texts.
 

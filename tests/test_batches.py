@@ -72,3 +72,9 @@ def test_loader_covers_every_example_once_in_an_order_of_its_generator() -> None
     again = Loader(numbered(10), 4, PAD_ID, generator(0, "batches"))
     assert [seen(again), seen(again)] == [first, second]
     assert seen(Loader(numbered(10), 4, PAD_ID, generator(1, "batches"))) != first
+
+
+def test_texts_of_a_batch_are_without_padding() -> None:
+    texts = [[1, 5, 6, 7, 9], [1, 4, 6], [1, 5]]
+    batch = pad([Example(text, 1) for text in texts], PAD_ID)
+    assert batch.texts() == [text[:-1] for text in texts]  # the last token is not an input

@@ -24,7 +24,6 @@ from minituner.fast.packed import (
     packed_attend,
     packed_block,
     packed_embedding,
-    texts_of,
 )
 from minituner.model import MiniGPT
 
@@ -124,7 +123,7 @@ class ActivationCache:
         shared = PackedIndex.of_prefixes(batch)
         found = activations_before_fc2(model, batch, shared, lowest)
         rows = shared.inverse.view(batch.mask.shape)
-        for text, row in zip(texts_of(batch), rows, strict=True):
+        for text, row in zip(batch.texts(), rows, strict=True):
             activations = found.rows(row[: len(text)])
             if tuple(text) not in self._texts and self._fits(model, activations):
                 self._texts[tuple(text)] = activations
@@ -134,7 +133,7 @@ class ActivationCache:
         self, model: MiniGPT, batch: Batch, index: PackedIndex, lowest: int
     ) -> CachedActivations:
         """The activations of a batch's tokens, in order; joined if all its texts are known."""
-        texts = [self._texts.get(tuple(text)) for text in texts_of(batch)]
+        texts = [self._texts.get(tuple(text)) for text in batch.texts()]
         known = [text for text in texts if text is not None]
         if len(known) < len(texts):
             return activations_before_fc2(model, batch, index, lowest)

@@ -46,7 +46,7 @@ class PackedIndex:
         known: dict[tuple[int, int], int] = {}  # (index of the prefix, token id) -> index
         indices: list[int] = []
         inverse = [0] * batch.mask.numel()
-        for b, text in enumerate(texts_of(batch)):
+        for b, text in enumerate(batch.texts()):
             which = -1
             for position, token in enumerate(text, start=b * T):
                 if (which, token) not in known:
@@ -73,12 +73,6 @@ class PackedIndex:
     def select(self, x: Tensor, needed: PackedIndex) -> Tensor:
         """(N, d) -> (M, d): the tokens at the positions of another index."""
         return x if needed is self else x.index_select(0, self.inverse[needed.indices])
-
-
-def texts_of(batch: Batch) -> list[list[int]]:
-    """The token ids of each text, without padding."""
-    lengths = batch.mask.sum(1).tolist()
-    return [ids[:n] for ids, n in zip(batch.input_ids.tolist(), lengths, strict=True)]
 
 
 def blocks_of(model: MiniGPT) -> list[Block]:

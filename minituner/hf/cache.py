@@ -18,7 +18,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from minituner.batches import Batch
 from minituner.causal_lm import check_length
-from minituner.fast.packed import texts_of
 from minituner.hf.lengths import Parts
 from minituner.hf.resume import LayeredLM, Resumption, adapted_layers
 from minituner.hf.store import Kept, TensorStore
@@ -120,7 +119,7 @@ class ActivationCache:
         resumption = self._current(model)
         if resumption is None:
             return
-        texts = [tuple(text) for text in texts_of(batch)]
+        texts = [tuple(text) for text in batch.texts()]
         rows = {text: row for row, text in enumerate(texts) if text not in self._texts}
         if not rows:
             return
@@ -150,7 +149,7 @@ class ActivationCache:
         self, model: CachedLM, resumption: Resumption, batch: Batch
     ) -> Tensor | None:
         """The hidden states of a batch, (B, T, d); None if none of its texts is known."""
-        found = [self._texts.get(tuple(text)) for text in texts_of(batch)]
+        found = [self._texts.get(tuple(text)) for text in batch.texts()]
         missing = [row for row, known in enumerate(found) if known is None]
         if len(missing) == len(found):
             return None

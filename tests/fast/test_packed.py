@@ -14,7 +14,6 @@ from minituner.fast.packed import (
     blocks_of,
     packed_block,
     packed_embedding,
-    texts_of,
 )
 from minituner.model import MiniGPT
 
@@ -25,10 +24,6 @@ TEXTS = [[1, 5, 6, 7, 9], [1, 5, 6, 8, 9], [1, 4, 6, 7], [1, 5]]
 def batch() -> Batch:
     """Four texts of several lengths with common prefixes; every token but the first is scored."""
     return pad([Example(text, 1) for text in TEXTS], PAD_ID)
-
-
-def test_texts_of_a_batch_are_without_padding(batch: Batch) -> None:
-    assert texts_of(batch) == [text[:-1] for text in TEXTS]  # the last token is not an input
 
 
 def test_index_of_a_mask_skips_padding(batch: Batch) -> None:
