@@ -296,7 +296,7 @@ BAD_CONFIGS: dict[str, tuple[dict[str, object], list[str]]] = {
     ),
     "checkpoint without its tokenizer": (
         {"base.checkpoint": "config.yaml"},
-        ["config.yaml: base.checkpoint: a base of your own needs both its files"],
+        ["config.yaml: base.checkpoint: a MiniGPT of your own needs both its files"],
     ),
     "a MiniGPT in bfloat16": (
         {"compute.dtype": "bfloat16"},
