@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from minituner.pipeline.paths import ADAPTER, BASE, TOKENIZER, VERBS
+from minituner.pipeline.paths import ADAPTER, BASE, STUDY_RECORD, TOKENIZER, VERBS
 
 HERE = "."
 
@@ -16,6 +16,23 @@ def add_study(parser: argparse.ArgumentParser) -> None:
         default=HERE,
         metavar="FOLDER",
         help="the study whose files are used by default (default: the working folder)",
+    )
+
+
+def add_study_folder(parser: argparse.ArgumentParser) -> None:
+    """Add the folder of a study and ``--config``, for commands about a whole study."""
+    parser.add_argument(
+        "study",
+        nargs="?",
+        default=HERE,
+        metavar="FOLDER",
+        help="the study's folder (default: the working folder)",
+    )
+    parser.add_argument(
+        "--config",
+        nargs="+",
+        metavar="FILE",
+        help=f"the study's config files (default: those that {STUDY_RECORD} names)",
     )
 
 

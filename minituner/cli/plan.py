@@ -8,8 +8,8 @@ from contextlib import chdir
 from dataclasses import dataclass, replace
 
 from minituner import commands
-from minituner.cli.arguments import HERE, positive_int
-from minituner.pipeline.paths import PREDICTIONS, STUDY_RECORD, training_benchmark
+from minituner.cli.arguments import add_study_folder, positive_int
+from minituner.pipeline.paths import PREDICTIONS, training_benchmark
 
 HELP = "predict time and memory of the sweep before it starts"
 DESCRIPTION = """\
@@ -31,19 +31,7 @@ class Options:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand's arguments."""
-    parser.add_argument(
-        "study",
-        nargs="?",
-        default=HERE,
-        metavar="FOLDER",
-        help="the study's folder (default: the working folder)",
-    )
-    parser.add_argument(
-        "--config",
-        nargs="+",
-        metavar="FILE",
-        help=f"the study's config files (default: those that {STUDY_RECORD} names)",
-    )
+    add_study_folder(parser)
     parser.add_argument(
         "--cores",
         type=positive_int,

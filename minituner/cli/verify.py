@@ -6,9 +6,8 @@ import argparse
 from dataclasses import dataclass
 
 from minituner import commands
-from minituner.cli.arguments import HERE
+from minituner.cli.arguments import add_study_folder
 from minituner.cli.study import read_study_config
-from minituner.pipeline.paths import STUDY_RECORD
 
 HELP = "check every result against its manifest"
 DESCRIPTION = """\
@@ -28,19 +27,7 @@ class Options:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand's arguments."""
-    parser.add_argument(
-        "study",
-        nargs="?",
-        default=HERE,
-        metavar="FOLDER",
-        help="the study's folder (default: the working folder)",
-    )
-    parser.add_argument(
-        "--config",
-        nargs="+",
-        metavar="FILE",
-        help=f"the study's config files (default: those that {STUDY_RECORD} names)",
-    )
+    add_study_folder(parser)
 
 
 def run(options: Options) -> int:
