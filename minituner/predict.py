@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from minituner.batches import EVALUATION_BATCH_SIZE, Batch, Example, pad
+from minituner.batches import Example
 from minituner.causal_lm import CausalLM
 from minituner.data.known_forms import KnownForms
 from minituner.data.prompts import (
@@ -28,6 +28,7 @@ from minituner.data.prompts import (
 from minituner.data.spelling import single_spaced
 from minituner.errors import UserError
 from minituner.greedy import greedy_answers, next_token_logits
+from minituner.scoring import ScoringBatches, score_texts
 from minituner.storage.text import decode_line
 from minituner.tokenizer import TextTokenizer
 
@@ -122,7 +123,6 @@ def top_answers(
     return answers
 
 
-@torch.no_grad()
 def ranked_forms(
     model: CausalLM,
     tokenizer: TextTokenizer,
@@ -144,26 +144,15 @@ def ranked_forms(
     longest = max(map(len, texts)) + 1
     if longest > model.context_length:
         raise _too_long(place, prompt, longest, model.context_length)
-    scores: list[float] = []
     examples = [Example([tokenizer.bos_id, *ids], 1) for ids in texts]
-    for start in range(0, len(examples), EVALUATION_BATCH_SIZE):
-        batch = pad(examples[start : start + EVALUATION_BATCH_SIZE], tokenizer.pad_id)
-        for part in model.parts(batch):
-            scores += _text_log_probs(model, part)
+    found = score_texts(model, ScoringBatches([], examples, tokenizer.pad_id))
+    scores = [float(score.log_probs.sum()) for score in found]
     shares = torch.tensor(scores, dtype=torch.float64).softmax(0).tolist()
     answers = [
         Completion(form, "", share, mark)
         for (form, mark), share in zip(marks.items(), shares, strict=True)
     ]
     return sorted(answers, key=lambda answer: -answer.probability)[:top]
-
-
-def _text_log_probs(model: CausalLM, batch: Batch) -> list[float]:
-    """The log-probability of each text of a batch after its first token, in nats."""
-    log_probs = model.scored_logits(batch).double().log_softmax(-1)
-    labels = batch.labels[batch.scored]
-    of_tokens = log_probs.gather(1, labels[:, None])[:, 0]
-    return [float(part.sum()) for part in of_tokens.split(batch.scored.sum(1).tolist())]
 
 
 def _too_long(place: str, prompt: str, tokens: int, context_length: int) -> UserError:

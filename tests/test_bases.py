@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-from project import ROOT
+from project import run_program
 
 from minituner.model import MiniGPT
 from minituner.storage.checkpoint import save_base
@@ -27,12 +25,5 @@ def test_minigpt_is_loaded_without_transformers(
         "print(model.vocab_size == tokenizer.vocab_size, stored_bytes('best.pt') > 0)\n"
         "print(sorted({'transformers', 'huggingface_hub', 'peft'} & sys.modules.keys()))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_program(program, tmp_path)
     assert done.stdout.splitlines() == ["True True", "[]"], done.stderr

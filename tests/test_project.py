@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project import ROOT
+from project import ROOT, run_program
 
 import minituner
 from minituner.pipeline.source_closure import import_closure
@@ -325,14 +325,7 @@ def test_command_without_a_model_imports_no_torch(command: str, tmp_path: Path) 
     (tmp_path / "config.json").write_text("{}")
     line = f"import sys; from minituner.__main__ import main; sys.exit(main({command.split()!r}))"
     shown = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); "
-    done = subprocess.run(
-        [sys.executable, "-c", shown + line],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_program(shown + line, tmp_path)
     assert done.stdout.splitlines()[-1] == "False", done.stderr
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from finished_study import always, write_study
-from project import ROOT
+from project import run_program
 
 from minituner.__main__ import main
 
@@ -65,12 +63,5 @@ def test_reading_studies_imports_no_torch_and_no_mlflow(command: str, tmp_path: 
         f"import sys; from minituner.__main__ import main; code = main({command.split()!r})\n"
         "print(code, sorted({'torch', 'transformers', 'mlflow'} & sys.modules.keys()))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_program(program, tmp_path)
     assert done.stdout.splitlines()[-1] == "0 []", done.stderr
