@@ -9,6 +9,7 @@ from importlib.util import resolve_name
 from pathlib import Path
 
 PACKAGE = "minituner"
+HOLDS_STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)  # or is one; expressions do not
 
 
 def import_closure(script: str | Path, root: str | Path = ".") -> list[str]:
@@ -54,12 +55,25 @@ def _direct_imports(path: Path, root: Path) -> tuple[str, ...]:
     )
 
 
-def _executed(node: ast.AST) -> Iterator[ast.AST]:
-    """A node and all nodes below it, except imports for the type checker, which never run."""
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
-            yield from _executed(child)
+def _executed(tree: ast.Module) -> Iterator[ast.AST]:
+    """Every statement that may run, at any depth: all except imports for the type checker."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting += (
+            child
+            for child in ast.iter_child_nodes(node)
+            if isinstance(child, HOLDS_STATEMENTS) and not _is_for_the_type_checker(child)
+        )
+
+
+def _is_for_the_type_checker(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    )
 
 
 def _files_of(module: str, root: Path) -> list[Path]:
